@@ -1,0 +1,1 @@
+//! Storage: fetches models for a pod before its server starts.

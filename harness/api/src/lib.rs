@@ -1,0 +1,1 @@
+//! Kubernetes resource types of the serving stack, their defaulting, validation and rendering.

@@ -1,0 +1,1 @@
+//! Embedded Kubernetes API server: a pure store and request pipeline under a thin HTTP layer.

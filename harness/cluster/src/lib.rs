@@ -1,0 +1,1 @@
+//! Where a flight happens: the embedded cluster with its controllers, scheduler and node.

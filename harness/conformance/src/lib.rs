@@ -1,0 +1,1 @@
+//! Cases that a serving platform must pass, starting with decision vectors.

@@ -1,0 +1,1 @@
+//! Controllers of the serving stack: KServe and Knative reconcilers and the autoscaler loop.

@@ -1,0 +1,1 @@
+//! Data plane: host routing, exact traffic split, activator and concurrency metering.

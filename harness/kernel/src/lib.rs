@@ -1,0 +1,1 @@
+//! Every decision of a serving platform as a pure function.

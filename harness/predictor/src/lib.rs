@@ -1,0 +1,1 @@
+//! Model server: V1 and V2 inference protocols over ONNX Runtime.

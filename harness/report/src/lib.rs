@@ -1,0 +1,1 @@
+//! Reports from recordings: HTML, Markdown, JUnit and JSON.

@@ -1,0 +1,1 @@
+//! Scenario files, load shapes, traces and objectives, with source positions.

@@ -1,0 +1,1 @@
+//! Discrete-event simulator of a serving platform in virtual time.

@@ -1,0 +1,1 @@
+//! Fixtures, seeds and golden helpers for tests.
