@@ -1,1 +1,58 @@
 //! Kubernetes resource types of the serving stack, their defaulting, validation and rendering.
+//!
+//! Everything here is a pure function over values: no client, no clock, no async. The live controllers
+//! apply what these functions return, the admission webhooks call them on incoming objects, and the
+//! simulator reads its replica bounds, targets and traffic weights from the very same results.
+//!
+//! # The types by role
+//! * What users write: [`kserve::InferenceService`], [`kserve::ServingRuntime`] and
+//!   [`kserve::ClusterServingRuntime`]; [`manifest::parse`] reads them from YAML with source positions.
+//! * What admission does with them: [`kserve::defaults`], [`kserve::validate`], [`kserve::pod`].
+//! * What the KServe controller makes of them: [`kserve::runtime`], [`kserve::render`], [`kserve::status`].
+//! * What Knative Serving makes of that: [`knative`].
+//! * What a cluster needs before any of it: [`crds`], [`runtimes::shipped`].
+//!
+//! # Example
+//! ```
+//! use windtunnel_api::kserve::{KserveConfig, defaults, render, runtime, validate};
+//! use windtunnel_api::{manifest, runtimes};
+//!
+//! let text = "
+//! apiVersion: serving.kserve.io/v1beta1
+//! kind: InferenceService
+//! metadata: {name: digits, namespace: default}
+//! spec:
+//!   predictor:
+//!     minReplicas: 0
+//!     model:
+//!       modelFormat: {name: onnx}
+//!       storageUri: s3://models/digits/v1
+//! ";
+//! let manifests = manifest::parse(text, "digits.yaml").unwrap();
+//! let mut service = manifests[0].inference_service().unwrap().clone();
+//! let config = KserveConfig::default();
+//! defaults::default(&mut service, &config);
+//! validate::validate(&service, None).unwrap();
+//! let candidates: Vec<_> = runtimes::shipped().iter().map(runtime::Runtime::from).collect();
+//! let selected = runtime::select(&service, &candidates).unwrap();
+//! let knative = render::knative_service(&service, &selected, &config);
+//! assert_eq!(knative.metadata.name.as_deref(), Some("digits-predictor"));
+//! ```
+
+pub mod condition;
+pub mod knative;
+pub mod kserve;
+pub mod manifest;
+pub mod pod_fields;
+pub mod runtimes;
+pub mod schema;
+
+mod crds;
+
+pub use crds::crds;
+
+use std::collections::BTreeMap;
+
+/// JSON fields kept verbatim: what a typed struct does not name, so that reading and writing an object
+/// loses nothing.
+pub type Fields = BTreeMap<String, serde_json::Value>;

@@ -1,2 +1,84 @@
-//! The `windtunnel` binary.
-fn main() {}
+//! The `windtunnel` binary: one subcommand a verb. Everything that decides or computes lives in the rooms below.
+
+mod commands;
+mod exit;
+mod interrupt;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use exit::Exit;
+
+/// A wind tunnel for KServe: simulate what you are about to deploy, fly it for real, compare the two and judge both.
+#[derive(Parser)]
+#[command(name = "windtunnel", version, max_term_width = 110, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Simulate a scenario, fly it on the cluster, compare, judge and report.
+    Run(commands::run::Run),
+    /// Start a local KServe on the embedded cluster.
+    Up(commands::up::Up),
+    /// End the local KServe and remove its state.
+    Down(commands::down::Down),
+    /// Say whether the local KServe runs, and where.
+    Status(commands::status::Status),
+    /// Check scenario files and manifests; nothing is started.
+    Validate(commands::validate::Validate),
+    /// Print the JSON Schema of scenario files, for editors.
+    Schema(commands::schema::Schema),
+    /// Run decision vectors against the kernels.
+    Vectors(commands::vectors::Vectors),
+    /// Get ONNX Runtime where none is found.
+    Setup(commands::setup::Setup),
+    /// Entrypoints of the containers.
+    #[command(subcommand)]
+    Serve(commands::serve::Serve),
+}
+
+fn main() -> ExitCode {
+    install_panic_report();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Passed.into() };
+        }
+    };
+    let log = tracing_subscriber::EnvFilter::try_from_env("WINDTUNNEL_LOG").unwrap_or_else(|_| "error".into());
+    tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr).init();
+
+    let outcome = match arguments.verb {
+        Verb::Run(run) => run.execute(),
+        Verb::Up(up) => up.execute(),
+        Verb::Down(down) => down.execute(),
+        Verb::Status(status) => status.execute(),
+        Verb::Validate(validate) => validate.execute(),
+        Verb::Schema(schema) => schema.execute(),
+        Verb::Vectors(vectors) => vectors.execute(),
+        Verb::Setup(setup) => setup.execute(),
+        Verb::Serve(serve) => serve.execute(),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("error: {:#}", failure.error);
+            failure.exit.into()
+        }
+    }
+}
+
+/// A panic is a defect of ours: it says so, and ends with the code for it whichever thread it was on.
+fn install_panic_report() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        default(panic);
+        eprintln!("windtunnel: internal error; please report it with the lines above and the command that led here");
+        std::process::exit(Exit::Internal.code());
+    }));
+}

@@ -1,1 +1,48 @@
 //! Scenario files, load shapes, traces and objectives, with source positions.
+//!
+//! A scenario says what a serving set-up must withstand: the Kubernetes manifests to serve, the load that
+//! arrives, what happens on the way and the objectives that must hold. This crate reads such a file, finds
+//! **every** fault in it at once, and turns its load into a reproducible sequence of arrivals. It runs nothing.
+//!
+//! | role | types |
+//! | --- | --- |
+//! | the file | [`Scenario`], [`Load`], [`Event`], [`Environment`], [`FlightPlan`] |
+//! | what is wrong with it | [`Faults`], [`Fault`], each with file, line, column and a hint |
+//! | quantities as people write them | [`Duration`], [`Rate`] |
+//! | what must hold | [`objective::Objective`] |
+//! | when requests arrive | [`load::arrivals`], [`load::Flight`], [`trace`] |
+//! | what they carry | [`requests::RequestSet`] |
+//!
+//! ```
+//! use windtunnel_scenario::objective::{Metric, Objective, Operator};
+//!
+//! let objective = Objective::parse("p99<300ms")?;
+//! assert_eq!(objective.metric, Metric::Percentile(99.0));
+//! assert_eq!(objective.operator, Operator::Less);
+//! assert_eq!(objective.limit, 300e6, "latency limits are nanoseconds");
+//!
+//! let mistyped = Objective::parse("error-rat<1%").unwrap_err();
+//! assert_eq!(mistyped.hint, "did you mean \"error-rate\"?");
+//! # Ok::<(), windtunnel_scenario::objective::ObjectiveError>(())
+//! ```
+
+pub mod fault;
+pub mod load;
+pub mod objective;
+pub mod quantity;
+pub mod requests;
+pub mod scenario;
+pub mod suggest;
+pub mod trace;
+
+mod decode;
+mod manifests;
+mod schema;
+mod yaml;
+
+pub use fault::{Fault, Faults};
+pub use quantity::{Duration, Rate};
+pub use scenario::{
+    Action, Arrivals, Environment, Event, FlightPlan, Load, Network, Patch, Phase, PodStart, PodStop, Process,
+    Protocol, Scenario, ServiceTime, Trace, TraceFormat,
+};

@@ -1,0 +1,20 @@
+//! The CustomResourceDefinitions of all kinds in this crate.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+use crate::{knative, kserve};
+
+/// Definitions to install before anything else, InferenceService first.
+#[must_use]
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    vec![
+        kserve::InferenceService::crd(),
+        kserve::ServingRuntime::crd(),
+        kserve::ClusterServingRuntime::crd(),
+        knative::Service::crd(),
+        knative::Configuration::crd(),
+        knative::Revision::crd(),
+        knative::Route::crd(),
+    ]
+}

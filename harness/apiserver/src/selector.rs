@@ -1,0 +1,329 @@
+//! Label and field selectors.
+
+use serde_json::Value;
+
+use crate::{object::at, status::ApiError};
+
+/// A parsed `labelSelector`: every requirement must hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct LabelSelector {
+    requirements: Vec<Requirement>,
+}
+
+/// A parsed `fieldSelector`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct FieldSelector {
+    terms: Vec<FieldTerm>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct FieldTerm {
+    path: String,
+    equal: bool,
+    value: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Requirement {
+    Exists(String),
+    Absent(String),
+    In(String, Vec<String>),
+    NotIn(String, Vec<String>),
+    Greater(String, i64),
+    Less(String, i64),
+}
+
+impl LabelSelector {
+    /// # Errors
+    /// `BadRequest` in the words of the real parser.
+    pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
+        Parser { tokens: tokens(text), position: 0 }.selector().map_err(ApiError::bad_request)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requirements.is_empty()
+    }
+
+    pub(crate) fn matches(&self, object: &Value) -> bool {
+        let labels = at(object, &["metadata", "labels"]);
+        let label = |key: &str| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
+        self.requirements.iter().all(|requirement| match requirement {
+            Requirement::Exists(key) => label(key).is_some(),
+            Requirement::Absent(key) => label(key).is_none(),
+            Requirement::In(key, values) => label(key).is_some_and(|value| values.iter().any(|v| v == value)),
+            Requirement::NotIn(key, values) => label(key).is_none_or(|value| values.iter().all(|v| v != value)),
+            Requirement::Greater(key, bound) => {
+                label(key).and_then(|value| value.parse::<i64>().ok()).is_some_and(|value| value > *bound)
+            }
+            Requirement::Less(key, bound) => {
+                label(key).and_then(|value| value.parse::<i64>().ok()).is_some_and(|value| value < *bound)
+            }
+        })
+    }
+}
+
+impl FieldSelector {
+    /// # Errors
+    /// `BadRequest` when a term has no operator, or names a field that the kind cannot be selected by.
+    pub(crate) fn parse(text: &str, supported: impl Fn(&str) -> bool) -> Result<Self, ApiError> {
+        let mut terms = Vec::new();
+        for term in split_unescaped(text) {
+            let (path, equal, value) = if let Some((path, value)) = term.split_once("!=") {
+                (path, false, value)
+            } else if let Some((path, value)) = term.split_once("==") {
+                (path, true, value)
+            } else if let Some((path, value)) = term.split_once('=') {
+                (path, true, value)
+            } else {
+                return Err(ApiError::bad_request(format!(
+                    "invalid field selector: invalid selector: '{text}'; can't understand '{term}'"
+                )));
+            };
+            if !supported(path) {
+                return Err(ApiError::bad_request(format!("field label not supported: {path}")));
+            }
+            terms.push(FieldTerm { path: path.to_owned(), equal, value: value.replace("\\", "") });
+        }
+        Ok(Self { terms })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.terms.is_empty()
+    }
+
+    /// The name that the selector pins, if any: a list of one object needs no scan.
+    pub(crate) fn pinned_name(&self) -> Option<&str> {
+        self.terms.iter().find(|term| term.equal && term.path == "metadata.name").map(|term| term.value.as_str())
+    }
+
+    pub(crate) fn matches(&self, object: &Value) -> bool {
+        self.terms.iter().all(|term| {
+            let path: Vec<&str> = term.path.split('.').collect();
+            let found = match at(object, &path) {
+                Some(Value::String(text)) => text.clone(),
+                Some(Value::Null) | None => String::new(),
+                Some(other) => other.to_string(),
+            };
+            (found == term.value) == term.equal
+        })
+    }
+}
+
+fn split_unescaped(text: &str) -> Vec<String> {
+    let mut terms = vec![String::new()];
+    let mut escaped = false;
+    for character in text.chars() {
+        match character {
+            ',' if !escaped => terms.push(String::new()),
+            _ => terms.last_mut().expect("never empty").push(character),
+        }
+        escaped = character == '\\' && !escaped;
+    }
+    terms.retain(|term| !term.is_empty());
+    terms
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Token {
+    Word(String),
+    Symbol(&'static str),
+}
+
+impl Token {
+    fn text(&self) -> &str {
+        match self {
+            Self::Word(word) => word,
+            Self::Symbol(symbol) => symbol,
+        }
+    }
+}
+
+fn tokens(text: &str) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    let mut rest = text.trim_start();
+    'next: while !rest.is_empty() {
+        for symbol in ["==", "!=", "=", "!", "(", ")", ",", ">", "<"] {
+            if let Some(after) = rest.strip_prefix(symbol) {
+                tokens.push(Token::Symbol(symbol));
+                rest = after.trim_start();
+                continue 'next;
+            }
+        }
+        let end = rest.find(|c: char| c.is_whitespace() || "=!(),<>".contains(c)).unwrap_or(rest.len());
+        tokens.push(Token::Word(rest[..end].to_owned()));
+        rest = rest[end..].trim_start();
+    }
+    tokens
+}
+
+struct Parser {
+    tokens: Vec<Token>,
+    position: usize,
+}
+
+impl Parser {
+    fn selector(mut self) -> Result<LabelSelector, String> {
+        let mut requirements = Vec::new();
+        loop {
+            match self.peek() {
+                None => return Ok(LabelSelector { requirements }),
+                Some(Token::Word(_)) | Some(Token::Symbol("!")) => requirements
+                    .push(self.requirement().map_err(|why| format!("unable to parse requirement: {why}"))?),
+                Some(other) => {
+                    let found = other.text();
+                    return Err(format!("found '{found}', expected: !, identifier, or 'end of string'"));
+                }
+            }
+            match self.take() {
+                None => return Ok(LabelSelector { requirements }),
+                Some(Token::Symbol(",")) => match self.peek() {
+                    Some(Token::Word(_)) | Some(Token::Symbol("!")) => {}
+                    found => {
+                        let found = found.map_or("", Token::text);
+                        return Err(format!("found '{found}', expected: identifier after ','"));
+                    }
+                },
+                Some(other) => {
+                    return Err(format!("found '{}', expected: ',' or 'end of string'", other.text()));
+                }
+            }
+        }
+    }
+
+    fn requirement(&mut self) -> Result<Requirement, String> {
+        let absent = self.peek() == Some(&Token::Symbol("!"));
+        if absent {
+            self.position += 1;
+        }
+        let Some(Token::Word(key)) = self.take() else {
+            return Err(format!("found '{}', expected: identifier", self.previous()));
+        };
+        crate::kinds::names::check_label_key(&key)?;
+        if absent {
+            return Ok(Requirement::Absent(key));
+        }
+        let operator = match self.peek() {
+            None | Some(Token::Symbol(",")) => return Ok(Requirement::Exists(key)),
+            Some(token) => token.text().to_owned(),
+        };
+        self.position += 1;
+        match operator.as_str() {
+            "=" | "==" => Ok(Requirement::In(key, vec![self.value()?])),
+            "!=" => Ok(Requirement::NotIn(key, vec![self.value()?])),
+            "in" => Ok(Requirement::In(key, self.values()?)),
+            "notin" => Ok(Requirement::NotIn(key, self.values()?)),
+            ">" | "<" => {
+                let value = self.value()?;
+                let bound = value.parse::<i64>().map_err(|_| {
+                    format!(
+                        "values[0]: Invalid value: \"{value}\": for 'Gt', 'Lt' operators, the value must be an integer"
+                    )
+                })?;
+                Ok(if operator == ">" { Requirement::Greater(key, bound) } else { Requirement::Less(key, bound) })
+            }
+            found => Err(format!("found '{found}', expected: in, notin, =, ==, !=, gt, lt")),
+        }
+    }
+
+    /// A value may be empty: `app=` selects the empty string.
+    fn value(&mut self) -> Result<String, String> {
+        match self.peek() {
+            None | Some(Token::Symbol(",")) => Ok(String::new()),
+            Some(Token::Word(word)) => {
+                let word = word.clone();
+                crate::kinds::names::check_label_value(&word)
+                    .map_err(|why| format!("values[0]: Invalid value: \"{word}\": {why}"))?;
+                self.position += 1;
+                Ok(word)
+            }
+            Some(other) => Err(format!("found '{}', expected: identifier", other.text())),
+        }
+    }
+
+    fn values(&mut self) -> Result<Vec<String>, String> {
+        if self.take() != Some(Token::Symbol("(")) {
+            return Err(format!("found '{}' expected: '('", self.previous()));
+        }
+        let mut values = Vec::new();
+        loop {
+            match self.take() {
+                Some(Token::Word(word)) => values.push(word),
+                Some(Token::Symbol(",")) => {
+                    if self.tokens.get(self.position.wrapping_sub(2)) != Some(&Token::Symbol("(")) || values.is_empty()
+                    {
+                        // `(a,,b)` and `(,a)` name the empty string too.
+                        let before = self.tokens.get(self.position.saturating_sub(2));
+                        if !matches!(before, Some(Token::Word(_))) {
+                            values.push(String::new());
+                        }
+                    }
+                }
+                Some(Token::Symbol(")")) => {
+                    if values.is_empty() {
+                        values.push(String::new());
+                    }
+                    return Ok(values);
+                }
+                other => {
+                    let found = other.as_ref().map_or("", Token::text);
+                    return Err(format!("found '{found}', expected: ',', ')' or identifier"));
+                }
+            }
+        }
+    }
+
+    fn peek(&self) -> Option<&Token> {
+        self.tokens.get(self.position)
+    }
+
+    fn take(&mut self) -> Option<Token> {
+        let token = self.tokens.get(self.position).cloned();
+        self.position += 1;
+        token
+    }
+
+    fn previous(&self) -> &str {
+        self.tokens.get(self.position.wrapping_sub(1)).map_or("", Token::text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn selects(selector: &str) -> bool {
+        let object = json!({"metadata": {"labels": {"app": "x", "tier": "2", "empty": ""}}});
+        LabelSelector::parse(selector).unwrap().matches(&object)
+    }
+
+    #[test]
+    fn every_operator_selects_as_kubectl_users_expect() {
+        for yes in ["", "app", "app=x", "app==x", "app!=y", "!none", "app in (x, y)", "app notin (y)", "tier>1"] {
+            assert!(selects(yes), "{yes}");
+        }
+        for no in ["none", "app=y", "app!=x", "!app", "app in ()", "app notin (x,z)", "tier<2", "app=x,none"] {
+            assert!(!selects(no), "{no}");
+        }
+        assert!(selects("none notin (x)"), "notin holds for an absent label");
+        assert!(selects("empty="));
+    }
+
+    #[test]
+    fn a_bad_selector_is_a_bad_request_not_an_empty_list() {
+        for bad in ["=x", "app>x", "app in x", "a,,b", "app=x y", "(", ","] {
+            assert_eq!(LabelSelector::parse(bad).unwrap_err().code, 400, "{bad}");
+        }
+    }
+
+    #[test]
+    fn field_selectors_compare_text_and_absence() {
+        let object = json!({"metadata": {"name": "a"}, "spec": {"nodeName": "n"}});
+        let parse = |text: &str| FieldSelector::parse(text, |_| true).unwrap();
+        assert!(parse("metadata.name=a,spec.nodeName!=m,status.phase=").matches(&object));
+        assert!(!parse("spec.nodeName!=n").matches(&object));
+        assert_eq!(parse("metadata.name=a").pinned_name(), Some("a"));
+        assert_eq!(FieldSelector::parse("x=y", |_| false).unwrap_err().message, "field label not supported: x");
+    }
+}

@@ -1,0 +1,11 @@
+//! One module a verb.
+
+pub(crate) mod down;
+pub(crate) mod run;
+pub(crate) mod schema;
+pub(crate) mod serve;
+pub(crate) mod setup;
+pub(crate) mod status;
+pub(crate) mod up;
+pub(crate) mod validate;
+pub(crate) mod vectors;

@@ -1,0 +1,285 @@
+//! `windtunnel run`: simulate, fly, compare, judge and report.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use windtunnel_api::manifest::Manifest;
+use windtunnel_record::compare::{Comparison, compare};
+use windtunnel_record::judge::judge;
+use windtunnel_record::result::RunResult;
+use windtunnel_record::{Recording, Verdict};
+use windtunnel_replay::{EmbeddedStack, FlightError, Progress, StackOptions, fly};
+use windtunnel_report as report;
+use windtunnel_scenario::{Flight, Scenario};
+use windtunnel_sim as sim;
+
+use super::setup::ensure_runtime;
+use super::validate;
+use crate::exit::{Exit, Failure, OrExit, Outcome};
+use crate::interrupt::Interrupt;
+use crate::progress::Line;
+
+mod reporter;
+
+use reporter::Reporter;
+
+/// Simulates scenarios, flies them on the cluster, compares, judges and reports.
+#[derive(Args)]
+pub(crate) struct Run {
+    /// Scenario files.
+    #[arg(required = true, value_name = "SCENARIO")]
+    scenarios: Vec<PathBuf>,
+    /// What to run.
+    #[arg(long, value_enum, default_value_t = Mode::Both)]
+    mode: Mode,
+    /// Where to fly: `embedded` starts a cluster of its own in this process.
+    #[arg(long, value_name = "CLUSTER", default_value = "embedded", value_parser = ["embedded"])]
+    cluster: String,
+    /// Seed of every random number; the scenario's own by default.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Folder for reports.
+    #[arg(long, value_name = "DIR", default_value = "reports")]
+    out: PathBuf,
+    /// What to print or write besides the report: list, dot, json, junit, html, markdown or github, each with an optional
+    /// =PATH; repeatable.
+    #[arg(long = "reporter", value_name = "NAME[=PATH]")]
+    reporters: Vec<Reporter>,
+    /// Print every decision of the autoscaler with its inputs and the limit that won.
+    #[arg(long)]
+    explain: bool,
+}
+
+/// Which of the two runs are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// Simulate only.
+    Sim,
+    /// Fly only.
+    Live,
+    /// Simulate, fly and compare.
+    Both,
+}
+
+/// What one scenario's runs have recorded.
+#[derive(Default)]
+struct Recordings {
+    /// The simulation of the whole load; it is judged.
+    whole: Option<Recording>,
+    /// The simulation of what is flown, where that is a slice; else the whole.
+    slice: Option<Recording>,
+    live: Option<Recording>,
+}
+
+impl Recordings {
+    /// The simulation that the flight is compared with.
+    fn simulated(&self) -> Option<&Recording> {
+        self.slice.as_ref().or(self.whole.as_ref())
+    }
+}
+
+impl Run {
+    pub(crate) fn execute(self) -> Outcome {
+        let Some(loaded) = self.load() else { return Ok(Exit::Usage) };
+        let runtime = tokio::runtime::Runtime::new().or_environment()?;
+        let outcome = runtime.block_on(self.run_all(&loaded));
+        runtime.shutdown_background();
+        outcome
+    }
+
+    /// Every scenario with its manifests; `None` when any file of any of them has a fault, each of which is printed.
+    fn load(&self) -> Option<Vec<(Scenario, Vec<Manifest>)>> {
+        let mut loaded = Vec::new();
+        let mut faults = 0;
+        for path in &self.scenarios {
+            match validate::load(path) {
+                Ok((mut scenario, manifests)) => {
+                    scenario.seed = self.seed.unwrap_or(scenario.seed);
+                    loaded.push((scenario, manifests));
+                }
+                Err(found) => {
+                    for fault in &found {
+                        eprintln!("{fault}");
+                    }
+                    faults += found.len();
+                }
+            }
+        }
+        if faults > 0 {
+            eprintln!("{faults} fault{}; nothing was started", if faults == 1 { "" } else { "s" });
+        }
+        (faults == 0).then_some(loaded)
+    }
+
+    async fn run_all(&self, loaded: &[(Scenario, Vec<Manifest>)]) -> Outcome {
+        let interrupt = Interrupt::listen().or_environment()?;
+        let line = Line::new();
+        let mut exit = None;
+        for (scenario, manifests) in loaded {
+            if let Some(reason) = scenario.skip_reason() {
+                line.keep(&format!("{}: skipped: {reason}", scenario.name));
+                continue;
+            }
+            let one = self.run_one(scenario, manifests, &interrupt, &line).await?;
+            exit = exit.max(Some(one));
+            if interrupt.came() {
+                return Ok(interrupt.exit());
+            }
+        }
+        drop(line);
+        // Nothing measured is never a pass.
+        Ok(exit.unwrap_or_else(|| {
+            eprintln!("no scenario ran");
+            Exit::Inconclusive
+        }))
+    }
+
+    async fn run_one(
+        &self,
+        scenario: &Scenario,
+        manifests: &[Manifest],
+        interrupt: &Interrupt,
+        line: &Line,
+    ) -> Outcome {
+        let folder = self.out.join(&scenario.name);
+        std::fs::create_dir_all(&folder).or_environment()?;
+        let mut recordings = Recordings::default();
+        if self.mode != Mode::Live {
+            line.say(format!("{}: simulating", scenario.name));
+            recordings.whole = Some(simulate(scenario, manifests, Flight::Whole)?);
+            if self.mode == Mode::Both && scenario.flight.is_some() {
+                recordings.slice = Some(simulate(scenario, manifests, Flight::Slice)?);
+            }
+        }
+        if self.mode != Mode::Sim {
+            match self.fly(scenario, manifests, &folder, interrupt, line).await {
+                Err(Failure { exit: Exit::Interrupted, .. }) => {} // before the load: the simulation is still reported
+                other => recordings.live = Some(other?),
+            }
+        }
+        self.report(scenario, &folder, &recordings, interrupt, line)
+    }
+
+    async fn fly(
+        &self,
+        scenario: &Scenario,
+        manifests: &[Manifest],
+        folder: &Path,
+        interrupt: &Interrupt,
+        line: &Line,
+    ) -> Result<Recording, Failure> {
+        ensure_runtime(|text| line.keep(text))?;
+        line.say(format!("{}: starting the embedded cluster", scenario.name));
+        let executable = std::env::current_exe().or_environment()?;
+        let directory = std::path::absolute(folder.join(".flight")).or_environment()?;
+        let mut options = StackOptions::new(directory, executable);
+        options.storage.clone_from(&scenario.storage);
+        options.config_autoscaler.clone_from(&scenario.environment.knative.config_autoscaler);
+        let stack = EmbeddedStack::start(options).await.or_environment()?;
+        let flight = if scenario.flight.is_some() { Flight::Slice } else { Flight::Whole };
+        let flown = fly(&stack, scenario, manifests, flight, interrupt.token(), &|progress| {
+            line.say(format!("{}: {}", scenario.name, describe(progress)));
+        })
+        .await;
+        line.say(format!("{}: ending the cluster", scenario.name));
+        stack.stop().await;
+        flown.map_err(|error| Failure {
+            exit: match error {
+                FlightError::Interrupted => Exit::Interrupted,
+                FlightError::Refused { .. } | FlightError::UnknownKind { .. } | FlightError::Load(_) => Exit::Usage,
+                _ => Exit::Environment,
+            },
+            error: error.into(),
+        })
+    }
+
+    fn report(
+        &self,
+        scenario: &Scenario,
+        folder: &Path,
+        recordings: &Recordings,
+        interrupt: &Interrupt,
+        line: &Line,
+    ) -> Outcome {
+        line.say(format!("{}: judging and reporting", scenario.name));
+        let gates: Vec<_> = [&recordings.whole, &recordings.live]
+            .into_iter()
+            .flatten()
+            .flat_map(|recording| judge(scenario, recording))
+            .collect();
+        let comparison: Option<Comparison> =
+            recordings.simulated().zip(recordings.live.as_ref()).map(|(simulated, live)| compare(simulated, live));
+        let mut result = RunResult::new(scenario, gates, comparison, self.reproduce(scenario));
+        if interrupt.came() {
+            result.interrupt(interrupt.exit().code());
+        }
+        let input = report::Input {
+            scenario,
+            result: &result,
+            simulated: recordings.simulated(),
+            live: recordings.live.as_ref(),
+            whole: recordings.slice.as_ref().and(recordings.whole.as_ref()),
+        };
+        let written = report::write(folder, &input).or_environment()?;
+        write_recordings(folder, recordings).or_environment()?;
+        if self.explain {
+            for recording in [&recordings.whole, &recordings.live].into_iter().flatten() {
+                for decision in &recording.decisions {
+                    println!("{:>9.3}s {:?} {}", decision.t_ns as f64 / 1e9, recording.meta.source, decision.text);
+                }
+            }
+        }
+        line.say("");
+        reporter::print(&self.reporters, &result, &input, &written).or_environment()?;
+        Ok(if interrupt.came() {
+            interrupt.exit()
+        } else {
+            match result.verdict {
+                Verdict::Pass => Exit::Passed,
+                Verdict::Fail => Exit::Failed,
+                Verdict::Inconclusive | Verdict::NotJudged => Exit::Inconclusive,
+            }
+        })
+    }
+
+    /// The command that gives the same result again.
+    fn reproduce(&self, scenario: &Scenario) -> String {
+        let mode = match self.mode {
+            Mode::Sim => " --mode sim",
+            Mode::Live => " --mode live",
+            Mode::Both => "",
+        };
+        format!("windtunnel run {}{mode} --seed {}", scenario.path.display(), scenario.seed)
+    }
+}
+
+fn simulate(scenario: &Scenario, manifests: &[Manifest], flight: Flight) -> Result<Recording, Failure> {
+    let plan = sim::Plan::new(scenario, manifests, flight).or_usage()?;
+    let mut recording = Recording::new(plan.meta());
+    sim::simulate(&plan, scenario.seed, &mut recording).or_usage()?;
+    Ok(recording)
+}
+
+fn write_recordings(folder: &Path, recordings: &Recordings) -> std::io::Result<()> {
+    let named =
+        [("simulated.jsonl", &recordings.whole), ("simulated-slice.jsonl", &recordings.slice), ("live.jsonl", &recordings.live)];
+    for (name, recording) in named {
+        let path = folder.join(name);
+        match recording {
+            Some(recording) => recording.write_jsonl(std::io::BufWriter::new(std::fs::File::create(path)?))?,
+            None if path.exists() => std::fs::remove_file(path)?, // an earlier run's recording would mislead
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn describe(progress: Progress<'_>) -> String {
+    match progress {
+        Progress::Preparing(what) => what.to_owned(),
+        Progress::Ready(took) => format!("the service is Ready after {:.2} s", took.as_secs_f64()),
+        Progress::Flying { elapsed, of, answered, failed } => {
+            format!("flying {}/{} s, {answered} answers, {failed} failed", elapsed.as_secs(), of.as_secs())
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! `windtunnel serve …`: what runs inside containers. Flags are those of the official servers.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use windtunnel_agent::storage;
+use windtunnel_predictor::ServerOptions;
+
+use super::setup::ensure_runtime;
+use crate::exit::{Exit, OrExit, Outcome};
+
+/// Entrypoints of the containers.
+#[derive(Subcommand)]
+pub(crate) enum Serve {
+    /// The model server: V1 and V2 protocols over ONNX Runtime.
+    Predictor(Predictor),
+    /// Fetches models before a server starts.
+    StorageInitializer(StorageInitializer),
+}
+
+/// The model server.
+#[derive(Args)]
+pub(crate) struct Predictor {
+    /// Name under which the model is served.
+    #[arg(long = "model_name", default_value = "model")]
+    model_name: String,
+    /// Folder that holds the model.
+    #[arg(long = "model_dir", default_value = "/mnt/models", conflicts_with = "model_repository")]
+    model_dir: PathBuf,
+    /// Folder that holds a folder or an .onnx file a model.
+    #[arg(long = "model_repository", value_name = "DIR")]
+    model_repository: Option<PathBuf>,
+    /// Port of the REST protocols.
+    #[arg(long = "http_port", default_value_t = 8080)]
+    http_port: u16,
+    /// Predictions that are computed at a time.
+    #[arg(long = "workers", default_value_t = 1)]
+    workers: usize,
+}
+
+/// The storage initializer.
+#[derive(Args)]
+pub(crate) struct StorageInitializer {
+    /// Storage URI and folder, in turn.
+    #[arg(required = true, num_args = 2.., value_names = ["URI", "FOLDER"])]
+    pairs: Vec<String>,
+}
+
+impl Serve {
+    pub(crate) fn execute(self) -> Outcome {
+        match self {
+            Self::Predictor(predictor) => predictor.execute(),
+            Self::StorageInitializer(initializer) => initializer.execute(),
+        }
+    }
+}
+
+impl Predictor {
+    fn execute(self) -> Outcome {
+        ensure_runtime(|text| eprintln!("{text}"))?;
+        let runtime = tokio::runtime::Runtime::new().or_environment()?;
+        runtime
+            .block_on(windtunnel_predictor::serve(ServerOptions {
+                model_name: self.model_name,
+                model_dir: self.model_dir,
+                model_repository: self.model_repository,
+                http_port: self.http_port,
+                workers: self.workers,
+                ..ServerOptions::default()
+            }))
+            .or_environment()?;
+        Ok(Exit::Passed)
+    }
+}
+
+impl StorageInitializer {
+    fn execute(self) -> Outcome {
+        let map = storage::StorageMap::from_env().or_usage()?;
+        let pairs: Vec<(String, PathBuf)> =
+            self.pairs.chunks_exact(2).map(|pair| (pair[0].clone(), PathBuf::from(&pair[1]))).collect();
+        // The official initializer answers every failure with exit code 1; its message goes to the termination log.
+        match storage::initialize(&pairs, &map).context("storage initializer") {
+            Ok(fetched) => {
+                println!("{fetched}");
+                Ok(Exit::Passed)
+            }
+            Err(error) => {
+                eprintln!("{error:#}");
+                Ok(Exit::Failed)
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What a cluster is started with.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use windtunnel_apiserver::Admission;
+
+/// What a cluster is started with.
+#[derive(Clone)]
+pub struct Options {
+    /// Folder for pods, logs and the kubeconfig. It is created, and removed by [`crate::EmbeddedCluster::stop`];
+    /// a folder with other files in it is refused.
+    pub directory: PathBuf,
+    /// Images that the node can run.
+    pub images: Vec<Image>,
+    /// Reviewers of writes, in the order in which they are asked.
+    pub admission: Vec<Arc<dyn Admission>>,
+    /// Address of the API server; port 0 lets the system choose.
+    pub listen: SocketAddr,
+}
+
+impl Options {
+    /// Options with no images, no admission, and the API server on a loopback port that the system chooses.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into(), ..Self::default() }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            directory: PathBuf::from(".windtunnel/cluster"),
+            images: Vec::new(),
+            admission: Vec::new(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let admission: Vec<&str> = self.admission.iter().map(|reviewer| reviewer.name()).collect();
+        formatter
+            .debug_struct("Options")
+            .field("directory", &self.directory)
+            .field("images", &self.images)
+            .field("admission", &admission)
+            .field("listen", &self.listen)
+            .finish()
+    }
+}
+
+/// An image name and the process that stands for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Image {
+    /// Repository without tag or digest, e.g. `windtunnel/predictor`; `docker.io/` and `docker.io/library/` may be
+    /// left out.
+    pub reference: String,
+    /// The image's entrypoint; a container's `command` replaces it and `args` are appended. May be empty for images
+    /// whose containers always say their command.
+    pub argv: Vec<String>,
+    /// The image's environment; a container's own `env` wins.
+    pub env: BTreeMap<String, String>,
+}
+
+impl Image {
+    /// An image without environment of its own.
+    pub fn new<A: Into<String>>(reference: impl Into<String>, argv: impl IntoIterator<Item = A>) -> Self {
+        Self {
+            reference: reference.into(),
+            argv: argv.into_iter().map(Into::into).collect(),
+            env: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Autoscalers: how many replicas a workload should have.
+
+pub mod kpa;

@@ -1,0 +1,253 @@
+//! One flight from the first manifest to the last answer.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use windtunnel_api::manifest::Manifest;
+use windtunnel_control_plane::AutoscaleDecision;
+use windtunnel_record as record;
+use windtunnel_record::{Prediction, Recorder, Recording};
+use windtunnel_scenario::requests::RequestSet;
+use windtunnel_scenario::{Flight, Scenario, load};
+
+use crate::client::{Answer, ServiceClient};
+use crate::manifests::{DEFAULT_NAMESPACE, Kinds};
+use crate::observe::{self, Observer};
+use crate::{EmbeddedStack, FlightError, arrivals, predictions_equal, readiness};
+
+/// Time between Ready and the first request; the simulator leaves the same.
+const SETTLE: Duration = Duration::from_secs(1);
+/// Requests that may be under way at a time. More would measure this machine's memory, not the service.
+const MOST_IN_FLIGHT: usize = 20_000;
+/// Time that is left to answers after the time-out of the last request has passed.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// How far a flight is.
+#[derive(Debug, Clone, Copy)]
+pub enum Progress<'p> {
+    /// Something before the load.
+    Preparing(&'p str),
+    /// The service became Ready this long after its manifest was applied.
+    Ready(Duration),
+    /// The load runs.
+    Flying {
+        /// Time since the load's start.
+        elapsed: Duration,
+        /// How long the load lasts.
+        of: Duration,
+        /// Requests answered so far.
+        answered: usize,
+        /// Of them failed.
+        failed: usize,
+    },
+}
+
+/// A sent request on its way back into the recording.
+struct Sent {
+    arrival: load::Arrival,
+    sent: Instant,
+    answered: Instant,
+    answer: Answer,
+}
+
+/// Flies one scenario: applies its manifests, waits for Ready, runs its load and events for their duration, and collects the
+/// last answers. When `cancel` fires after the load has started, the recording so far is returned and says so in its events.
+///
+/// # Errors
+/// Whatever keeps the load from starting. From then on everything is an observation.
+pub async fn fly(
+    stack: &EmbeddedStack,
+    scenario: &Scenario,
+    manifests: &[Manifest],
+    flight: Flight,
+    cancel: &CancellationToken,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<Recording, FlightError> {
+    let client = stack.client();
+    let namespace = namespace_of(manifests, &scenario.load.target);
+    let requests = RequestSet::load(&scenario.load.requests).map_err(|error| FlightError::Load(error.to_string()))?;
+    let plan = load::arrivals(scenario, flight).map_err(|error| FlightError::Load(error.to_string()))?;
+    let duration = scenario.duration_of(flight);
+
+    let mut sightings = observe::sightings(&client, &namespace);
+    let mut decisions = stack.control_plane().decisions();
+    progress(Progress::Preparing("applying the manifests"));
+    let kinds = Kinds::discover(client.clone()).await?;
+    let applied = Instant::now();
+    for manifest in manifests {
+        kinds.apply(manifest).await?;
+    }
+    let ready = readiness::wait(&client, &namespace, &scenario.load.target, cancel).await?;
+    progress(Progress::Ready(applied.elapsed()));
+
+    let epoch = Instant::now() + SETTLE;
+    let epoch_unix_ns = unix_ns() + SETTLE.as_nanos() as u64;
+    let mut recording = Recording::new(record::Meta {
+        scenario: scenario.name.clone(),
+        source: record::Source::Live,
+        seed: scenario.seed,
+        duration_ns: duration.as_nanos() as u64,
+        flight: flight.to_string(),
+        ..record::Meta::default()
+    });
+    let mut observer = Observer::new(epoch);
+    let mut pilot = Pilot {
+        client: ServiceClient::new(stack.gateway_address(), ready.host, scenario.load.path(), scenario.load.timeout),
+        bodies: requests.iter().map(|request| Bytes::from(request.body.to_string())).collect(),
+        requests,
+        in_flight: 0,
+        answered: 0,
+        failed: 0,
+    };
+
+    let stop = cancel.child_token();
+    let mut due = arrivals::start(plan, epoch, stop.clone());
+    let (answers, mut answered) = mpsc::channel::<Sent>(MOST_IN_FLIGHT);
+    let mut events = scenario.events_of(flight).into_iter().peekable();
+    let mut second = 0_u64;
+    let mut load_ended = false;
+    let end = epoch + duration + scenario.load.timeout + LAST_ANSWERS;
+
+    loop {
+        let next_second = epoch + Duration::from_secs(second);
+        let next_event = events.peek().map_or(end, |event| epoch + event.at);
+        let sampling = next_second <= epoch + duration;
+        if load_ended && pilot.in_flight == 0 && !sampling && events.peek().is_none() {
+            break;
+        }
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => {
+                observe::event(&mut recording, observer.time_ns(Instant::now()), "scenario", &scenario.name, "interrupted".into());
+                break;
+            }
+            () = tokio::time::sleep_until(end.into()) => break,
+            arrival = due.recv(), if !load_ended => match arrival {
+                Some(arrival) => pilot.send(arrival, answers.clone(), epoch, &mut recording),
+                None => load_ended = true,
+            },
+            Some(sent) = answered.recv() => pilot.land(sent, &observer, &mut recording),
+            () = tokio::time::sleep_until(next_second.into()), if sampling => {
+                observer.sample(second * 1_000_000_000, pilot.in_flight, &mut recording);
+                progress(Progress::Flying {
+                    elapsed: Duration::from_secs(second), of: duration, answered: pilot.answered, failed: pilot.failed,
+                });
+                second += 1;
+            }
+            () = tokio::time::sleep_until(next_event.into()), if events.peek().is_some() => {
+                if let Some(event) = events.next() {
+                    let patch = &event.patch;
+                    kinds.merge(&scenario.path, &patch.kind, &namespace, &patch.name, &patch.merge).await?;
+                    observe::event(&mut recording, observer.time_ns(Instant::now()), "scenario", &patch.name, event.name.clone());
+                }
+            }
+            Some(sighting) = sightings.next() => observer.see(sighting, &mut recording),
+            Ok(decision) = decisions.recv() => decide(decision, epoch_unix_ns, &mut recording),
+        }
+    }
+    stop.cancel();
+    recording.requests.sort_by_key(|request| (request.intended_ns, request.row));
+    Ok(recording)
+}
+
+/// Sends requests and takes their answers in.
+struct Pilot {
+    client: ServiceClient,
+    requests: RequestSet,
+    bodies: Vec<Bytes>,
+    in_flight: usize,
+    answered: usize,
+    failed: usize,
+}
+
+impl Pilot {
+    fn send(&mut self, arrival: load::Arrival, answers: mpsc::Sender<Sent>, epoch: Instant, recorder: &mut dyn Recorder) {
+        if self.in_flight >= MOST_IN_FLIGHT {
+            let lag = Instant::now().saturating_duration_since(epoch).as_nanos() as u64;
+            self.failed += 1;
+            recorder.request(record::Request {
+                intended_ns: arrival.at_ns,
+                sent_ns: lag,
+                row: arrival.row,
+                error: Some(format!("not sent: {MOST_IN_FLIGHT} requests were under way")),
+                ..record::Request::default()
+            });
+            return;
+        }
+        self.in_flight += 1;
+        let client = self.client.clone();
+        let body = self.bodies[arrival.row as usize % self.bodies.len()].clone();
+        tokio::spawn(async move {
+            let sent = Instant::now();
+            let answer = client.infer(body).await;
+            // The receiver is gone only when the flight is over.
+            let _ = answers.send(Sent { arrival, sent, answered: Instant::now(), answer }).await;
+        });
+    }
+
+    fn land(&mut self, sent: Sent, observer: &Observer, recorder: &mut dyn Recorder) {
+        self.in_flight -= 1;
+        self.answered += 1;
+        self.failed += usize::from(sent.answer.error.is_some());
+        let intended_ns = sent.arrival.at_ns;
+        let view = sent.answer.revision.as_deref().and_then(|name| observer.revision(name));
+        recorder.request(record::Request {
+            intended_ns,
+            sent_ns: observer.time_ns(sent.sent),
+            latency_ns: observer.time_ns(sent.answered).saturating_sub(intended_ns),
+            status: sent.answer.status,
+            revision: view.map(|(index, _)| index),
+            weight_percent: sent.answer.weight_percent,
+            held_ns: sent.answer.held_ns,
+            row: sent.arrival.row,
+            prediction: self.check(&sent, view.map(|(_, storage_uri)| storage_uri)),
+            error: sent.answer.error,
+        });
+    }
+
+    /// Compares an answer with the reference prediction of the model that gave it.
+    fn check(&self, sent: &Sent, storage_uri: Option<&str>) -> Prediction {
+        if sent.answer.error.is_some() {
+            return Prediction::Unchecked;
+        }
+        let Some(expected) = storage_uri.and_then(|uri| self.requests.get(sent.arrival.row).expect.get(uri)) else {
+            return Prediction::Unchecked;
+        };
+        match serde_json::from_slice(&sent.answer.body) {
+            Ok(actual) if predictions_equal(expected, &actual) => Prediction::Equal,
+            Ok(_) | Err(_) => Prediction::Different,
+        }
+    }
+}
+
+fn decide(decision: AutoscaleDecision, epoch_unix_ns: u64, recorder: &mut dyn Recorder) {
+    recorder.decision(record::Decision {
+        t_ns: decision.at_unix_ns.saturating_sub(epoch_unix_ns),
+        actor: "kpa".into(),
+        target: decision.revision,
+        from: decision.from,
+        to: decision.to,
+        text: decision.text,
+        explanation: decision.explanation,
+    });
+}
+
+/// The namespace in which the manifests put the service under test.
+fn namespace_of(manifests: &[Manifest], target: &str) -> String {
+    manifests
+        .iter()
+        .map(Manifest::value)
+        .filter(|object| object["kind"] == "InferenceService" && object["metadata"]["name"] == target)
+        .find_map(|object| object["metadata"]["namespace"].as_str())
+        .unwrap_or(DEFAULT_NAMESPACE)
+        .to_owned()
+}
+
+fn unix_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+}

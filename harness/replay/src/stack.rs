@@ -1,0 +1,142 @@
+//! A whole serving platform in this process: embedded cluster, gateway and control plane, put together.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use windtunnel_cluster::{EmbeddedCluster, Image};
+use windtunnel_control_plane::ControlPlane;
+use windtunnel_gateway::Gateway;
+
+use crate::FlightError;
+
+/// Where the knobs of the autoscaler live, as in Knative.
+const AUTOSCALER_CONFIG: (&str, &str) = ("knative-serving", "config-autoscaler");
+
+/// What a stack is made of.
+#[derive(Debug, Clone)]
+pub struct StackOptions {
+    /// Folder for pods, logs and the kubeconfig; made by the stack and removed when it stops.
+    pub directory: PathBuf,
+    /// The `windtunnel` binary: our container images run its entrypoints.
+    pub executable: PathBuf,
+    /// Storage URI prefix to local folder.
+    pub storage: BTreeMap<String, PathBuf>,
+    /// Keys of the ConfigMap `config-autoscaler` that differ from the defaults.
+    pub config_autoscaler: BTreeMap<String, String>,
+    /// Where the API server listens; port 0 lets the system choose.
+    pub api_listen: SocketAddr,
+    /// Where the gateway listens; port 0 lets the system choose.
+    pub gateway_listen: SocketAddr,
+}
+
+impl StackOptions {
+    /// Options with everything on loopback, on ports that the system chooses.
+    #[must_use]
+    pub fn new(directory: PathBuf, executable: PathBuf) -> Self {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            directory,
+            executable,
+            storage: BTreeMap::new(),
+            config_autoscaler: BTreeMap::new(),
+            api_listen: loopback,
+            gateway_listen: loopback,
+        }
+    }
+
+    /// The images that this binary stands in for, each with the entrypoint that it runs.
+    fn images(&self) -> Vec<Image> {
+        let storage: Vec<String> =
+            self.storage.iter().map(|(prefix, folder)| format!("{prefix}={}", folder.display())).collect();
+        let entrypoint = |name: &str| vec![self.executable.display().to_string(), "serve".to_owned(), name.to_owned()];
+        vec![
+            Image { reference: "windtunnel/predictor".into(), argv: entrypoint("predictor"), env: BTreeMap::new() },
+            Image {
+                reference: "kserve/storage-initializer".into(),
+                argv: entrypoint("storage-initializer"),
+                env: BTreeMap::from([("WINDTUNNEL_STORAGE_MAP".to_owned(), storage.join(";"))]),
+            },
+        ]
+    }
+}
+
+/// A running platform. [`EmbeddedStack::stop`] ends every process that it started and removes its folder; dropping it kills
+/// the processes too.
+pub struct EmbeddedStack {
+    cluster: EmbeddedCluster,
+    gateway: Gateway,
+    control_plane: ControlPlane,
+}
+
+impl EmbeddedStack {
+    /// Starts the three parts, in the order in which they need each other.
+    ///
+    /// # Errors
+    /// A part that does not start, with its reason; what was started before it is ended.
+    pub async fn start(options: StackOptions) -> Result<Self, FlightError> {
+        let gateway = Gateway::bind(options.gateway_listen, windtunnel_gateway::Options::default())
+            .await
+            .map_err(|source| FlightError::Gateway { address: options.gateway_listen, source })?;
+        let cluster = EmbeddedCluster::start(windtunnel_cluster::Options {
+            directory: options.directory.clone(),
+            images: options.images(),
+            admission: ControlPlane::admission(),
+            listen: options.api_listen,
+        })
+        .await?;
+        let control_plane =
+            ControlPlane::start(cluster.client(), gateway.handle(), windtunnel_control_plane::Options::default())
+                .await
+                .map_err(|error| FlightError::ControlPlane(error.to_string()))?;
+        let stack = Self { cluster, gateway, control_plane };
+        stack.configure_autoscaler(&options.config_autoscaler).await?;
+        Ok(stack)
+    }
+
+    async fn configure_autoscaler(&self, keys: &BTreeMap<String, String>) -> Result<(), FlightError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let (namespace, name) = AUTOSCALER_CONFIG;
+        Api::<ConfigMap>::namespaced(self.client(), namespace)
+            .patch(name, &PatchParams::default(), &Patch::Merge(json!({"data": keys})))
+            .await
+            .map_err(FlightError::api(format!("setting ConfigMap {namespace}/{name}")))?;
+        Ok(())
+    }
+
+    /// A client of the API server, in process.
+    #[must_use]
+    pub fn client(&self) -> kube::Client {
+        self.cluster.client()
+    }
+
+    /// The embedded cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &EmbeddedCluster {
+        &self.cluster
+    }
+
+    /// Where the gateway listens.
+    #[must_use]
+    pub fn gateway_address(&self) -> SocketAddr {
+        self.gateway.address()
+    }
+
+    /// The control plane, for its stream of decisions.
+    #[must_use]
+    pub fn control_plane(&self) -> &ControlPlane {
+        &self.control_plane
+    }
+
+    /// Ends everything: controllers first, then the gateway when its last request is answered, then the pods.
+    pub async fn stop(self) {
+        self.control_plane.stop().await;
+        self.gateway.shutdown().await;
+        self.cluster.stop().await;
+    }
+}

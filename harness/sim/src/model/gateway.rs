@@ -1,0 +1,194 @@
+//! The gateway: traffic split, activator, endpoint choice, concurrency reports.
+
+use std::collections::VecDeque;
+
+use windtunnel_kernel::autoscale::kpa::{REPORT_PERIOD_NS, Trigger};
+use windtunnel_scenario::load::Arrival;
+
+use super::clients::{Failure, Request, Stage};
+use super::revisions::{Readiness, Revision};
+use super::{Event, World};
+use crate::engine::{Key, Schedule, Slab};
+
+impl World<'_> {
+    /// A request is at the gateway: it goes to a revision, and there to a pod or into the activator's queue.
+    pub(super) fn route(
+        &mut self,
+        now_ns: u64,
+        arrival: Arrival,
+        demand_ns: u64,
+        schedule: &mut Schedule<Event>,
+    ) {
+        let Some((index, weight_percent)) = self.services[self.plan.target].choose_backend() else {
+            return self.turn_away(now_ns, arrival, Failure::NoRoute);
+        };
+        let is_crowded = self.ledger.in_flight() > self.plan.most_in_flight;
+        let revision = &mut self.revisions[usize::from(index)];
+        self.touched = Some(index);
+        revision.routed += 1;
+        revision.waiting_live += 1;
+        let poked = match revision.reporter.request_in(now_ns) {
+            Some(stat) => revision.autoscaler.record(&stat),
+            None => false,
+        };
+        let held = revision.endpoints.is_empty();
+        let admission = if is_crowded { Admission::Refused } else { revision.admit() };
+        let stage = Stage::Waiting { held };
+        let request =
+            Request { arrival, entered_ns: now_ns, demand_ns, revision: index, weight_percent, stage };
+        self.arm_report(now_ns, schedule);
+        match admission {
+            Admission::Refused => self.close_failed(now_ns, &request, Failure::QueueFull),
+            Admission::Start => {
+                let key = self.requests.insert(request);
+                self.watch(key, schedule);
+                self.start(now_ns, index, key, schedule);
+            }
+            Admission::Wait => {
+                let key = self.requests.insert(request);
+                self.watch(key, schedule);
+                let revision = &mut self.revisions[usize::from(index)];
+                revision.waiting.push_back(key);
+                if held && revision.waiting_live == 1 {
+                    let name = revision.name.clone();
+                    self.note(now_ns, "activation", &name, "a request waits: there is no ready pod");
+                }
+            }
+        }
+        if poked {
+            self.step(now_ns, index, Trigger::Poke, schedule);
+        }
+    }
+
+    /// The endpoints of a revision changed: the activator learns it first, then the autoscaler, then whoever
+    /// waits for the revision to become ready.
+    pub(super) fn endpoints_changed(
+        &mut self,
+        now_ns: u64,
+        index: u16,
+        change: Readiness,
+        schedule: &mut Schedule<Event>,
+    ) {
+        let freed = self.revisions[usize::from(index)].update_capacity();
+        let released = self.release(now_ns, index, freed, schedule);
+        if change == Readiness::Gained && released > 0 && self.revisions[usize::from(index)].endpoints.len() == 1 {
+            let name = self.revisions[usize::from(index)].name.clone();
+            let plural = if released == 1 { "" } else { "s" };
+            self.note(now_ns, "activation", &name, &format!("{released} waiting request{plural} released"));
+        }
+        self.readiness_changed(now_ns, index, change, schedule);
+    }
+
+    /// A request left its pod: the next one may start.
+    pub(super) fn slot_freed(&mut self, now_ns: u64, index: u16, schedule: &mut Schedule<Event>) {
+        let freed = self.revisions[usize::from(index)].free_slot();
+        if freed > 0 {
+            self.release(now_ns, index, freed, schedule);
+        }
+    }
+
+    /// A request gave up waiting.
+    pub(super) fn leave_queue(&mut self, index: u16) {
+        self.revisions[usize::from(index)].give_up_waiting();
+    }
+
+    /// Each second: every revision's concurrency goes to its autoscaler.
+    pub(super) fn report(&mut self, now_ns: u64, schedule: &mut Schedule<Event>) {
+        self.touched = None;
+        self.report_armed = false;
+        for position in 0..self.revisions.len() {
+            let revision = &mut self.revisions[position];
+            let Some(stat) = revision.reporter.report(now_ns) else { continue };
+            if revision.autoscaler.record(&stat) {
+                let index = revision.index;
+                self.step(now_ns, index, Trigger::Poke, schedule);
+            }
+        }
+        if self.revisions.iter().any(|revision| !revision.reporter.is_idle()) {
+            self.arm_report(now_ns, schedule);
+        }
+    }
+
+    /// Reports are due on a grid of whole periods, but only while there is something to report.
+    fn arm_report(&mut self, now_ns: u64, schedule: &mut Schedule<Event>) {
+        if self.report_armed {
+            return;
+        }
+        self.report_armed = true;
+        let phase_ns = self.plan.phases.reports.from_ns(self.gateway_started_ns, self.plan.epoch_ns);
+        schedule.at(next_on_grid(now_ns, phase_ns, REPORT_PERIOD_NS), Event::Report);
+    }
+
+    /// Starts up to `count` waiting requests; returns how many there were.
+    fn release(&mut self, now_ns: u64, index: u16, count: u64, schedule: &mut Schedule<Event>) -> u64 {
+        let mut released = 0;
+        while released < count {
+            let revision = &mut self.revisions[usize::from(index)];
+            let Some(key) = next_waiting(&mut revision.waiting, &self.requests) else { break };
+            self.start(now_ns, index, key, schedule);
+            released += 1;
+        }
+        released
+    }
+
+    /// Sends an admitted request to a pod.
+    fn start(&mut self, now_ns: u64, index: u16, key: Key, schedule: &mut Schedule<Event>) {
+        let position = self.revisions[usize::from(index)].choose_endpoint(&mut self.choices);
+        match position {
+            Some(position) => self.start_on(now_ns, key, position, schedule),
+            // Admitted, but a pod with a free slot went away in between: back to the head of the line.
+            None => self.revisions[usize::from(index)].waiting.push_front(key),
+        }
+    }
+}
+
+/// What the activator does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It goes to a pod now.
+    Start,
+    /// It waits for one.
+    Wait,
+    /// There is no room to wait.
+    Refused,
+}
+
+impl Revision {
+    /// Whether a request may start. Without a concurrency limit it may as soon as there is a pod.
+    fn admit(&mut self) -> Admission {
+        match &mut self.breaker {
+            None if self.endpoints.is_empty() => Admission::Wait,
+            None => Admission::Start,
+            Some(breaker) => breaker.offer(),
+        }
+    }
+}
+
+/// The first instant after `now_ns` on the grid `phase_ns + k * period_ns`.
+pub(super) fn next_on_grid(now_ns: u64, phase_ns: u64, period_ns: u64) -> u64 {
+    let past_ns = (now_ns + period_ns - phase_ns % period_ns) % period_ns;
+    now_ns + period_ns - past_ns
+}
+
+/// The first in line that still waits; those that gave up are dropped.
+fn next_waiting(waiting: &mut VecDeque<Key>, requests: &Slab<Request>) -> Option<Key> {
+    while let Some(key) = waiting.pop_front() {
+        if requests.get(key).is_some_and(Request::is_waiting) {
+            return Some(key);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_on_grid;
+
+    /// A report on the wrong side of a second lands in another bucket of the autoscaler.
+    #[test]
+    fn the_grid_keeps_its_phase() {
+        assert_eq!(next_on_grid(1_000, 250, 100), 1_050);
+        assert_eq!(next_on_grid(1_050, 250, 100), 1_150, "strictly after now");
+        assert_eq!(next_on_grid(1_049, 1_350, 100), 1_050, "a phase in the future is a phase all the same");
+    }
+}
