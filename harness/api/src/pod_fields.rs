@@ -40,12 +40,9 @@ pub fn raw_containers<'a>(fields: &'a Fields, key: &str) -> impl Iterator<Item =
 
 /// The names of a raw container's environment variables with their literal values.
 pub fn raw_environment(container: &Map<String, Value>) -> impl Iterator<Item = (&str, Option<&str>)> {
-    container
-        .get("env")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(|variable| Some((variable.get("name")?.as_str()?, variable.get("value").and_then(Value::as_str))))
+    container.get("env").and_then(Value::as_array).into_iter().flatten().filter_map(|variable| {
+        Some((variable.get("name")?.as_str()?, variable.get("value").and_then(Value::as_str)))
+    })
 }
 
 /// The fields as one JSON object.

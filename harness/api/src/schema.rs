@@ -54,7 +54,8 @@ pub fn preserve_unknown(schema: &mut Schema) {
 fn add_shallow(schema: &mut Schema, full: &Value) {
     let object = schema.ensure_object();
     let properties = object.entry("properties").or_insert_with(|| json!({}));
-    let (Some(properties), Some(source)) = (properties.as_object_mut(), full["properties"].as_object()) else {
+    let (Some(properties), Some(source)) = (properties.as_object_mut(), full["properties"].as_object())
+    else {
         return;
     };
     for (name, property) in source {

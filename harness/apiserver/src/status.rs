@@ -13,6 +13,8 @@ pub(crate) struct ApiError {
     pub(crate) message: String,
     /// `details`, absent for some failures and empty for others.
     pub(crate) details: Option<Value>,
+    /// How to go on with a list whose revision is gone.
+    pub(crate) continue_token: Option<String>,
 }
 
 /// One field's fault, a cause of an `Invalid` status.
@@ -25,7 +27,7 @@ pub(crate) struct FieldError {
 
 impl ApiError {
     pub(crate) fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None }
+        Self { code, reason, message: message.into(), details: None, continue_token: None }
     }
 
     pub(crate) fn with_details(mut self, details: Value) -> Self {
@@ -130,7 +132,8 @@ impl ApiError {
         let mut body = Map::new();
         body.insert("kind".into(), "Status".into());
         body.insert("apiVersion".into(), "v1".into());
-        body.insert("metadata".into(), json!({}));
+        let metadata = self.continue_token.as_ref().map_or_else(|| json!({}), |token| json!({"continue": token}));
+        body.insert("metadata".into(), metadata);
         body.insert("status".into(), "Failure".into());
         body.insert("message".into(), self.message.as_str().into());
         if !self.reason.is_empty() {

@@ -215,6 +215,14 @@ impl<T: Stored> Table<T> {
         Some(Change { key, old, new: Some(object) })
     }
 
+    /// Puts an object in place of the row of the same version: what is known of it before the server has said so.
+    pub(crate) fn assume(&mut self, object: Arc<T>) -> Option<Change<T>> {
+        let key = Key::of(object.metadata());
+        let old = self.rows.get(&key)?.clone();
+        self.rows.insert(key.clone(), object.clone());
+        Some(Change { key, old: Some(old), new: Some(object) })
+    }
+
     /// The object is gone, as a watch or the answer of a deletion says. Versions of it that arrive later (a watch
     /// event on its way, the answer of another write) are ignored.
     pub fn remove(&mut self, metadata: &ObjectMeta) -> Option<Change<T>> {

@@ -12,20 +12,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::SeedableRng;
-use rand_pcg::Pcg32;
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
 use tokio::sync::oneshot;
 use windtunnel_kernel::routing::{
-    balance,
-    breaker::{Admission, Breaker},
+    balance::{self, Policy, RoundRobin},
+    breaker::{Breaker, Offer},
 };
 
 use crate::{endpoint::Endpoint, meter::Meter, table::RevisionKey};
 
 /// Requests that may wait for one revision (Knative's `breakerQueueDepth`).
-pub(crate) const QUEUE_DEPTH: u32 = 10_000;
-/// Largest container concurrency for which pods are filled one after the other (Knative's activator).
-const FIRST_AVAILABLE_MAX: u32 = 3;
+pub(crate) const QUEUE_DEPTH: usize = 10_000;
 /// First pause before a pod that refused a connection is tried again; it doubles up to [`LAST_PROBE_PAUSE`].
 const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PROBE_PAUSE: Duration = Duration::from_millis(200);
@@ -43,8 +41,8 @@ struct Inner {
     breaker: Breaker,
     waiting: VecDeque<Waiting>,
     next_waiting_id: u64,
-    next_round_robin: usize,
-    random: Pcg32,
+    round_robin: RoundRobin,
+    random: Pcg64Mcg,
     gone: bool,
 }
 
@@ -91,11 +89,12 @@ impl Revision {
             inner: Mutex::new(Inner {
                 container_concurrency: 0,
                 seats: Vec::new(),
-                breaker: Breaker::new(QUEUE_DEPTH, u32::MAX - QUEUE_DEPTH, 0),
+                // The queue is bounded here, by those who wait; the breaker would count those who run as well.
+                breaker: Breaker::new(u32::MAX, u32::MAX, 0),
                 waiting: VecDeque::new(),
                 next_waiting_id: 0,
-                next_round_robin: 0,
-                random: Pcg32::seed_from_u64(seed),
+                round_robin: RoundRobin::new(),
+                random: Pcg64Mcg::seed_from_u64(seed),
                 gone: false,
             }),
         }
@@ -161,15 +160,19 @@ impl Revision {
                 return Err(Denied::Gone);
             }
             match inner.breaker.offer() {
-                Admission::Reject => return Err(Denied::Full),
-                Admission::Admit => {
-                    if let Some(lease) = inner.seat(self) {
-                        return Ok(Admitted { lease, held: None });
-                    }
-                    // The breaker counts slots, not pods: this one is of a pod that just left. Wait at the front.
-                    inner.breaker.requeue();
+                Offer::Reject => return Err(Denied::Full),
+                Offer::Admit => {
+                    let lease = inner.seat(self);
+                    return lease.map(|lease| Admitted { lease, held: None }).ok_or_else(|| {
+                        inner.breaker.finish();
+                        Denied::Gone
+                    });
                 }
-                Admission::Queue => {}
+                Offer::Queue if inner.waiting.len() >= QUEUE_DEPTH => {
+                    inner.breaker.abandon();
+                    return Err(Denied::Full);
+                }
+                Offer::Queue => {}
             }
             let (grant, receiver) = oneshot::channel();
             let id = inner.next_waiting_id;
@@ -179,7 +182,8 @@ impl Revision {
         };
         let since = Instant::now();
         let granted = receiver.await;
-        std::mem::forget(place);
+        // Its turn came, or the queue was dissolved: there is no place left to give up.
+        drop(place);
         match granted {
             Ok(lease) => Ok(Admitted { lease, held: no_pod.then(|| since.elapsed()) }),
             Err(_removed) => Err(Denied::Gone),
@@ -235,7 +239,7 @@ impl Revision {
         if let Some(seat) = inner.seats.iter_mut().find(|seat| Arc::ptr_eq(&seat.endpoint, endpoint)) {
             seat.in_flight -= 1;
         }
-        let admitted = u32::from(inner.breaker.finish());
+        let admitted = u32::from(inner.breaker.finish().is_some());
         let unclaimed = inner.grant(self, admitted);
         drop(inner);
         drop(unclaimed);
@@ -243,7 +247,8 @@ impl Revision {
 
     fn leave_queue(&self, id: u64) {
         let mut inner = self.lock();
-        if let Some(index) = inner.waiting.iter().position(|waiting| waiting.id == id) {
+        // Tickets are given out in order, so the queue is sorted by them.
+        if let Ok(index) = inner.waiting.binary_search_by_key(&id, |waiting| waiting.id) {
             inner.waiting.remove(index);
             inner.breaker.abandon();
         }
@@ -251,6 +256,49 @@ impl Revision {
 }
 
 impl Inner {
+    /// Picks a pod for a request that the breaker admitted. There is one: the capacity is what the reachable pods
+    /// take together.
+    fn seat(&mut self, revision: &Arc<Revision>) -> Option<Lease> {
+        let (seats, in_flight): (Vec<usize>, Vec<u32>) = self
+            .seats
+            .iter()
+            .enumerate()
+            .filter(|(_, seat)| !seat.suspended)
+            .map(|(index, seat)| (index, seat.in_flight))
+            .unzip();
+        let each = self.container_concurrency;
+        let chosen = match Policy::of(each) {
+            Policy::RandomChoiceOfTwo => {
+                balance::random_choice_of_two(&in_flight, &mut || self.random.next_u64())
+            }
+            Policy::FirstAvailable => balance::first_available(&in_flight, each),
+            Policy::RoundRobin => self.round_robin.choose(&in_flight, each),
+        }?;
+        let seat = &mut self.seats[seats[chosen]];
+        seat.in_flight += 1;
+        Some(Lease { revision: Arc::clone(revision), endpoint: Arc::clone(&seat.endpoint) })
+    }
+
+    /// Hands pods to the first `admitted` of those who wait. Returns what nobody took any more; it must be dropped
+    /// without the lock, as that makes room again.
+    fn grant(&mut self, revision: &Arc<Revision>, admitted: u32) -> Vec<Lease> {
+        let mut unclaimed = Vec::new();
+        for _ in 0..admitted {
+            let Some(waiting) = self.waiting.pop_front() else {
+                self.breaker.finish();
+                continue;
+            };
+            match self.seat(revision) {
+                Some(lease) => unclaimed.extend(waiting.grant.send(lease).err()),
+                // Dropping `waiting` sends it to choose again.
+                None => {
+                    self.breaker.finish();
+                }
+            }
+        }
+        unclaimed
+    }
+
     fn usable(&self) -> usize {
         self.seats.iter().filter(|seat| !seat.suspended).count()
     }

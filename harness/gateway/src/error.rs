@@ -12,7 +12,9 @@ pub(crate) enum Refusal {
     #[error("the request has no Host header; set it to the host part of the InferenceService's status.url")]
     NoHost,
     /// No route claims the host.
-    #[error("no route for host \"{host}\"; {known}; the host part of the InferenceService's status.url is the one to ask for")]
+    #[error(
+        "no route for host \"{host}\"; {known}; the host part of the InferenceService's status.url is the one to ask for"
+    )]
     UnknownHost {
         host: String,
         /// What could have been asked for.
@@ -22,25 +24,37 @@ pub(crate) enum Refusal {
     #[error("the route of host \"{host}\" sends no traffic anywhere; give one of its revisions a percentage")]
     NoBackend { host: String },
     /// The queue in front of the revision is full.
-    #[error("the queue of revision {revision} is full ({depth} requests wait); raise its maximum scale or send less")]
-    QueueFull { revision: RevisionKey, depth: u32 },
+    #[error(
+        "the queue of revision {revision} is full ({depth} requests wait); raise its maximum scale or send less"
+    )]
+    QueueFull { revision: RevisionKey, depth: usize },
     /// No pod became free in time.
-    #[error("no pod of revision {revision} took the request within {timeout_ms} ms; see the revision's conditions, or raise the route's timeout")]
+    #[error(
+        "no pod of revision {revision} took the request within {timeout_ms} ms; see the revision's conditions, or raise the route's timeout"
+    )]
     HeldTooLong { revision: RevisionKey, timeout_ms: u64 },
     /// The pod took the request and did not answer in time.
-    #[error("a pod of revision {revision} ({pod}) did not begin to answer within {timeout_ms} ms; see its log, or raise the route's timeout")]
+    #[error(
+        "a pod of revision {revision} ({pod}) did not begin to answer within {timeout_ms} ms; see its log, or raise the route's timeout"
+    )]
     TooSlow { revision: RevisionKey, pod: String, timeout_ms: u64 },
     /// The pod took the request and broke the connection.
-    #[error("a pod of revision {revision} ({pod}) closed the connection before it answered: {cause}; the request may have been processed, so it was not sent again; see the pod's log")]
+    #[error(
+        "a pod of revision {revision} ({pod}) closed the connection before it answered: {cause}; the request may have been processed, so it was not sent again; see the pod's log"
+    )]
     Broken { revision: RevisionKey, pod: String, cause: String },
     /// The pod's answer is not HTTP.
-    #[error("a pod of revision {revision} ({pod}) answered with something that is not HTTP/1.1: {cause}; check its containerPort")]
+    #[error(
+        "a pod of revision {revision} ({pod}) answered with something that is not HTTP/1.1: {cause}; check its containerPort"
+    )]
     Malformed { revision: RevisionKey, pod: String, cause: String },
     /// The client broke its own body off.
     #[error("the request body ended early: {cause}; send the number of bytes that Content-Length announces")]
     ClientBody { cause: String },
     /// The revision went away again and again while the request waited.
-    #[error("the revisions behind host \"{host}\" were replaced {times} times while the request waited; send it again")]
+    #[error(
+        "the revisions behind host \"{host}\" were replaced {times} times while the request waited; send it again"
+    )]
     Replaced { host: String, times: u32 },
 }
 

@@ -32,7 +32,11 @@ const MAX_CHOICES: u32 = 16;
 const MAX_RESETS: u32 = 8;
 
 /// Answers a request, from a pod or in the gateway's own words.
-pub(crate) async fn serve(router: &Router, request: Request<Incoming>, client: IpAddr) -> Response<AnswerBody> {
+pub(crate) async fn serve(
+    router: &Router,
+    request: Request<Incoming>,
+    client: IpAddr,
+) -> Response<AnswerBody> {
     match forward(router, request, client).await {
         Ok(response) => response,
         Err(refusal) => {
@@ -67,8 +71,8 @@ async fn forward(
     let mut held = None;
     for _ in 0..MAX_CHOICES {
         let chosen = router.choose(&host)?;
-        let mut trip = Trip {
-            metered: Some(chosen.revision.meter.start()),
+        let trip = Trip {
+            metered: chosen.revision.meter.start(),
             deadline: arrived + chosen.timeout,
             chosen: &chosen,
             held: &mut held,
@@ -120,7 +124,8 @@ fn label(response: &mut Response<AnswerBody>, chosen: &Chosen, held: Option<Dura
     headers.insert(headers::WEIGHT, HeaderValue::from(chosen.percent));
     headers.remove(headers::HELD_US);
     if let Some(held) = held {
-        headers.insert(headers::HELD_US, HeaderValue::from(u64::try_from(held.as_micros()).unwrap_or(u64::MAX)));
+        headers
+            .insert(headers::HELD_US, HeaderValue::from(u64::try_from(held.as_micros()).unwrap_or(u64::MAX)));
     }
 }
 
@@ -128,7 +133,7 @@ fn label(response: &mut Response<AnswerBody>, chosen: &Chosen, held: Option<Dura
 struct Trip<'a> {
     chosen: &'a Chosen,
     deadline: Instant,
-    metered: Option<Metered>,
+    metered: Metered,
     held: &'a mut Option<Duration>,
 }
 
@@ -138,20 +143,32 @@ enum Failure {
     Refused(Refusal),
 }
 
+/// The first byte of an answer is here, and these stay occupied until its last.
+struct Answered {
+    response: Response<Incoming>,
+    connection: Connection,
+    lease: Lease,
+}
+
 /// How one attempt ended without an answer.
 enum Attempt {
     /// Not processed for certain: go again.
-    Again { reset: bool },
+    Again {
+        reset: bool,
+    },
     Refused(Refusal),
 }
 
 impl Trip<'_> {
-    async fn run(&mut self, head: &Parts, body: &Replay) -> Result<Response<AnswerBody>, Failure> {
+    async fn run(mut self, head: &Parts, body: &Replay) -> Result<Response<AnswerBody>, Failure> {
         let mut resets = 0;
         loop {
             let lease = self.acquire().await?;
             match self.attempt(lease, head, body, resets < MAX_RESETS).await {
-                Ok(response) => return Ok(response),
+                Ok(Answered { response, connection, lease }) => {
+                    let exchange = Exchange { connection, lease, metered: self.metered };
+                    return Ok(response.map(|incoming| AnswerBody::Pod(PodBody::new(incoming, exchange))));
+                }
                 Err(Attempt::Again { reset }) => resets += u32::from(reset),
                 Err(Attempt::Refused(refusal)) => return Err(Failure::Refused(refusal)),
             }
@@ -168,22 +185,23 @@ impl Trip<'_> {
                 return Ok(lease);
             }
             Ok(Err(Denied::Gone)) => return Err(Failure::Gone),
-            Ok(Err(Denied::Full)) => Refusal::QueueFull { revision: revision.key.clone(), depth: QUEUE_DEPTH },
-            Err(_elapsed) => Refusal::HeldTooLong {
-                revision: revision.key.clone(),
-                timeout_ms: self.timeout_ms(),
-            },
+            Ok(Err(Denied::Full)) => {
+                Refusal::QueueFull { revision: revision.key.clone(), depth: QUEUE_DEPTH }
+            }
+            Err(_elapsed) => {
+                Refusal::HeldTooLong { revision: revision.key.clone(), timeout_ms: self.timeout_ms() }
+            }
         };
         Err(Failure::Refused(refused))
     }
 
     async fn attempt(
-        &mut self,
+        &self,
         lease: Lease,
         head: &Parts,
         body: &Replay,
         may_reset: bool,
-    ) -> Result<Response<AnswerBody>, Attempt> {
+    ) -> Result<Answered, Attempt> {
         let revision: &Arc<Revision> = &self.chosen.revision;
         let pod = lease.endpoint.address;
         let Ok(connected) = timeout_at(self.deadline, lease.endpoint.connection()).await else {
@@ -224,12 +242,7 @@ impl Trip<'_> {
             }));
         };
         let mut failure = match outcome {
-            Ok(response) => {
-                let (parts, incoming) = response.into_parts();
-                let Some(metered) = self.metered.take() else { unreachable!("one answer a trip") };
-                let exchange = Exchange { connection, lease, metered };
-                return Ok(Response::from_parts(parts, AnswerBody::Pod(PodBody::new(incoming, exchange))));
-            }
+            Ok(response) => return Ok(Answered { response, connection, lease }),
             Err(failure) => failure,
         };
         let never_left = failure.take_message().is_some();
@@ -259,7 +272,10 @@ impl Trip<'_> {
 }
 
 fn is_idempotent(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE)
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub(crate) struct Router {
 
 #[derive(Default)]
 struct Revisions {
+    /// The table as it was applied last.
+    table: RouteTable,
     /// In the table.
     current: BTreeMap<RevisionKey, Arc<Revision>>,
     /// Taken out of the table, with requests that are not over or not yet reported.
@@ -63,13 +65,15 @@ impl Router {
     }
 
     /// Replaces the table. Requests see the old one or the new one, nothing in between.
-    pub(crate) fn apply(&self, table: &RouteTable) {
+    pub(crate) fn apply(&self, table: RouteTable) {
         let mut revisions = self.revisions.lock().unwrap_or_else(PoisonError::into_inner);
+        if revisions.table == table {
+            return;
+        }
         let mut before = std::mem::take(&mut revisions.current);
         let mut current = BTreeMap::new();
         let named = table.revisions.iter().map(|revision| &revision.key);
-        let routed =
-            table.routes.iter().flat_map(|route| &route.backends).map(|backend| &backend.revision);
+        let routed = table.routes.iter().flat_map(|route| &route.backends).map(|backend| &backend.revision);
         for key in named.chain(routed) {
             if !current.contains_key(key) {
                 let revision = before.remove(key).unwrap_or_else(|| self.new_revision(key));
@@ -87,7 +91,7 @@ impl Router {
             }
         }
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        let compiled = compile(table, &routes, &current);
+        let compiled = compile(&table, &routes, &current);
         *routes = compiled;
         drop(routes);
         // Those who wait for a revision that is gone choose again, and see the new routes.
@@ -96,6 +100,7 @@ impl Router {
             revisions.leaving.push(revision);
         }
         revisions.current = current;
+        revisions.table = table;
     }
 
     fn new_revision(&self, key: &RevisionKey) -> Arc<Revision> {

@@ -25,7 +25,7 @@
 //!     BTreeMap::from([("autoscaling.knative.dev/target".to_string(), "10".to_string())]);
 //! let config = Config::resolve(&GlobalConfig::default(), &annotations, 0, 600)?;
 //! let mut autoscaler = Autoscaler::new(config, 1, 0);
-//! autoscaler.record(&Stat { at_ns: SECOND, average_concurrency: 20.0, ..Stat::default() });
+//! let _poke = autoscaler.record(&Stat { at_ns: SECOND, average_concurrency: 20.0, ..Stat::default() });
 //! let decision = autoscaler.step(
 //!     Trigger::Tick,
 //!     &Observation {

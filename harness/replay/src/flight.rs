@@ -1,7 +1,6 @@
 //! One flight from the first manifest to the last answer.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -13,7 +12,8 @@ use windtunnel_control_plane::AutoscaleDecision;
 use windtunnel_record as record;
 use windtunnel_record::{Prediction, Recorder, Recording};
 use windtunnel_scenario::requests::RequestSet;
-use windtunnel_scenario::{Flight, Scenario, load};
+use windtunnel_scenario::load::Flight;
+use windtunnel_scenario::{Action, Load, Protocol, Scenario, load};
 
 use crate::client::{Answer, ServiceClient};
 use crate::manifests::{DEFAULT_NAMESPACE, Kinds};
@@ -72,7 +72,8 @@ pub async fn fly(
     let namespace = namespace_of(manifests, &scenario.load.target);
     let requests = RequestSet::load(&scenario.load.requests).map_err(|error| FlightError::Load(error.to_string()))?;
     let plan = load::arrivals(scenario, flight).map_err(|error| FlightError::Load(error.to_string()))?;
-    let duration = scenario.duration_of(flight);
+    let duration = scenario.duration_of(flight).as_std();
+    let timeout = scenario.load.timeout.as_std();
 
     let mut sightings = observe::sightings(&client, &namespace);
     let mut decisions = stack.control_plane().decisions();
@@ -80,7 +81,7 @@ pub async fn fly(
     let kinds = Kinds::discover(client.clone()).await?;
     let applied = Instant::now();
     for manifest in manifests {
-        kinds.apply(manifest).await?;
+        kinds.apply(&scenario.path, manifest).await?;
     }
     let ready = readiness::wait(&client, &namespace, &scenario.load.target, cancel).await?;
     progress(Progress::Ready(applied.elapsed()));
@@ -88,17 +89,14 @@ pub async fn fly(
     let epoch = Instant::now() + SETTLE;
     let epoch_unix_ns = unix_ns() + SETTLE.as_nanos() as u64;
     let mut recording = Recording::new(record::Meta {
-        scenario: scenario.name.clone(),
-        source: record::Source::Live,
-        seed: scenario.seed,
-        duration_ns: duration.as_nanos() as u64,
-        flight: flight.to_string(),
-        ..record::Meta::default()
+        flight,
+        versions: BTreeMap::from([("windtunnel".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
+        ..record::Meta::new(&scenario.name, record::Source::Live, scenario.seed, duration.as_nanos() as u64)
     });
     let mut observer = Observer::new(epoch);
     let mut pilot = Pilot {
-        client: ServiceClient::new(stack.gateway_address(), ready.host, scenario.load.path(), scenario.load.timeout),
-        bodies: requests.iter().map(|request| Bytes::from(request.body.to_string())).collect(),
+        client: ServiceClient::new(stack.gateway_address(), ready.host, endpoint(&scenario.load), timeout),
+        bodies: (0..requests.len() as u32).map(|row| Bytes::from(requests.get(row).payload.clone())).collect(),
         requests,
         in_flight: 0,
         answered: 0,
@@ -108,14 +106,14 @@ pub async fn fly(
     let stop = cancel.child_token();
     let mut due = arrivals::start(plan, epoch, stop.clone());
     let (answers, mut answered) = mpsc::channel::<Sent>(MOST_IN_FLIGHT);
-    let mut events = scenario.events_of(flight).into_iter().peekable();
+    let mut events = scenario.events_in(flight).into_iter().peekable();
     let mut second = 0_u64;
     let mut load_ended = false;
-    let end = epoch + duration + scenario.load.timeout + LAST_ANSWERS;
+    let end = epoch + duration + timeout + LAST_ANSWERS;
 
     loop {
         let next_second = epoch + Duration::from_secs(second);
-        let next_event = events.peek().map_or(end, |event| epoch + event.at);
+        let next_event = events.peek().map_or(end, |event| epoch + event.at.as_std());
         let sampling = next_second <= epoch + duration;
         if load_ended && pilot.in_flight == 0 && !sampling && events.peek().is_none() {
             break;
@@ -141,7 +139,7 @@ pub async fn fly(
             }
             () = tokio::time::sleep_until(next_event.into()), if events.peek().is_some() => {
                 if let Some(event) = events.next() {
-                    let patch = &event.patch;
+                    let Action::Patch(patch) = &event.action;
                     kinds.merge(&scenario.path, &patch.kind, &namespace, &patch.name, &patch.merge).await?;
                     observe::event(&mut recording, observer.time_ns(Instant::now()), "scenario", &patch.name, event.name.clone());
                 }
@@ -151,7 +149,7 @@ pub async fn fly(
         }
     }
     stop.cancel();
-    recording.requests.sort_by_key(|request| (request.intended_ns, request.row));
+    recording.sort();
     Ok(recording)
 }
 
@@ -173,9 +171,14 @@ impl Pilot {
             recorder.request(record::Request {
                 intended_ns: arrival.at_ns,
                 sent_ns: lag,
+                latency_ns: 0,
+                status: 0,
+                revision: None,
+                weight_percent: 100,
+                held_ns: 0,
                 row: arrival.row,
+                prediction: Prediction::Unchecked,
                 error: Some(format!("not sent: {MOST_IN_FLIGHT} requests were under way")),
-                ..record::Request::default()
             });
             return;
         }
@@ -237,13 +240,20 @@ fn decide(decision: AutoscaleDecision, epoch_unix_ns: u64, recorder: &mut dyn Re
     });
 }
 
+/// The path of the load's inference protocol.
+fn endpoint(load: &Load) -> String {
+    match load.protocol {
+        Protocol::V1 => format!("/v1/models/{}:predict", load.target),
+        Protocol::V2 => format!("/v2/models/{}/infer", load.target),
+    }
+}
+
 /// The namespace in which the manifests put the service under test.
 fn namespace_of(manifests: &[Manifest], target: &str) -> String {
     manifests
         .iter()
-        .map(Manifest::value)
-        .filter(|object| object["kind"] == "InferenceService" && object["metadata"]["name"] == target)
-        .find_map(|object| object["metadata"]["namespace"].as_str())
+        .filter(|manifest| manifest.kind == "InferenceService" && manifest.name == target)
+        .find_map(|manifest| manifest.namespace.as_deref())
         .unwrap_or(DEFAULT_NAMESPACE)
         .to_owned()
 }

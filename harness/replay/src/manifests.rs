@@ -31,24 +31,24 @@ impl Kinds {
     }
 
     /// Applies one manifest (server-side), making its namespace first where it does not exist.
-    pub(crate) async fn apply(&self, manifest: &Manifest) -> Result<(), FlightError> {
-        let object = manifest.value();
-        let path = manifest.path();
-        let kind = text(object, "/kind");
-        let api_version = text(object, "/apiVersion");
-        let name = text(object, "/metadata/name");
-        let found = self.find(|resource| resource.kind == kind && resource.api_version == api_version);
+    pub(crate) async fn apply(&self, path: &Path, manifest: &Manifest) -> Result<(), FlightError> {
+        let Manifest { kind, api_version, name, .. } = manifest;
+        let found = self.find(|resource| resource.kind == *kind && resource.api_version == *api_version);
         let Some((resource, scope)) = found else {
-            return Err(FlightError::UnknownKind { path: path.to_path_buf(), kind, api_version });
+            return Err(FlightError::UnknownKind {
+                path: path.to_path_buf(),
+                kind: kind.clone(),
+                api_version: api_version.clone(),
+            });
         };
-        let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or(DEFAULT_NAMESPACE);
+        let namespace = manifest.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
         if scope == Scope::Namespaced {
             self.ensure_namespace(namespace).await?;
         }
         self.api(&resource, &scope, namespace)
-            .patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(object))
+            .patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&manifest.value))
             .await
-            .map_err(|error| refusal(path, &kind, &name, error))?;
+            .map_err(|error| refusal(path, kind, name, error))?;
         Ok(())
     }
 
@@ -112,8 +112,4 @@ fn refusal(path: &Path, kind: &str, name: &str, error: kube::Error) -> FlightErr
         },
         other => FlightError::api(format!("applying {kind} {name}"))(other),
     }
-}
-
-fn text(object: &Value, pointer: &str) -> String {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
 }

@@ -103,12 +103,7 @@ impl Observer {
 
     /// Nanoseconds since the load's start, 0 for anything before it.
     pub(crate) fn time_ns(&self, moment: Instant) -> u64 {
-        u64::try_from(moment.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    /// The load starts at `epoch` after all; sightings until now were of the time before it.
-    pub(crate) fn start_at(&mut self, epoch: Instant) {
-        self.epoch = epoch;
+        since(self.epoch, moment)
     }
 
     /// The index of a revision in the recording, and the model that it serves.
@@ -135,13 +130,13 @@ impl Observer {
     /// Samples the series that the simulator samples too, for whole second `t_ns`.
     pub(crate) fn sample(&self, t_ns: u64, in_flight: usize, recorder: &mut dyn Recorder) {
         for (name, view) in &self.revisions {
-            let labels = BTreeMap::from([("revision".to_owned(), name.clone())]);
+            let labels = [("revision", name.as_str())];
             recorder.sample("replicas.wanted", &labels, t_ns, view.wanted as f64);
             recorder.sample("replicas.ready", &labels, t_ns, view.ready as f64);
             let percent = self.traffic.get(name).copied().unwrap_or(0);
             recorder.sample("traffic.percent", &labels, t_ns, percent as f64);
         }
-        recorder.sample("requests.in_flight", &BTreeMap::new(), t_ns, in_flight as f64);
+        recorder.sample("requests.in_flight", &[], t_ns, in_flight as f64);
     }
 
     fn see_revision(&mut self, revision: &Revision, now: Instant, recorder: &mut dyn Recorder) {
@@ -192,7 +187,7 @@ impl Observer {
                 PodView { revision: revision.clone(), wakes_up, added: now, scheduled: None, initialized: None, ready: false };
             self.pods.insert(name.clone(), view);
         }
-        let epoch_ns = self.time_ns(now);
+        let epoch = self.epoch;
         let Some(view) = self.pods.get_mut(&name) else { return };
         let is = |condition: &str| {
             let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
@@ -214,7 +209,7 @@ impl Observer {
                 ("load", now.saturating_duration_since(initialized)),
             ];
             recorder.cold_start(record::ColdStart {
-                t_ns: epoch_ns,
+                t_ns: since(epoch, view.added),
                 revision: view.revision.clone(),
                 pod: name,
                 phases: phases.map(|(phase, took)| (phase.to_owned(), took.as_nanos() as u64)).to_vec(),
@@ -222,6 +217,10 @@ impl Observer {
             });
         }
     }
+}
+
+fn since(epoch: Instant, moment: Instant) -> u64 {
+    u64::try_from(moment.saturating_duration_since(epoch).as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Records one event.

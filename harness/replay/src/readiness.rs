@@ -58,10 +58,9 @@ pub(crate) async fn wait(
 
 fn ready(service: &InferenceService) -> Option<Ready> {
     let status = service.status.as_ref()?;
-    let is_ready = status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
     let url = status.url.as_deref()?;
     let host = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next()?.to_owned();
-    (is_ready && !host.is_empty()).then_some(Ready { host })
+    (status.is_ready() && !host.is_empty()).then_some(Ready { host })
 }
 
 /// The service's conditions and its pods' states, a line each.

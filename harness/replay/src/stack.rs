@@ -13,8 +13,8 @@ use windtunnel_gateway::Gateway;
 
 use crate::FlightError;
 
-/// Where the knobs of the autoscaler live, as in Knative.
-const AUTOSCALER_CONFIG: (&str, &str) = ("knative-serving", "config-autoscaler");
+/// Where Knative's configuration lives.
+const KNATIVE_NAMESPACE: &str = "knative-serving";
 
 /// What a stack is made of.
 #[derive(Debug, Clone)]
@@ -25,8 +25,8 @@ pub struct StackOptions {
     pub executable: PathBuf,
     /// Storage URI prefix to local folder.
     pub storage: BTreeMap<String, PathBuf>,
-    /// Keys of the ConfigMap `config-autoscaler` that differ from the defaults.
-    pub config_autoscaler: BTreeMap<String, String>,
+    /// Knative's ConfigMaps by name (`config-autoscaler`), each with the keys that differ from the defaults.
+    pub knative: BTreeMap<String, BTreeMap<String, String>>,
     /// Where the API server listens; port 0 lets the system choose.
     pub api_listen: SocketAddr,
     /// Where the gateway listens; port 0 lets the system choose.
@@ -42,7 +42,7 @@ impl StackOptions {
             directory,
             executable,
             storage: BTreeMap::new(),
-            config_autoscaler: BTreeMap::new(),
+            knative: BTreeMap::new(),
             api_listen: loopback,
             gateway_listen: loopback,
         }
@@ -93,19 +93,17 @@ impl EmbeddedStack {
                 .await
                 .map_err(|error| FlightError::ControlPlane(error.to_string()))?;
         let stack = Self { cluster, gateway, control_plane };
-        stack.configure_autoscaler(&options.config_autoscaler).await?;
+        stack.configure_knative(&options.knative).await?;
         Ok(stack)
     }
 
-    async fn configure_autoscaler(&self, keys: &BTreeMap<String, String>) -> Result<(), FlightError> {
-        if keys.is_empty() {
-            return Ok(());
+    async fn configure_knative(&self, maps: &BTreeMap<String, BTreeMap<String, String>>) -> Result<(), FlightError> {
+        let api = Api::<ConfigMap>::namespaced(self.client(), KNATIVE_NAMESPACE);
+        for (name, keys) in maps {
+            api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"data": keys})))
+                .await
+                .map_err(FlightError::api(format!("setting ConfigMap {KNATIVE_NAMESPACE}/{name}")))?;
         }
-        let (namespace, name) = AUTOSCALER_CONFIG;
-        Api::<ConfigMap>::namespaced(self.client(), namespace)
-            .patch(name, &PatchParams::default(), &Patch::Merge(json!({"data": keys})))
-            .await
-            .map_err(FlightError::api(format!("setting ConfigMap {namespace}/{name}")))?;
         Ok(())
     }
 

@@ -126,6 +126,9 @@ mod tests {
         assert_eq!(count(9999), "9999");
         assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!((plural(1, "gate"), plural(0, "gate")), ("1 gate".to_owned(), "0 gates".to_owned()));
-        assert_eq!((instant(20_050_000_000), instant(3_723_000_000_000)), ("20.05 s".into(), "1:02:03".into()));
+        assert_eq!(
+            (instant(20_050_000_000), instant(3_723_000_000_000)),
+            ("20.05 s".into(), "1:02:03".into())
+        );
     }
 }

@@ -82,11 +82,6 @@ impl Markup {
         });
     }
 
-    /// Bytes written so far.
-    pub(crate) fn len(&self) -> usize {
-        self.text.len()
-    }
-
     /// The document's text.
     pub(crate) fn into_string(self) -> String {
         self.text

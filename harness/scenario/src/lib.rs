@@ -43,6 +43,6 @@ mod yaml;
 pub use fault::{Fault, Faults};
 pub use quantity::{Duration, Rate};
 pub use scenario::{
-    Action, Arrivals, Environment, Event, FlightPlan, Load, Network, Patch, Phase, PodStart, PodStop, Process,
-    Protocol, Scenario, ServiceTime, Trace, TraceFormat,
+    Action, Arrivals, Environment, Event, FlightPlan, Load, Network, Patch, Phase, PodStart, PodStop,
+    Process, Protocol, Scenario, ServiceTime, Trace, TraceFormat,
 };

@@ -25,8 +25,14 @@ const UNITS: [(&str, u64); 8] = [
 ];
 
 /// A length of time, or an instant counted from the start of a run, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(u64);
+
+impl fmt::Debug for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
 
 impl Duration {
     /// No time at all.
@@ -85,7 +91,11 @@ impl fmt::Display for Duration {
                         rest %= scale;
                     }
                 }
-                if rest > 0 { write!(f, "{}s", Decimal { value: rest, scale: 1_000_000_000 }) } else { Ok(()) }
+                if rest > 0 {
+                    write!(f, "{}s", Decimal { value: rest, scale: 1_000_000_000 })
+                } else {
+                    Ok(())
+                }
             }
         }
     }
@@ -223,8 +233,8 @@ impl FromStr for Rate {
                 "a rate is zero (silence) or more",
             ));
         }
-        let per_period =
-            plain_number(number).ok_or_else(|| QuantityError::new(format!("\"{trimmed}\" is not a rate"), wanted))?;
+        let per_period = plain_number(number)
+            .ok_or_else(|| QuantityError::new(format!("\"{trimmed}\" is not a rate"), wanted))?;
         let period_s = match period {
             "s" | "sec" | "second" => 1.0,
             "m" | "min" | "minute" => 60.0,
@@ -255,7 +265,8 @@ impl FromStr for Rate {
 pub fn parse_percent(text: &str) -> Result<f64, QuantityError> {
     let trimmed = text.trim();
     let number = trimmed.strip_suffix('%').map(str::trim_end);
-    let Some(percent) = number.and_then(|number| plain_number(number.strip_prefix('-').unwrap_or(number))) else {
+    let Some(percent) = number.and_then(|number| plain_number(number.strip_prefix('-').unwrap_or(number)))
+    else {
         let hint = if plain_number(trimmed).is_some() {
             format!("write {trimmed}%")
         } else {

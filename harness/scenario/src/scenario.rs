@@ -368,7 +368,12 @@ impl Scenario {
 
     /// A window of scenario time as nanoseconds of flight time, `from..to`; `None` when the flight has
     /// nothing of it.
-    pub fn window_in(&self, flight: Flight, from: Option<Duration>, to: Option<Duration>) -> Option<(u64, u64)> {
+    pub fn window_in(
+        &self,
+        flight: Flight,
+        from: Option<Duration>,
+        to: Option<Duration>,
+    ) -> Option<(u64, u64)> {
         let from = from.unwrap_or(Duration::ZERO);
         let to = to.unwrap_or(self.duration).min(self.duration);
         let window = match self.slice(flight) {

@@ -8,7 +8,9 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Resource;
 
 use super::names;
-use super::{Configuration, ConfigurationSpec, Revision, Route, RouteSpec, Service, TrafficTarget, serving_port};
+use super::{
+    Configuration, ConfigurationSpec, Revision, Route, RouteSpec, Service, TrafficTarget, serving_port,
+};
 
 /// The Configuration of a service, with the service's name and template.
 #[must_use]
@@ -49,8 +51,10 @@ pub fn route_of(service: &Service) -> Route {
     };
     let mut route = Route::new(&name, RouteSpec { traffic, ..RouteSpec::default() });
     route.metadata = child_of_service(service);
-    if let Some(duration) = service.metadata.annotations.as_ref().and_then(|a| a.get(names::ROLLOUT_DURATION)) {
-        route.metadata.annotations = Some(BTreeMap::from([(names::ROLLOUT_DURATION.to_owned(), duration.clone())]));
+    if let Some(duration) = service.metadata.annotations.as_ref().and_then(|a| a.get(names::ROLLOUT_DURATION))
+    {
+        route.metadata.annotations =
+            Some(BTreeMap::from([(names::ROLLOUT_DURATION.to_owned(), duration.clone())]));
     }
     route
 }
@@ -59,7 +63,9 @@ pub fn route_of(service: &Service) -> Route {
 /// unless the template names it.
 #[must_use]
 pub fn revision_name(configuration: &Configuration) -> String {
-    if let Some(name) = configuration.spec.template.metadata.as_ref().and_then(|metadata| metadata.name.clone()) {
+    if let Some(name) =
+        configuration.spec.template.metadata.as_ref().and_then(|metadata| metadata.name.clone())
+    {
         return name;
     }
     let name = configuration.metadata.name.as_deref().unwrap_or_default();
@@ -81,7 +87,8 @@ pub fn revision_of(configuration: &Configuration) -> Revision {
     }
     let generation = configuration.metadata.generation.unwrap_or(1);
     labels.insert(names::CONFIGURATION.to_owned(), configuration.metadata.name.clone().unwrap_or_default());
-    labels.insert(names::CONFIGURATION_UID.to_owned(), configuration.metadata.uid.clone().unwrap_or_default());
+    labels
+        .insert(names::CONFIGURATION_UID.to_owned(), configuration.metadata.uid.clone().unwrap_or_default());
     labels.insert(names::CONFIGURATION_GENERATION.to_owned(), generation.to_string());
     labels.insert(names::ROUTING_STATE.to_owned(), names::PENDING.to_owned());
     revision.metadata = ObjectMeta {

@@ -1,8 +1,6 @@
 //! The Deployment of a revision.
 
-use k8s_openapi::api::apps::v1::{
-    Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
-};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, EnvVar, PodSpec, PodTemplateSpec, Probe, TCPSocketAction,
 };
@@ -40,7 +38,8 @@ pub fn serving_port(spec: &RevisionSpec) -> (String, i32) {
         .filter_map(|container| container.get("ports").and_then(Value::as_array))
         .find(|ports| !ports.is_empty());
     let first = ports.and_then(|ports| ports.first());
-    let number = first.and_then(|port| port["containerPort"].as_i64()).and_then(|port| i32::try_from(port).ok());
+    let number =
+        first.and_then(|port| port["containerPort"].as_i64()).and_then(|port| i32::try_from(port).ok());
     let name = match first.and_then(|port| port["name"].as_str()) {
         Some("h2c") => "h2c",
         _ => "http1",
@@ -67,7 +66,8 @@ pub fn deployment_of(revision: &Revision, initial_replicas: i32) -> Result<Deplo
     for container in pod.init_containers.iter_mut().flatten() {
         complete_container(container);
     }
-    pod.termination_grace_period_seconds.get_or_insert(revision.spec.timeout_seconds.unwrap_or(DEFAULT_TIMEOUT_S));
+    pod.termination_grace_period_seconds
+        .get_or_insert(revision.spec.timeout_seconds.unwrap_or(DEFAULT_TIMEOUT_S));
     pod.restart_policy.get_or_insert_with(|| "Always".to_owned());
     pod.dns_policy.get_or_insert_with(|| "ClusterFirst".to_owned());
     pod.enable_service_links.get_or_insert(false);

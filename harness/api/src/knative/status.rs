@@ -33,7 +33,8 @@ pub fn revision_status(revision: &Revision, observation: &RevisionObservation) -
     let conditions = &mut status.conditions;
     status.observed_generation = revision.metadata.generation;
     status.actual_replicas = Some(observation.ready_replicas);
-    status.desired_replicas = observation.desired_replicas.filter(|desired| *desired >= 0).or(status.desired_replicas);
+    status.desired_replicas =
+        observation.desired_replicas.filter(|desired| *desired >= 0).or(status.desired_replicas);
     if let Some((state, reason, message)) = &observation.active {
         condition::set(conditions, Condition::new("Active", state, reason, message).informational());
     }
@@ -58,7 +59,10 @@ pub fn revision_status(revision: &Revision, observation: &RevisionObservation) -
 
 /// The status of a Configuration. `created` is the revision of its present generation, if it exists.
 #[must_use]
-pub fn configuration_status(configuration: &Configuration, created: Option<&Revision>) -> ConfigurationStatus {
+pub fn configuration_status(
+    configuration: &Configuration,
+    created: Option<&Revision>,
+) -> ConfigurationStatus {
     let mut status = configuration.status.clone().unwrap_or_default();
     let Some(created) = created else {
         condition::set(&mut status.conditions, Condition::new(READY, UNKNOWN, "", ""));
@@ -98,8 +102,10 @@ pub fn route_status(
     let mut status = route.status.clone().unwrap_or_default();
     status.observed_generation = route.metadata.generation;
     status.url = Some(route_url(name, namespace, None, domain));
-    status.address =
-        Some(Address { url: Some(format!("http://{name}.{namespace}.svc.cluster.local")), ..Address::default() });
+    status.address = Some(Address {
+        url: Some(format!("http://{name}.{namespace}.svc.cluster.local")),
+        ..Address::default()
+    });
 
     let mut resolved = Vec::with_capacity(route.spec.traffic.len());
     let mut unresolved = None;
@@ -109,12 +115,14 @@ pub fn route_status(
                 Some(_) => Some(revision.clone()),
                 None => {
                     let message = format!("Revision {revision:?} referenced in traffic not found.");
-                    unresolved = Some(Condition::new("AllTrafficAssigned", FALSE, "RevisionMissing", &message));
+                    unresolved =
+                        Some(Condition::new("AllTrafficAssigned", FALSE, "RevisionMissing", &message));
                     None
                 }
             },
             (None, Some(configuration)) => latest_ready(configuration).or_else(|| {
-                let message = format!("Configuration {configuration:?} is waiting for a Revision to become ready.");
+                let message =
+                    format!("Configuration {configuration:?} is waiting for a Revision to become ready.");
                 unresolved = Some(Condition::new("AllTrafficAssigned", UNKNOWN, "RevisionMissing", &message));
                 None
             }),
@@ -199,7 +207,10 @@ pub fn service_status(
         None => {
             observed = false;
             let message = "The Route is still working to reflect the latest desired specification.";
-            condition::set(&mut status.conditions, Condition::new("RoutesReady", UNKNOWN, "OutOfDate", message));
+            condition::set(
+                &mut status.conditions,
+                Condition::new("RoutesReady", UNKNOWN, "OutOfDate", message),
+            );
         }
     }
     if observed {
@@ -214,10 +225,9 @@ pub fn service_status(
 fn waiting_for_latest(route: &Route, child: &RouteStatus, service: &ServiceStatus) -> Option<String> {
     let latest = service.latest_ready_revision_name.as_deref()?;
     let name = route.metadata.name.as_deref().unwrap_or_default();
-    let stale = child
-        .traffic
-        .iter()
-        .find(|target| target.latest_revision == Some(true) && target.revision_name.as_deref() != Some(latest))?;
+    let stale = child.traffic.iter().find(|target| {
+        target.latest_revision == Some(true) && target.revision_name.as_deref() != Some(latest)
+    })?;
     let migrating = stale.revision_name.as_deref().unwrap_or_default();
     Some(format!("Traffic of {name:?} is not yet migrated from revision {migrating:?} to {latest:?}."))
 }

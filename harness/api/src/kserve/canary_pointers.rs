@@ -46,7 +46,8 @@ pub(super) fn traffic(
     tag_routing: bool,
 ) -> Vec<TrafficTarget> {
     let rolled_out = component.and_then(|status| status.latest_rolledout_revision.as_deref());
-    let (Some(percent), Some(rolled_out)) = (canary_percent, rolled_out.filter(|name| !name.is_empty())) else {
+    let (Some(percent), Some(rolled_out)) = (canary_percent, rolled_out.filter(|name| !name.is_empty()))
+    else {
         return vec![TrafficTarget {
             latest_revision: Some(true),
             percent: Some(100),
@@ -126,10 +127,14 @@ mod tests {
     /// The very first revision must get all traffic even when a canary percentage is set.
     #[test]
     fn shares() {
-        let rolled = ComponentStatus { latest_rolledout_revision: Some("v1".into()), ..ComponentStatus::default() };
+        let rolled =
+            ComponentStatus { latest_rolledout_revision: Some("v1".into()), ..ComponentStatus::default() };
         let shares = |percent, component: Option<&ComponentStatus>| -> Vec<(Option<String>, i64)> {
             let targets = traffic(percent, component, false);
-            targets.into_iter().map(|target| (target.revision_name, target.percent.unwrap_or_default())).collect()
+            targets
+                .into_iter()
+                .map(|target| (target.revision_name, target.percent.unwrap_or_default()))
+                .collect()
         };
         assert_eq!(shares(Some(10), None), [(None, 100)]);
         assert_eq!(shares(None, Some(&rolled)), [(None, 100)]);

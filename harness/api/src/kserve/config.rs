@@ -145,9 +145,8 @@ impl KserveConfig {
             set(&mut config.url_scheme, "urlScheme");
         }
         if let Some(initializer) = json(data, "storageInitializer")? {
-            config.storage_initializer = serde_json::from_value(initializer).map_err(|error| ConfigFault {
-                key: "storageInitializer".to_owned(),
-                message: error.to_string(),
+            config.storage_initializer = serde_json::from_value(initializer).map_err(|error| {
+                ConfigFault { key: "storageInitializer".to_owned(), message: error.to_string() }
             })?;
         }
         if let Some(security) = json(data, "security")? {

@@ -28,8 +28,10 @@ pub use inference_service::{CanarySpec, InferenceService, InferenceServiceSpec};
 pub use model_status::model_status;
 pub use predictor::{Framework, ModelFormat, ModelSpec, PredictorExtension, PredictorSpec, StorageSpec};
 pub use serving_runtime::{
-    ClusterServingRuntime, ClusterServingRuntimeSpec, ServingRuntime, ServingRuntimeSpec, SupportedModelFormat,
+    ClusterServingRuntime, ClusterServingRuntimeSpec, ServingRuntime, ServingRuntimeSpec,
+    SupportedModelFormat,
 };
 pub use status_types::{
-    Address, CanaryStatus, ComponentStatus, FailureInfo, InferenceServiceStatus, ModelCopies, ModelStates, ModelStatus,
+    Address, CanaryStatus, ComponentStatus, FailureInfo, InferenceServiceStatus, ModelCopies, ModelStates,
+    ModelStatus,
 };

@@ -28,9 +28,12 @@ fn replace_text(text: &str, service: &InferenceService) -> Result<String, String
     while let Some(start) = rest.find("{{") {
         out.push_str(&rest[..start]);
         let inner = &rest[start + 2..];
-        let end = inner.find("}}").ok_or_else(|| format!("{text:?} opens a placeholder and never closes it"))?;
+        let end =
+            inner.find("}}").ok_or_else(|| format!("{text:?} opens a placeholder and never closes it"))?;
         let expression = inner[..end].trim().trim_start_matches('-').trim_end_matches('-').trim();
-        out.push_str(&resolve(expression, service).ok_or_else(|| format!("unknown placeholder {expression:?}"))?);
+        out.push_str(
+            &resolve(expression, service).ok_or_else(|| format!("unknown placeholder {expression:?}"))?,
+        );
         rest = &inner[end + 2..];
     }
     out.push_str(rest);
@@ -65,7 +68,8 @@ mod tests {
         let mut service = InferenceService::default();
         service.metadata.name = Some("digits".into());
         service.metadata.labels = Some([("modelClass".to_owned(), "m.C".to_owned())].into());
-        let mut value = json!({"args": ["--model_name={{.Name}}", "{{ .Labels.modelClass }}-{{.Annotations.x}}"]});
+        let mut value =
+            json!({"args": ["--model_name={{.Name}}", "{{ .Labels.modelClass }}-{{.Annotations.x}}"]});
         replace(&mut value, &service).unwrap();
         assert_eq!(value, json!({"args": ["--model_name=digits", "m.C-<no value>"]}));
         assert!(replace(&mut json!("{{.Nope}}"), &service).unwrap_err().contains("Nope"));

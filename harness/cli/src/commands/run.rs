@@ -1,16 +1,19 @@
 //! `windtunnel run`: simulate, fly, compare, judge and report.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use windtunnel_api::manifest::Manifest;
 use windtunnel_record::compare::{Comparison, compare};
-use windtunnel_record::judge::judge;
+use windtunnel_record::judge::{Verdict, judge};
 use windtunnel_record::result::RunResult;
-use windtunnel_record::{Recording, Verdict};
+use windtunnel_record::Recording;
 use windtunnel_replay::{EmbeddedStack, FlightError, Progress, StackOptions, fly};
 use windtunnel_report as report;
-use windtunnel_scenario::{Flight, Scenario};
+use windtunnel_scenario::Scenario;
+use windtunnel_scenario::load::Flight;
 use windtunnel_sim as sim;
 
 use super::setup::ensure_runtime;
@@ -69,6 +72,8 @@ struct Recordings {
     /// The simulation of what is flown, where that is a slice; else the whole.
     slice: Option<Recording>,
     live: Option<Recording>,
+    /// Wall time in seconds by stage.
+    wall_s: BTreeMap<String, f64>,
 }
 
 impl Recordings {
@@ -144,6 +149,7 @@ impl Run {
         let folder = self.out.join(&scenario.name);
         std::fs::create_dir_all(&folder).or_environment()?;
         let mut recordings = Recordings::default();
+        let began = Instant::now();
         if self.mode != Mode::Live {
             line.say(format!("{}: simulating", scenario.name));
             recordings.whole = Some(simulate(scenario, manifests, Flight::Whole)?);
@@ -151,11 +157,14 @@ impl Run {
                 recordings.slice = Some(simulate(scenario, manifests, Flight::Slice)?);
             }
         }
+        recordings.wall_s.insert("simulate".to_owned(), began.elapsed().as_secs_f64());
         if self.mode != Mode::Sim {
+            let began = Instant::now();
             match self.fly(scenario, manifests, &folder, interrupt, line).await {
                 Err(Failure { exit: Exit::Interrupted, .. }) => {} // before the load: the simulation is still reported
                 other => recordings.live = Some(other?),
             }
+            recordings.wall_s.insert("fly".to_owned(), began.elapsed().as_secs_f64());
         }
         self.report(scenario, &folder, &recordings, interrupt, line)
     }
@@ -174,7 +183,7 @@ impl Run {
         let directory = std::path::absolute(folder.join(".flight")).or_environment()?;
         let mut options = StackOptions::new(directory, executable);
         options.storage.clone_from(&scenario.storage);
-        options.config_autoscaler.clone_from(&scenario.environment.knative.config_autoscaler);
+        options.knative.clone_from(&scenario.environment.knative);
         let stack = EmbeddedStack::start(options).await.or_environment()?;
         let flight = if scenario.flight.is_some() { Flight::Slice } else { Flight::Whole };
         let flown = fly(&stack, scenario, manifests, flight, interrupt.token(), &|progress| {
@@ -209,10 +218,14 @@ impl Run {
             .collect();
         let comparison: Option<Comparison> =
             recordings.simulated().zip(recordings.live.as_ref()).map(|(simulated, live)| compare(simulated, live));
-        let mut result = RunResult::new(scenario, gates, comparison, self.reproduce(scenario));
+        let mut result =
+            RunResult::new(&scenario.name, scenario.seed, gates, comparison, self.reproduce(scenario));
         if interrupt.came() {
-            result.interrupt(interrupt.exit().code());
+            result.doubt("interrupted: the flight is only as long as it got".to_owned());
+            result.exit_code = interrupt.exit().code() as u8;
         }
+        result.wall.clone_from(&recordings.wall_s);
+        result.versions.insert("windtunnel".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         let input = report::Input {
             scenario,
             result: &result,
@@ -255,7 +268,7 @@ impl Run {
 
 fn simulate(scenario: &Scenario, manifests: &[Manifest], flight: Flight) -> Result<Recording, Failure> {
     let plan = sim::Plan::new(scenario, manifests, flight).or_usage()?;
-    let mut recording = Recording::new(plan.meta());
+    let mut recording = plan.recording(scenario.seed);
     sim::simulate(&plan, scenario.seed, &mut recording).or_usage()?;
     Ok(recording)
 }

@@ -42,7 +42,7 @@ impl Validate {
 fn check(file: &Path) -> Result<Vec<String>, Failure> {
     let text = std::fs::read_to_string(file).with_context(|| format!("{} can't be read", file.display())).or_usage()?;
     if !text.contains("windtunnel.dev/") {
-        return Ok(manifest::parse(&text, file).err().into_iter().flatten().map(|fault| fault.to_string()).collect());
+        return Ok(manifest::parse(&text, &file.display().to_string()).err().into_iter().flatten().map(|fault| fault.to_string()).collect());
     }
     match load(file) {
         Ok(_) => Ok(Vec::new()),
@@ -57,7 +57,7 @@ pub(crate) fn load(file: &Path) -> Result<(Scenario, Vec<manifest::Manifest>), V
     for path in &scenario.manifests {
         match std::fs::read_to_string(path) {
             Err(error) => faults.push(format!("{}: can't be read: {error}", path.display())),
-            Ok(text) => match manifest::parse(&text, path) {
+            Ok(text) => match manifest::parse(&text, &path.display().to_string()) {
                 Ok(found) => manifests.extend(found),
                 Err(found) => faults.extend(found.iter().map(ToString::to_string)),
             },

@@ -25,7 +25,8 @@ impl Vectors {
         let mut worst = Exit::Passed;
         for file in &self.files {
             let text = std::fs::read_to_string(file).with_context(|| format!("{} can't be read", file.display())).or_usage()?;
-            let report = vectors::run(&text, &file.display().to_string(), &self.only).or_usage()?;
+            let options = vectors::Options { only: self.only.clone() };
+            let report = vectors::run_selected(&text, &file.display().to_string(), &options).or_usage()?;
             print!("{report}");
             worst = worst.max(if report.failed() > 0 {
                 Exit::Failed

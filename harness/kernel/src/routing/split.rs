@@ -70,9 +70,7 @@ impl TrafficSplit {
             .iter()
             .enumerate()
             .filter(|(_, backend)| scale * backend.owed >= self.total)
-            .min_by(|(_, one), (_, other)| {
-                (slack(one) * other.weight).cmp(&(slack(other) * one.weight))
-            })
+            .min_by(|(_, one), (_, other)| (slack(one) * other.weight).cmp(&(slack(other) * one.weight)))
             .map(|(position, _)| position)
     }
 }

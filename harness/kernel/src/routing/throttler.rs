@@ -31,9 +31,10 @@ pub fn capacity(share: &Share) -> u32 {
     if concurrency == 0 {
         return u32::from(share.backends > 0);
     }
-    let assigned = assign(share.pod_trackers, share.index, share.activators).len() as i128;
+    let assignment = Assignment::of(share.pod_trackers, share.index, share.activators);
+    let assigned = assignment.count();
     let capacity = if assigned > 0 {
-        concurrency * assigned
+        concurrency * i128::from(assigned)
     } else {
         let capacity = concurrency * i128::from(share.backends);
         if capacity > 0 { (capacity / i128::from(share.activators.max(1))).max(1) } else { 0 }
@@ -45,16 +46,30 @@ pub fn capacity(share: &Share) -> u32 {
 /// own, plus at most one of the pods that remain.
 #[must_use]
 pub fn assign(pods: u32, index: Option<u32>, activators: u32) -> Vec<u32> {
-    let Some(index) = index else { return (0..pods).collect() };
-    if pods <= 1 || activators <= 1 {
-        return (0..pods).collect();
+    let Assignment { own, remnant } = Assignment::of(pods, index, activators);
+    own.chain(remnant).collect()
+}
+
+struct Assignment {
+    own: Range<u32>,
+    remnant: Option<u32>,
+}
+
+impl Assignment {
+    fn of(pods: u32, index: Option<u32>, activators: u32) -> Self {
+        match index {
+            Some(index) if pods > 1 && activators > 1 => {
+                let Slice { own, remnants } = pick_indices(pods, index, activators);
+                let remnant = (index < remnants).then(|| pods - remnants + index);
+                Self { own: own.start.min(pods)..own.end.min(pods), remnant }
+            }
+            _ => Self { own: 0..pods, remnant: None },
+        }
     }
-    let Slice { own, remnants } = pick_indices(pods, index, activators);
-    let mut assigned: Vec<u32> = own.filter(|&pod| pod < pods).collect();
-    if index < remnants {
-        assigned.push(pods - remnants + index);
+
+    fn count(&self) -> u64 {
+        self.own.len() as u64 + u64::from(self.remnant.is_some())
     }
-    assigned
 }
 
 /// An activator's slice of the pods.

@@ -96,8 +96,7 @@ fn stirling_error(n: u64) -> f64 {
     let nf = n as f64;
     let square = nf * nf;
     (1.0 / 12.0
-        - (1.0 / 360.0
-            - (1.0 / 1260.0 - (1.0 / 1680.0 - (1.0 / 1188.0) / square) / square) / square)
+        - (1.0 / 360.0 - (1.0 / 1260.0 - (1.0 / 1680.0 - (1.0 / 1188.0) / square) / square) / square)
             / square)
         / nf
 }

@@ -57,16 +57,8 @@ pub fn clopper_pearson(successes: u64, trials: u64, confidence: f64) -> (f64, f6
     }
     let successes = successes.min(trials);
     let tail = ((1.0 - confidence) / 2.0).clamp(0.0, 0.5);
-    let low = if successes == 0 {
-        0.0
-    } else {
-        solve(|p| at_least(successes, trials, p) >= tail)
-    };
-    let high = if successes == trials {
-        1.0
-    } else {
-        solve(|p| at_most(successes, trials, p) <= tail)
-    };
+    let low = if successes == 0 { 0.0 } else { solve(|p| at_least(successes, trials, p) >= tail) };
+    let high = if successes == trials { 1.0 } else { solve(|p| at_most(successes, trials, p) <= tail) };
     (low, high)
 }
 

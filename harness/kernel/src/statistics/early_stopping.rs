@@ -4,8 +4,8 @@
 //! the limit that a process which just missed the percentile would hardly show so few: with `t` over the limit and
 //! `h` under it, when `P[Bin(h + t, 1 - p) <= t] <= 1 - c`.
 
-use super::binomial::at_least;
 use super::beta::regularized;
+use super::binomial::at_least;
 
 /// What the samples say about a percentile and a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -75,9 +75,9 @@ impl Scale {
     pub(crate) fn minor_ticks(self) -> Vec<f64> {
         match self {
             Self::Linear { .. } => Vec::new(),
-            Self::Logarithmic { low, high } => {
-                (low..high).flat_map(|exponent| [2.0, 5.0].map(|digit| digit * 10_f64.powi(exponent))).collect()
-            }
+            Self::Logarithmic { low, high } => (low..high)
+                .flat_map(|exponent| [2.0, 5.0].map(|digit| digit * 10_f64.powi(exponent)))
+                .collect(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A recording, seen through a grid of equal bins: what the charts draw.
 
-use windtunnel_record::{Recording, Request};
+use windtunnel_record::Recording;
 
 /// Nanoseconds in a second.
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
@@ -75,8 +75,8 @@ pub(crate) fn load(recording: &Recording, grid: Grid) -> Load {
         if let Some(bin) = grid.bin_of(request.intended_ns) {
             load.offered[bin] += each;
         }
-        if let Some(bin) = grid.bin_of(request.intended_ns.saturating_add(request.latency_ns)) {
-            let counts = if is_failed(request) { &mut load.failed } else { &mut load.served };
+        if let Some(bin) = grid.bin_of(request.done_ns()) {
+            let counts = if request.succeeded() { &mut load.served } else { &mut load.failed };
             counts[bin] += each;
         }
     }
@@ -87,7 +87,7 @@ pub(crate) fn load(recording: &Recording, grid: Grid) -> Load {
 /// of `quantiles`. `None` where a bin holds no answer.
 pub(crate) fn latency(recording: &Recording, grid: Grid, quantiles: &[f64]) -> Vec<Vec<Option<f64>>> {
     let mut samples: Vec<Vec<u64>> = vec![Vec::new(); grid.bins];
-    for request in recording.requests.iter().filter(|request| !is_failed(request)) {
+    for request in recording.requests.iter().filter(|request| request.succeeded()) {
         if let Some(bin) = grid.bin_of(request.intended_ns) {
             samples[bin].push(request.latency_ns);
         }
@@ -132,11 +132,6 @@ pub(crate) fn end_of(recording: &Recording) -> u64 {
     let samples = recording.series.values().filter_map(|points| points.last()).map(|point| point.t_ns);
     let decisions = recording.decisions.iter().map(|decision| decision.t_ns);
     samples.chain(decisions).fold(recording.meta.duration_ns, u64::max)
-}
-
-/// Whether a request brought no successful answer.
-pub(crate) fn is_failed(request: &Request) -> bool {
-    request.error.is_some() || !(200..300).contains(&request.status)
 }
 
 fn nearest_rank(sorted: &[u64], quantile: f64) -> Option<f64> {

@@ -145,6 +145,8 @@ pub(crate) struct Panel {
     pub(crate) title: String,
     /// The unit and how it was counted, beside the title.
     pub(crate) subtitle: String,
+    /// Before the names of the lines where they are read without the title.
+    pub(crate) readout_prefix: String,
     /// Height of the plot, pixels.
     pub(crate) height: f64,
     /// Value axis.

@@ -43,34 +43,30 @@ pub(crate) fn thin(points: Pixels) -> Pixels {
 /// The `d` of a line.
 pub(crate) fn line(points: &Pixels, join: Join) -> String {
     let mut path = String::new();
-    let mut previous: Option<(f64, f64)> = None;
-    for (index, point) in points.iter().enumerate() {
-        let Some((x, y)) = *point else {
-            previous = None;
-            continue;
-        };
-        match previous {
-            None => {
-                let alone = points.get(index + 1).is_none_or(Option::is_none);
-                let _ = write!(path, "M{} {}", pixel(x), pixel(y));
-                if alone {
-                    // A point between two gaps would be invisible; a dot of no length has round caps.
-                    path.push_str("h.01");
-                }
-            }
-            Some((_, before)) => match join {
-                Join::Straight => {
-                    let _ = write!(path, "L{} {}", pixel(x), pixel(y));
-                }
-                Join::Steps => {
-                    let _ = write!(path, "H{}", pixel(x));
-                    if pixel(y) != pixel(before) {
-                        let _ = write!(path, "V{}", pixel(y));
-                    }
-                }
-            },
+    for run in points.split(Option::is_none) {
+        let run: Vec<(String, String)> =
+            run.iter().flatten().map(|(x, y)| (pixel(*x), pixel(*y))).collect();
+        let Some((x, y)) = run.first() else { continue };
+        let _ = write!(path, "M{x} {y}");
+        if run.len() == 1 {
+            // A point between two gaps would be invisible; a dot of no length has round caps.
+            path.push_str("h.01");
         }
-        previous = Some((x, y));
+        for (index, (x, y)) in run.iter().enumerate().skip(1) {
+            match join {
+                Join::Straight => {
+                    let _ = write!(path, "L{x} {y}");
+                }
+                // A value that stays needs no point of its own.
+                Join::Steps if *y != run[index - 1].1 => {
+                    let _ = write!(path, "H{x}V{y}");
+                }
+                Join::Steps if index + 1 == run.len() => {
+                    let _ = write!(path, "H{x}");
+                }
+                Join::Steps => {}
+            }
+        }
     }
     path
 }
@@ -121,7 +117,7 @@ mod tests {
     #[test]
     fn steps_hold_and_gaps_break() {
         let points = vec![Some((0.0, 10.0)), Some((5.0, 10.0)), Some((8.0, 4.25)), None, Some((20.0, 1.0))];
-        assert_eq!(line(&points, Join::Steps), "M0 10H5H8V4.2M20 1h.01");
+        assert_eq!(line(&points, Join::Steps), "M0 10H8V4.2M20 1h.01");
         assert_eq!(line(&points, Join::Straight), "M0 10L5 10L8 4.2M20 1h.01");
         assert_eq!(area(&points[..2].to_vec(), Join::Steps, 30.0), "M0 10H5L5 30H0Z");
     }

@@ -1,20 +1,23 @@
 //! The values behind the charts, for the page's crosshair.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use super::panel::{Layer, Origin, Panel, Shape};
+use super::panel::{Layer, Origin, Shape};
 use super::path::Join;
 use super::timeline::Timeline;
 
 /// Instants read out, at most.
-const MOST_INSTANTS: usize = 480;
+const MOST_INSTANTS: usize = 360;
 
 /// `{step_ns, end_ns, rows: [{name, live: [..], simulated: [..]}]}`: one text an instant, `""` for none. Texts
 /// repeat a lot, so they are indices into `words`.
 pub(crate) fn data(timeline: &Timeline) -> Value {
     let step_ns = timeline.grid.width_ns.max(timeline.end_ns.div_ceil(MOST_INSTANTS as u64));
     let instants = timeline.end_ns.div_ceil(step_ns).max(1);
-    let mut words: Vec<String> = vec![String::new()];
+    let mut words = Words::default();
+    words.index_of(String::new());
     let mut rows: Vec<Value> = Vec::new();
     for panel in &timeline.panels {
         let mut names: Vec<&str> = Vec::new();
@@ -28,54 +31,67 @@ pub(crate) fn data(timeline: &Timeline) -> Value {
                     .layers
                     .iter()
                     .find(|candidate| candidate.name == layer.name && candidate.origin == origin)?;
+                let line = Line::of(found);
                 Some(
                     (0..instants)
                         .map(|instant| {
-                            let text = value_at(found, instant * step_ns, step_ns)
+                            let text = line
+                                .at(instant * step_ns, step_ns)
                                 .map(|value| panel.unit.text(value))
                                 .unwrap_or_default();
-                            index_of(&mut words, text)
+                            words.index_of(text)
                         })
                         .collect(),
                 )
             };
             rows.push(json!({
-                "name": row_name(panel, layer),
+                "name": format!("{}{}", panel.readout_prefix, layer.name),
                 "live": column(Origin::Live),
                 "simulated": column(Origin::Simulated),
             }));
         }
     }
-    json!({ "step_ns": step_ns, "end_ns": timeline.end_ns, "rows": rows, "words": words })
+    json!({ "step_ns": step_ns, "end_ns": timeline.end_ns, "rows": rows, "words": words.texts })
 }
 
-fn row_name(panel: &Panel, layer: &Layer) -> String {
-    match panel.title.as_str() {
-        "Replicas" => format!("{} {}", panel.subtitle, layer.name),
-        _ => layer.name.clone(),
+/// The values of a line in the order of time, and whether each holds until the next.
+struct Line {
+    values: Vec<(u64, f64)>,
+    held: bool,
+}
+
+impl Line {
+    fn of(layer: &Layer) -> Self {
+        let held = matches!(
+            layer.shape,
+            Shape::Line(Join::Steps) | Shape::Area(Join::Steps) | Shape::Backdrop(Join::Steps)
+        );
+        Self { values: layer.points.iter().flatten().copied().collect(), held }
+    }
+
+    /// The value shown at `t_ns`: of a stepped line the one that holds at the end of the instant, of others the
+    /// one that falls into it.
+    fn at(&self, t_ns: u64, step_ns: u64) -> Option<f64> {
+        let before = self.values.partition_point(|(at_ns, _)| *at_ns < t_ns + step_ns);
+        let (at_ns, value) = *self.values[..before].last()?;
+        (self.held || at_ns >= t_ns).then_some(value)
     }
 }
 
-/// The value shown at `t_ns`: of a stepped line the one that holds at the end of the instant, of others the one
-/// that falls into it.
-fn value_at(layer: &Layer, t_ns: u64, step_ns: u64) -> Option<f64> {
-    let end_ns = t_ns + step_ns;
-    let before = layer.points.partition_point(|point| point.is_none_or(|(at_ns, _)| at_ns < end_ns));
-    let found = layer.points[..before].iter().rev().find_map(|point| *point)?;
-    let held = matches!(
-        layer.shape,
-        Shape::Line(Join::Steps) | Shape::Area(Join::Steps) | Shape::Backdrop(Join::Steps)
-    );
-    (held || found.0 >= t_ns).then_some(found.1)
+/// Distinct texts in the order of their first use.
+#[derive(Default)]
+struct Words {
+    texts: Vec<String>,
+    places: BTreeMap<String, usize>,
 }
 
-fn index_of(words: &mut Vec<String>, text: String) -> usize {
-    // Few distinct texts appear in a row one after the other, so the search from the end is short.
-    match words.iter().rposition(|word| *word == text) {
-        Some(index) => index,
-        None => {
-            words.push(text);
-            words.len() - 1
+impl Words {
+    fn index_of(&mut self, text: String) -> usize {
+        if let Some(place) = self.places.get(&text) {
+            return *place;
         }
+        self.texts.push(text.clone());
+        self.places.insert(text, self.texts.len() - 1);
+        self.texts.len() - 1
     }
 }

@@ -93,11 +93,8 @@ pub(crate) fn standalone(timeline: &Timeline, width: Width) -> Markup {
 }
 
 fn picture(timeline: &Timeline, width: Width, standalone: bool) -> Markup {
-    let frame = Frame {
-        left: width.left(),
-        right: width.pixels() - width.right(),
-        end_ns: timeline.end_ns.max(1),
-    };
+    let frame =
+        Frame { left: width.left(), right: width.pixels() - width.right(), end_ns: timeline.end_ns.max(1) };
     let axis = super::axis::TimeAxis::new(timeline.end_ns, width.time_ticks());
     let ticks: Vec<(f64, String)> = axis.ticks().into_iter().map(|(t, label)| (frame.x(t), label)).collect();
 
@@ -114,13 +111,17 @@ fn picture(timeline: &Timeline, width: Width, standalone: bool) -> Markup {
     for panel in &timeline.panels {
         y = header(&mut panels, panel, frame, y);
         leader_bottom = y + panel.height;
-        plot(&mut panels, panel, frame, y, &ticks);
+        plot(&mut panels, panel, frame, y, &ticks, &events);
         y = leader_bottom + BELOW;
     }
     // Ticks and their numbers under the last panel.
     let mut feet = Markup::new();
     for (x, label) in &ticks {
-        feet.leaf("text", &[("x", &path::pixel(*x)), ("y", &path::pixel(y + 1.0)), ("text-anchor", &"middle")], label);
+        feet.leaf(
+            "text",
+            &[("x", &path::pixel(*x)), ("y", &path::pixel(y + 1.0)), ("text-anchor", &"middle")],
+            label,
+        );
     }
     let middle = (frame.left + frame.right) / 2.0;
     feet.leaf(
@@ -201,7 +202,7 @@ fn place_events(timeline: &Timeline, frame: Frame, width: Width) -> Vec<PlacedEv
         .iter()
         .map(|event| {
             let x = frame.x(event.t_ns);
-            let text = labels::fit(&event.label, (room_to - x - 5.0).min(42.0 * CHARACTER_WIDTH));
+            let text = labels::fit(&event.label, (room_to - x - 5.0).min(56.0 * CHARACTER_WIDTH));
             let full = format!("{}: {}", crate::figures::instant(event.t_ns), event.label);
             PlacedEvent { x, level: None, text, full }
         })
@@ -233,7 +234,8 @@ fn draw_events(out: &mut Markup, events: &[PlacedEvent], base: f64, bottom: f64)
 /// Title, subtitle and legend. Returns the y at which the plot starts.
 fn header(out: &mut Markup, panel: &Panel, frame: Frame, y: f64) -> f64 {
     let title_y = y + 15.0;
-    out.element("text", &[("x", &path::pixel(frame.left)), ("y", &path::pixel(title_y))], |text| {
+    let (x, title_baseline) = (path::pixel(frame.left), path::pixel(title_y));
+    out.element("text", &[("class", &"header"), ("x", &x), ("y", &title_baseline)], |text| {
         text.leaf("tspan", &[("class", &"title")], &panel.title);
         text.leaf("tspan", &[("dx", &"7")], &panel.subtitle);
     });
@@ -257,12 +259,15 @@ fn header(out: &mut Markup, panel: &Panel, frame: Frame, y: f64) -> f64 {
         match layer.shape {
             Shape::Backdrop(_) | Shape::Bars(_) => {
                 let (x, y) = (path::pixel(x), path::pixel(legend_y - 9.0));
-                out.empty("rect", &[("class", &class), ("x", &x), ("y", &y), ("width", &"20"), ("height", &"10")]);
+                out.empty(
+                    "rect",
+                    &[("class", &class), ("x", &x), ("y", &y), ("width", &"20"), ("height", &"10")],
+                );
             }
             Shape::Line(_) | Shape::Area(_) => sample(out, x, legend_y - 4.0, &class),
         }
         let (text_x, text_y) = (path::pixel(x + 26.0), path::pixel(legend_y));
-        out.leaf("text", &[("class", &"name"), ("x", &text_x), ("y", &text_y)], &layer.name);
+        out.leaf("text", &[("class", &"name header"), ("x", &text_x), ("y", &text_y)], &layer.name);
         x += 26.0 + labels::width_of(&layer.name) + 14.0;
     }
     plot_y
@@ -282,12 +287,27 @@ fn sample(out: &mut Markup, x: f64, y: f64, class: &str) {
 }
 
 /// Backdrop, grid, axis, layers, limits and line-end labels of one panel whose plot starts at `top`.
-fn plot(out: &mut Markup, panel: &Panel, frame: Frame, top: f64, ticks: &[(f64, String)]) {
+fn plot(
+    out: &mut Markup,
+    panel: &Panel,
+    frame: Frame,
+    top: f64,
+    ticks: &[(f64, String)],
+    events: &[PlacedEvent],
+) {
     let bottom = top + panel.height;
     let y_of = |value: f64| bottom - panel.height * panel.scale.fraction(value);
     grid(out, panel, frame, (top, bottom), ticks);
+    let mut lines = String::new();
+    for event in events {
+        let _ = write!(lines, "M{0} {1}V{2}", path::pixel(event.x), path::pixel(top), path::pixel(bottom));
+    }
+    if !lines.is_empty() {
+        out.empty("path", &[("class", &"event"), ("d", &lines)]);
+    }
     if panel.is_empty() {
-        let (x, y) = (path::pixel((frame.left + frame.right) / 2.0), path::pixel(top + panel.height / 2.0 + 4.0));
+        let (x, y) =
+            (path::pixel((frame.left + frame.right) / 2.0), path::pixel(top + panel.height / 2.0 + 4.0));
         out.leaf("text", &[("x", &x), ("y", &y), ("text-anchor", &"middle")], "nothing recorded");
         return;
     }
@@ -399,16 +419,18 @@ fn end_labels(
     (top, bottom): (f64, f64),
     y_of: impl Fn(f64) -> f64,
 ) {
-    let labelled: Vec<(&Layer, &str, f64)> = panel
+    // One column of labels, right of the last line end, so that their order is that of the lines.
+    let labelled: Vec<(&Layer, &str, (u64, f64))> = panel
         .layers
         .iter()
-        .filter_map(|layer| Some((layer, layer.end_label.as_deref()?, y_of(layer.last()?.1))))
+        .filter_map(|layer| Some((layer, layer.end_label.as_deref()?, layer.last()?)))
         .collect();
-    let wanted: Vec<f64> = labelled.iter().map(|(_, _, y)| *y).collect();
+    let x = labelled.iter().map(|(_, _, (t_ns, _))| frame.x(*t_ns)).fold(frame.left, f64::max) + 6.0;
+    let wanted: Vec<f64> = labelled.iter().map(|(_, _, (_, value))| y_of(*value)).collect();
     let placed = labels::spread(&wanted, END_DISTANCE, top + 4.0, bottom);
     for ((layer, label, _), y) in labelled.into_iter().zip(placed) {
         let class = format!("end {}", layer.tone.class());
-        let (x, y) = (path::pixel(frame.right + 6.0), path::pixel(y + 4.0));
+        let (x, y) = (path::pixel(x), path::pixel(y + 4.0));
         out.leaf("text", &[("class", &class), ("x", &x), ("y", &y)], label);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use windtunnel_record::Recording;
 use windtunnel_scenario::Scenario;
 use windtunnel_scenario::load::Flight;
-use windtunnel_scenario::objective::{Metric, Scope, Unit as MetricUnit};
+use windtunnel_scenario::objective::{Scope, Unit as MetricUnit};
 
 use super::axis::Scale;
 use super::bins::{self, Grid};
@@ -13,8 +13,8 @@ use super::panel::{Layer, Limit, Origin, Panel, Shape, Tone, Unit, Weight};
 use super::path::Join;
 use crate::figures;
 
-/// Bins over the whole axis, at most: two pixel columns each on a wide page.
-const MOST_BINS: usize = 480;
+/// Bins over the whole axis, at most: a little under three pixel columns each on a wide page.
+const MOST_BINS: usize = 360;
 /// Revisions that get a chart of their own; the report says how many more there were.
 const MOST_REVISIONS: usize = 4;
 /// Events that get a line, at most.
@@ -91,7 +91,8 @@ impl<'a> Sources<'a> {
 /// Shorter names for revisions: what they do not share, from the last `-` on. `digits-predictor-00002` is `00002`.
 pub(crate) fn short_names<'a>(names: &[&'a str]) -> BTreeMap<&'a str, &'a str> {
     let tails: Vec<&str> = names.iter().map(|name| name.rsplit('-').next().unwrap_or(name)).collect();
-    let distinct = (0..tails.len()).all(|index| !tails[index].is_empty() && !tails[..index].contains(&tails[index]));
+    let distinct =
+        (0..tails.len()).all(|index| !tails[index].is_empty() && !tails[..index].contains(&tails[index]));
     names.iter().zip(tails).map(|(name, tail)| (*name, if distinct { tail } else { *name })).collect()
 }
 
@@ -111,7 +112,7 @@ pub(crate) fn build(scenario: &Scenario, flight: Flight, sources: &Sources<'_>) 
     let mut panels = vec![load_panel(sources, grid), latency_panel(scenario, flight, sources, grid, end_ns)];
     panels.extend(replica_panels(sources, drawn));
     if names.len() > 1 {
-        panels.push(traffic_panel(scenario, flight, sources, drawn, grid, end_ns));
+        panels.push(traffic_panel(sources, drawn, grid));
     }
     panels.push(in_flight_panel(sources));
 
@@ -142,12 +143,12 @@ fn layers(
     sources: &Sources<'_>,
     (name, tone, weight): (&str, Tone, Weight),
     end_label: Option<&str>,
-    mut draw: impl FnMut(&Recording) -> (Shape, Vec<Option<(u64, f64)>>),
+    draw: impl Fn(usize, &Recording) -> (Shape, Vec<Option<(u64, f64)>>),
 ) -> Vec<Layer> {
     let mut layers: Vec<Layer> = Vec::new();
     // The live line is drawn last, on top.
     for (index, (origin, recording)) in sources.recordings.iter().enumerate().rev() {
-        let (shape, points) = draw(recording);
+        let (shape, points) = draw(index, recording);
         // An area under two lines says nothing: only the first recording has one.
         let shape = match shape {
             Shape::Area(join) if index > 0 => Shape::Line(join),
@@ -174,7 +175,7 @@ fn layers(
 }
 
 fn load_panel(sources: &Sources<'_>, grid: Grid) -> Panel {
-    let hold = |values: &[f64]| held(grid, values);
+    let hold = |values: &[f64]| steps(grid, &values.iter().copied().map(Some).collect::<Vec<_>>());
     let offered = bins::load(sources.main(), grid).offered;
     let mut all = vec![Layer {
         name: "offered".to_owned(),
@@ -186,23 +187,25 @@ fn load_panel(sources: &Sources<'_>, grid: Grid) -> Panel {
         points: hold(&offered),
         end_label: None,
     }];
-    all.extend(layers(sources, ("served", Tone::Hue(0), Weight::Medium), None, |recording| {
+    all.extend(layers(sources, ("served", Tone::Hue(0), Weight::Medium), None, |_, recording| {
         (Shape::Line(Join::Steps), hold(&bins::load(recording, grid).served))
     }));
-    all.extend(layers(sources, ("failed", Tone::Alarm, Weight::Medium), None, |recording| {
+    all.extend(layers(sources, ("failed", Tone::Alarm, Weight::Medium), None, |_, recording| {
         let failed = bins::load(recording, grid).failed;
-        let points = if failed.iter().any(|value| *value > 0.0) { centred(grid, &failed) } else { Vec::new() };
+        let points =
+            if failed.iter().any(|value| *value > 0.0) { centred(grid, &failed) } else { Vec::new() };
         (Shape::Bars(grid.width_ns), points)
     }));
     let failures: u64 = sources
         .recordings
         .iter()
-        .map(|(_, recording)| recording.requests.iter().filter(|request| bins::is_failed(request)).count() as u64)
+        .map(|(_, recording)| recording.requests.iter().filter(|request| !request.succeeded()).count() as u64)
         .sum();
     let failures = if failures == 0 { "no failures" } else { "failures as bars" };
     Panel {
         title: "Load".to_owned(),
         subtitle: format!("requests/s, {}, {failures}", per_bin(grid)),
+        readout_prefix: String::new(),
         height: 104.0,
         scale: Scale::linear(highest(&all), 4),
         unit: Unit::Number,
@@ -211,30 +214,29 @@ fn load_panel(sources: &Sources<'_>, grid: Grid) -> Panel {
     }
 }
 
-fn latency_panel(scenario: &Scenario, flight: Flight, sources: &Sources<'_>, grid: Grid, end_ns: u64) -> Panel {
+fn latency_panel(
+    scenario: &Scenario,
+    flight: Flight,
+    sources: &Sources<'_>,
+    grid: Grid,
+    end_ns: u64,
+) -> Panel {
     let quantiles: Vec<f64> = QUANTILES.iter().map(|(quantile, _, _)| *quantile).collect();
     let rows: Vec<Vec<Vec<Option<f64>>>> =
         sources.recordings.iter().map(|(_, recording)| bins::latency(recording, grid, &quantiles)).collect();
     let mut all: Vec<Layer> = Vec::new();
     for (index, (_, name, weight)) in QUANTILES.iter().enumerate() {
         let tone = Tone::Hue([2, 0, 3][index]);
-        let mut row = rows.len();
-        all.extend(layers(sources, (name, tone, *weight), Some(name), |_| {
-            // `layers` goes from the last recording to the first.
-            row -= 1;
-            let points = rows[row][index]
-                .iter()
-                .enumerate()
-                .map(|(bin, value)| value.map(|value| (grid.centre_ns(bin), value)))
-                .collect();
-            (Shape::Line(Join::Straight), points)
+        all.extend(layers(sources, (name, tone, *weight), Some(name), |recording, _| {
+            (Shape::Line(Join::Straight), present(grid, &rows[recording][index]))
         }));
     }
-    let limits = limits_of(scenario, flight, end_ns, MetricUnit::Latency);
+    let limits = latency_limits(scenario, flight, end_ns);
     let (low, high) = extent(&all, &limits);
     Panel {
         title: "Latency".to_owned(),
         subtitle: format!("answered requests by intended send time, {}, log scale", per_bin(grid)),
+        readout_prefix: String::new(),
         height: 150.0,
         scale: Scale::logarithmic(low, high),
         unit: Unit::Duration,
@@ -244,6 +246,7 @@ fn latency_panel(scenario: &Scenario, flight: Flight, sources: &Sources<'_>, gri
 }
 
 fn replica_panels(sources: &Sources<'_>, revisions: &[&str]) -> Vec<Panel> {
+    let names = short_names(revisions);
     let mut panels: Vec<Panel> = revisions
         .iter()
         .enumerate()
@@ -251,15 +254,22 @@ fn replica_panels(sources: &Sources<'_>, revisions: &[&str]) -> Vec<Panel> {
             let series = |recording: &Recording, name: &str| {
                 bins::sampled(recording, name, Some(revision)).into_iter().map(Some).collect::<Vec<_>>()
             };
-            let mut all = layers(sources, ("ready", Tone::Hue(index), Weight::Strong), Some("ready"), |recording| {
-                (Shape::Area(Join::Steps), series(recording, "replicas.ready"))
-            });
-            all.extend(layers(sources, ("wanted", Tone::Ink, Weight::Thin), Some("wanted"), |recording| {
-                (Shape::Line(Join::Steps), series(recording, "replicas.wanted"))
-            }));
+            let mut all = layers(
+                sources,
+                ("ready", Tone::Hue(index), Weight::Strong),
+                Some("ready"),
+                |_, recording| (Shape::Area(Join::Steps), series(recording, "replicas.ready")),
+            );
+            all.extend(layers(
+                sources,
+                ("wanted", Tone::Ink, Weight::Thin),
+                Some("wanted"),
+                |_, recording| (Shape::Line(Join::Steps), series(recording, "replicas.wanted")),
+            ));
             Panel {
                 title: "Replicas".to_owned(),
                 subtitle: (*revision).to_owned(),
+                readout_prefix: format!("{} ", names.get(revision).copied().unwrap_or(revision)),
                 height: 64.0,
                 scale: Scale::whole(1.0, 4),
                 unit: Unit::Number,
@@ -276,14 +286,7 @@ fn replica_panels(sources: &Sources<'_>, revisions: &[&str]) -> Vec<Panel> {
     panels
 }
 
-fn traffic_panel(
-    scenario: &Scenario,
-    flight: Flight,
-    sources: &Sources<'_>,
-    revisions: &[&str],
-    grid: Grid,
-    end_ns: u64,
-) -> Panel {
+fn traffic_panel(sources: &Sources<'_>, revisions: &[&str], grid: Grid) -> Panel {
     // A second holds few requests of a small share; five bins show it without saw teeth.
     let coarse = grid.coarser(5);
     let names = short_names(revisions);
@@ -307,34 +310,41 @@ fn traffic_panel(
             });
         }
         let answered = format!("{short} answered");
-        all.extend(layers(sources, (&answered, Tone::Hue(index), Weight::Medium), Some(short), |recording| {
-            let place = recording.revisions.iter().position(|candidate| candidate.name == **revision);
-            let shares = match place.and_then(|place| u16::try_from(place).ok()) {
-                Some(place) => bins::share(recording, coarse, place),
-                None => Vec::new(),
-            };
-            (Shape::Line(Join::Straight), present(coarse, &shares))
-        }));
+        all.extend(layers(
+            sources,
+            (&answered, Tone::Hue(index), Weight::Medium),
+            Some(short),
+            |_, recording| {
+                let place = recording.revisions.iter().position(|candidate| candidate.name == **revision);
+                let shares = match place.and_then(|place| u16::try_from(place).ok()) {
+                    Some(place) => bins::share(recording, coarse, place),
+                    None => Vec::new(),
+                };
+                (Shape::Line(Join::Steps), steps(coarse, &shares))
+            },
+        ));
     }
     Panel {
         title: "Traffic split".to_owned(),
         subtitle: format!("share of requests, {}", per_bin(coarse)),
+        readout_prefix: String::new(),
         height: 84.0,
         scale: Scale::Linear { max: 100.0, step: 25.0 },
         unit: Unit::Percent,
         layers: all,
-        limits: limits_of(scenario, flight, end_ns, MetricUnit::Share),
+        limits: Vec::new(),
     }
 }
 
 fn in_flight_panel(sources: &Sources<'_>) -> Panel {
-    let all = layers(sources, ("in flight", Tone::Hue(4), Weight::Medium), None, |recording| {
+    let all = layers(sources, ("in flight", Tone::Hue(4), Weight::Medium), None, |_, recording| {
         let points = bins::sampled(recording, "requests.in_flight", None).into_iter().map(Some).collect();
         (Shape::Area(Join::Steps), points)
     });
     Panel {
         title: "In flight".to_owned(),
         subtitle: "requests sent and not yet answered".to_owned(),
+        readout_prefix: String::new(),
         height: 64.0,
         scale: Scale::whole(highest(&all), 3),
         unit: Unit::Number,
@@ -343,25 +353,21 @@ fn in_flight_panel(sources: &Sources<'_>) -> Panel {
     }
 }
 
-/// Objectives that are a height in a panel: latency percentiles, average and maximum; or the share of the canary.
-fn limits_of(scenario: &Scenario, flight: Flight, end_ns: u64, unit: MetricUnit) -> Vec<Limit> {
+/// Objectives that are a height in the latency panel, over their windows.
+fn latency_limits(scenario: &Scenario, flight: Flight, end_ns: u64) -> Vec<Limit> {
     scenario
         .objectives
         .iter()
-        .filter(|objective| objective.metric.unit() == unit && objective.metric != Metric::ErrorRate)
+        .filter(|objective| objective.metric.unit() == MetricUnit::Latency)
         .filter_map(|objective| {
             let whole = objective.from.is_none() && objective.to.is_none();
-            let (from_ns, to_ns) = if whole {
-                (0, end_ns)
-            } else {
-                scenario.window_in(flight, objective.from, objective.to)?
-            };
-            let value = if unit == MetricUnit::Share { objective.limit * 100.0 } else { objective.limit };
+            let (from_ns, to_ns) =
+                if whole { (0, end_ns) } else { scenario.window_in(flight, objective.from, objective.to)? };
             let mut label = objective.text.clone();
             if objective.scope != Scope::All && !label.contains(" for ") {
                 label.push_str(&format!(" for {}", objective.scope));
             }
-            Some(Limit { value, label, from_ns, to_ns })
+            Some(Limit { value: objective.limit, label, from_ns, to_ns })
         })
         .take(4)
         .collect()
@@ -381,7 +387,10 @@ fn event_marks(sources: &Sources<'_>, names: &[&str]) -> (Vec<EventMark>, usize)
         } else {
             let label = label_of(&event.target, &event.text, &short);
             // The same words at the same time are one mark.
-            if !marks.iter().any(|mark| mark.label == label && mark.t_ns.abs_diff(event.t_ns) < bins::SECOND_NS) {
+            if !marks
+                .iter()
+                .any(|mark| mark.label == label && mark.t_ns.abs_diff(event.t_ns) < bins::SECOND_NS)
+            {
                 marks.push(EventMark { t_ns: event.t_ns, label });
             }
         }
@@ -410,11 +419,21 @@ fn per_bin(grid: Grid) -> String {
     }
 }
 
-/// Values that hold for their whole bin, for stepped lines; the last one is repeated at the end of the axis.
-fn held(grid: Grid, values: &[f64]) -> Vec<Option<(u64, f64)>> {
-    let steps = values.iter().enumerate().map(|(bin, value)| Some((grid.start_ns(bin), *value)));
-    let last = values.last().map(|value| Some((grid.start_ns(values.len()), *value)));
-    steps.chain(last).collect()
+/// Values that hold for their whole bin, for stepped lines; the last one of a run is repeated at its end.
+fn steps(grid: Grid, values: &[Option<f64>]) -> Vec<Option<(u64, f64)>> {
+    let mut points = Vec::with_capacity(values.len() + 1);
+    for (bin, value) in values.iter().enumerate() {
+        match value {
+            Some(value) => {
+                points.push(Some((grid.start_ns(bin), *value)));
+                if values.get(bin + 1).is_none_or(Option::is_none) {
+                    points.push(Some((grid.start_ns(bin + 1), *value)));
+                }
+            }
+            None => points.push(None),
+        }
+    }
+    points
 }
 
 /// Values in the middle of their bins.

@@ -34,7 +34,13 @@ impl Shape {
         let rate = phase.rate.as_per_second();
         let to = phase.to.map_or(rate, |to| to.as_per_second());
         let slope = if length_s > 0.0 { (to - rate) / length_s } else { 0.0 };
-        Self { length_ns: phase.length.as_ns(), length_s, rate, slope, expected: (rate + to) / 2.0 * length_s }
+        Self {
+            length_ns: phase.length.as_ns(),
+            length_s,
+            rate,
+            slope,
+            expected: (rate + to) / 2.0 * length_s,
+        }
     }
 
     /// When `expected` arrivals have come, in nanoseconds from the start of the phase.
@@ -91,7 +97,11 @@ mod tests {
     use crate::quantity::{Duration, Rate};
 
     fn phase(length_s: u64, rate: f64, to: Option<f64>) -> Phase {
-        Phase { length: Duration::from_s(length_s), rate: Rate::per_second(rate), to: to.map(Rate::per_second) }
+        Phase {
+            length: Duration::from_s(length_s),
+            rate: Rate::per_second(rate),
+            to: to.map(Rate::per_second),
+        }
     }
 
     fn times(process: Process, phases: &[Phase], seed: u64) -> Vec<u64> {
@@ -106,8 +116,11 @@ mod tests {
         let silence_first = times(Process::Constant, &[phase(3, 0.0, None), phase(1, 2.0, None)], 1);
         assert_eq!(silence_first, [3_000_000_000, 3_500_000_000]);
         // 25 s at 20/s, a ramp of 5 s from 20/s to 100/s, 15 s at 150/s.
-        let mixed =
-            times(Process::Constant, &[phase(25, 20.0, None), phase(5, 20.0, Some(100.0)), phase(15, 150.0, None)], 1);
+        let mixed = times(
+            Process::Constant,
+            &[phase(25, 20.0, None), phase(5, 20.0, Some(100.0)), phase(15, 150.0, None)],
+            1,
+        );
         assert_eq!(mixed.len(), 500 + 300 + 2_250);
     }
 

@@ -30,8 +30,10 @@ pub(super) fn parse(text: &str) -> Result<Objective, ObjectiveError> {
         });
     };
     let metric = metric(&rule, &text[..at], 0)?;
-    let (symbol, operator) =
-        OPERATORS.into_iter().find(|(symbol, _)| text[at..].starts_with(symbol)).unwrap_or(("<", Operator::Less));
+    let (symbol, operator) = OPERATORS
+        .into_iter()
+        .find(|(symbol, _)| text[at..].starts_with(symbol))
+        .unwrap_or(("<", Operator::Less));
     let value_at = at + symbol.len();
     let (value, name) = split_scope(&text[value_at..]);
     check_operator(&rule, metric, operator, at)?;
@@ -97,7 +99,12 @@ fn metric(rule: &Rule<'_>, text: &str, at: usize) -> Result<Metric, ObjectiveErr
     }
 }
 
-fn check_operator(rule: &Rule<'_>, metric: Metric, operator: Operator, at: usize) -> Result<(), ObjectiveError> {
+fn check_operator(
+    rule: &Rule<'_>,
+    metric: Metric,
+    operator: Operator,
+    at: usize,
+) -> Result<(), ObjectiveError> {
     let upper = matches!(operator, Operator::Less | Operator::AtMost);
     let problem = match metric {
         Metric::Percentile(_) | Metric::Average | Metric::Maximum if !upper => {
@@ -139,13 +146,8 @@ fn scope(rule: &Rule<'_>, metric: Metric, text: &str, at: usize) -> Result<Scope
     if name.is_empty() {
         return Err(rule.fault(at, "a name is missing after \"for\"", "write canary, stable or a revision"));
     }
-    if matches!(metric, Metric::CanaryShare | Metric::Throughput) && name != "canary" && name != "stable" {
-        // A rate or share of one named revision is still meaningful for throughput only.
-        if metric == Metric::CanaryShare {
-            return Err(share_has_no_scope(rule, at));
-        }
-    } else if metric == Metric::CanaryShare {
-        return Err(share_has_no_scope(rule, at));
+    if metric == Metric::CanaryShare {
+        return Err(rule.fault(at, "canary-share is already about the canary", "leave out \"for …\""));
     }
     if let Some(bad) = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '.')) {
         return Err(rule.fault(
@@ -159,10 +161,6 @@ fn scope(rule: &Rule<'_>, metric: Metric, text: &str, at: usize) -> Result<Scope
         "stable" => Scope::Stable,
         _ => Scope::Revision(name.to_owned()),
     })
-}
-
-fn share_has_no_scope(rule: &Rule<'_>, at: usize) -> ObjectiveError {
-    rule.fault(at, "canary-share is already about the canary", "leave out \"for …\"")
 }
 
 fn limit(
@@ -181,7 +179,11 @@ fn limit(
             Unit::Rate => "200",
             Unit::Count => "3",
         };
-        return Err(rule.fault(at, "a limit is missing", format!("write one, such as {metric}{operator}{example}")));
+        return Err(rule.fault(
+            at,
+            "a limit is missing",
+            format!("write one, such as {metric}{operator}{example}"),
+        ));
     }
     let wrong = |error: quantity::QuantityError| rule.fault(at, error.message, error.hint);
     let limit = match metric.unit() {
@@ -275,11 +277,26 @@ mod tests {
             ("p99>300ms", 4, "\">\" does not go with p99", "a latency has an upper limit: write < or <="),
             ("error-rate<1", 12, "\"1\" is not a percentage", "write 1%"),
             ("error-rate<101%", 12, "101% is over 100%", "a share is between 0% and 100%"),
-            ("error-rate<0%", 12, "error-rate can never be below 0%", "write error-rate<=0% if none is allowed"),
-            ("cold-starts<=1.5", 14, "\"1.5\" is not a count", "write a whole number, such as cold-starts<=3"),
+            (
+                "error-rate<0%",
+                12,
+                "error-rate can never be below 0%",
+                "write error-rate<=0% if none is allowed",
+            ),
+            (
+                "cold-starts<=1.5",
+                14,
+                "\"1.5\" is not a count",
+                "write a whole number, such as cold-starts<=3",
+            ),
             ("p99<-3ms", 5, "-3ms is negative", "time only runs forward; did you mean 3ms?"),
             ("p99 < 3ms for", 14, "a name is missing after \"for\"", "write canary, stable or a revision"),
-            ("canary-share=10% for canary", 22, "canary-share is already about the canary", "leave out \"for …\""),
+            (
+                "canary-share=10% for canary",
+                22,
+                "canary-share is already about the canary",
+                "leave out \"for …\"",
+            ),
             (
                 "p100<1s",
                 1,

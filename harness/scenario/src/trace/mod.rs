@@ -63,16 +63,16 @@ pub fn check(trace: &Trace, scenario: Duration) -> Result<u64, TraceError> {
 
 fn empty(trace: &Trace) -> TraceError {
     let whole = Trace { from: Duration::ZERO, to: None, ..trace.clone() };
-    let last_ns = times(&whole, crate::quantity::MAX_DURATION)
-        .into_iter()
-        .flatten()
-        .map_while(Result::ok)
-        .last();
+    let last_ns =
+        times(&whole, crate::quantity::MAX_DURATION).into_iter().flatten().map_while(Result::ok).last();
     let (message, hint) = match last_ns {
         None => ("the trace has no rows".to_owned(), "give a file with at least one arrival".to_owned()),
         Some(last_ns) => (
             "no arrival lies in the slice of the trace".to_owned(),
-            format!("the trace ends {} after its start; choose from and to within it", Duration::from_ns(last_ns)),
+            format!(
+                "the trace ends {} after its start; choose from and to within it",
+                Duration::from_ns(last_ns)
+            ),
         ),
     };
     TraceError { file: trace.file.clone(), line: 1, message, hint, source: None }

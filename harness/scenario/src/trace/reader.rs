@@ -19,6 +19,8 @@ pub(super) struct Rows {
     /// Reused for every line.
     record: csv::ByteRecord,
     column: usize,
+    /// Whether the first line names the columns.
+    header: bool,
     /// A first line that turned out to be data.
     pending: bool,
     clock: Clock,
@@ -46,7 +48,12 @@ pub(super) fn open(path: &Path, format: TraceFormat) -> Result<Rows, TraceError>
     };
     let file = File::open(path).map_err(|error| {
         let message = format!("the trace cannot be read: {error}");
-        fault(1, message, "check the path; mark the trace optional: true to skip the scenario without it", Some(error))
+        fault(
+            1,
+            message,
+            "check the path; mark the trace optional: true to skip the scenario without it",
+            Some(error),
+        )
     })?;
     let mut records = csv::ReaderBuilder::new()
         .has_headers(false)
@@ -61,11 +68,11 @@ pub(super) fn open(path: &Path, format: TraceFormat) -> Result<Rows, TraceError>
     if !some {
         return Err(fault(1, "the trace is empty".into(), "give a file with at least one arrival", None));
     }
-    let (column, pending) = match format {
+    let (column, header) = match format {
         TraceFormat::AzureLlm2023 => {
             let mut names = record.iter().map(strip_mark);
             match names.position(|name| name.eq_ignore_ascii_case(AZURE_COLUMN.as_bytes())) {
-                Some(column) => (column, false),
+                Some(column) => (column, true),
                 None => {
                     let first = quoted(record.iter().next().unwrap_or_default());
                     return Err(fault(
@@ -79,7 +86,7 @@ pub(super) fn open(path: &Path, format: TraceFormat) -> Result<Rows, TraceError>
         }
         TraceFormat::Timestamps => {
             let first = record.iter().next().map(strip_mark).unwrap_or_default();
-            (0, !first.eq_ignore_ascii_case(b"timestamp"))
+            (0, first.eq_ignore_ascii_case(b"timestamp"))
         }
     };
     Ok(Rows {
@@ -88,7 +95,8 @@ pub(super) fn open(path: &Path, format: TraceFormat) -> Result<Rows, TraceError>
         records,
         record,
         column,
-        pending,
+        header,
+        pending: !header,
         clock: Clock::Undecided,
         previous: None,
         failed: false,
@@ -136,13 +144,16 @@ impl Rows {
                 format!("every line needs a value in column {}", self.column + 1),
             ));
         };
-        let at_ns = self.time(line, strip_mark(cell))?;
+        let (at_ns, clock) = self.time(line, strip_mark(cell))?;
+        self.clock = clock;
         if let Some((previous_ns, previous_line)) = self.previous
             && at_ns < previous_ns
         {
             return Err(self.fault(
                 line,
-                format!("the trace is not in order of time: line {line} is earlier than line {previous_line}"),
+                format!(
+                    "the trace is not in order of time: line {line} is earlier than line {previous_line}"
+                ),
                 self.remedy(),
             ));
         }
@@ -150,26 +161,22 @@ impl Rows {
         Ok(Some(at_ns))
     }
 
-    /// A cell as nanoseconds from the start of the trace.
-    fn time(&mut self, line: u64, cell: &[u8]) -> Result<u64, TraceError> {
+    /// A cell as nanoseconds from the start of the trace, and how the cells after it count.
+    fn time(&self, line: u64, cell: &[u8]) -> Result<(u64, Clock), TraceError> {
         let text = std::str::from_utf8(cell).unwrap_or("");
         let instants_only = self.format == TraceFormat::AzureLlm2023;
         let seconds = if instants_only { None } else { seconds_ns(text) };
-        let since_start = match (self.clock, seconds) {
-            (Clock::Undecided | Clock::Seconds, Some(ns)) => {
-                self.clock = Clock::Seconds;
-                Some(ns)
-            }
-            (Clock::Undecided, None) => instant_ns(text).map(|first| {
-                self.clock = Clock::From(first);
-                0
-            }),
-            (Clock::From(first), None) => instant_ns(text).map(|instant| instant - first),
+        let read = match (self.clock, seconds) {
+            (Clock::Undecided | Clock::Seconds, Some(ns)) => Some((ns, Clock::Seconds)),
+            (Clock::Undecided, None) => instant_ns(text).map(|first| (0, Clock::From(first))),
+            (Clock::From(first), None) => instant_ns(text).map(|instant| (instant - first, self.clock)),
             (Clock::From(_), Some(_)) | (Clock::Seconds, None) => None,
         };
-        let Some(since_start) = since_start else {
+        let Some((since_start, clock)) = read else {
             let hint = match self.clock {
-                Clock::Seconds => "write seconds since the start of the trace, such as 12.5, as the lines before",
+                Clock::Seconds => {
+                    "write seconds since the start of the trace, such as 12.5, as the lines before"
+                }
                 _ if instants_only => "write an instant such as 2023-11-16 18:17:03.97996",
                 Clock::From(_) => "write an instant such as 2023-11-16T18:17:03.97Z, as the lines before",
                 Clock::Undecided => "write seconds since the start of the trace or an RFC 3339 instant",
@@ -177,9 +184,9 @@ impl Rows {
             return Err(self.fault(line, format!("{} is not a time", quoted(cell)), hint));
         };
         match u64::try_from(since_start) {
-            Ok(ns) => Ok(ns),
+            Ok(ns) => Ok((ns, clock)),
             // An instant before the first one is a question of order, not of sign.
-            Err(_) if matches!(self.clock, Clock::From(_)) => Err(self.fault(
+            Err(_) if matches!(clock, Clock::From(_)) => Err(self.fault(
                 line,
                 format!("the trace is not in order of time: line {line} is earlier than its first row"),
                 self.remedy(),
@@ -194,15 +201,14 @@ impl Rows {
 
     fn remedy(&self) -> String {
         let file = self.file.display();
-        match self.format {
-            TraceFormat::AzureLlm2023 => {
-                let key = self.column + 1;
-                format!("sort it first: (head -n 1 {file}; tail -n +2 {file} | sort -t, -k{key},{key}) > sorted.csv")
-            }
-            TraceFormat::Timestamps => match self.clock {
-                Clock::From(_) => format!("sort it first: sort {file} > sorted.csv"),
-                _ => format!("sort it first: sort -n {file} > sorted.csv"),
-            },
+        let key = self.column + 1;
+        // Numbers are compared as such, instants as text.
+        let order = if matches!(self.clock, Clock::Seconds) { "g" } else { "" };
+        let sort = format!("sort -t, -k{key},{key}{order}");
+        if self.header {
+            format!("sort it first: (head -n 1 {file}; tail -n +2 {file} | {sort}) > sorted.csv")
+        } else {
+            format!("sort it first: {sort} {file} > sorted.csv")
         }
     }
 }

@@ -21,7 +21,8 @@ pub(super) fn seconds_ns(text: &str) -> Option<i128> {
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let numeric = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.len() > 12 || (whole.is_empty() && fraction.is_empty()) || !numeric(whole) || !numeric(fraction) {
+    if whole.len() > 12 || (whole.is_empty() && fraction.is_empty()) || !numeric(whole) || !numeric(fraction)
+    {
         return exponent_ns(text);
     }
     let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };

@@ -111,9 +111,15 @@ impl Ledger {
         if self.arrived != out.wrapping_add(self.in_flight) {
             return Err(self.violation(now_ns, "conservation (arrived = answered + failed + in flight)"));
         }
+        if self.in_flight > self.arrived {
+            return Err(self.violation(now_ns, "no negative counts (in flight)"));
+        }
         let area_ns = self.area_ns + u128::from(now_ns - self.last_ns) * u128::from(self.in_flight);
         let waiting_ns = u128::from(self.in_flight) * u128::from(now_ns);
-        if area_ns + self.entered_sum_ns != self.sojourn_ns + waiting_ns {
+        // The ages of those inside are the sum of (now - entered), which an empty system has none of.
+        let is_balanced =
+            area_ns.wrapping_add(self.entered_sum_ns) == self.sojourn_ns.wrapping_add(waiting_ns);
+        if !is_balanced || self.entered_sum_ns > waiting_ns {
             return Err(self.violation(now_ns, "Little's law"));
         }
         Ok(())
@@ -157,11 +163,12 @@ mod tests {
         twice.leave(5, 0, Outcome::Answered);
         twice.leave(5, 0, Outcome::Answered);
         assert!(twice.check(5).is_err());
-        let mut aged = Ledger::starting_at(0);
-        aged.enter(0);
-        aged.enter(3);
-        aged.leave(5, 1, Outcome::Answered);
-        let violation = aged.check(5).expect_err("wrong age");
-        assert!(violation.to_string().contains("Little's law"), "{violation}");
+        for entered_ns in [2, 4] {
+            let mut aged = Ledger::starting_at(0);
+            aged.enter(3);
+            aged.leave(5, entered_ns, Outcome::Answered);
+            let violation = aged.check(5).expect_err("wrong age");
+            assert!(violation.to_string().contains("Little's law"), "{violation}");
+        }
     }
 }

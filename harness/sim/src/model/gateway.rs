@@ -6,9 +6,11 @@ use windtunnel_kernel::autoscale::kpa::{REPORT_PERIOD_NS, Trigger};
 use windtunnel_scenario::load::Arrival;
 
 use super::clients::{Failure, Request, Stage};
-use super::revisions::{Readiness, Revision};
+use super::line::Admission;
+use super::revisions::Readiness;
 use super::{Event, World};
-use crate::engine::{Key, Schedule, Slab};
+use crate::engine::{Key, Schedule, Slab, Violation};
+use crate::error::SimError;
 
 impl World<'_> {
     /// A request is at the gateway: it goes to a revision, and there to a pod or into the activator's queue.
@@ -32,7 +34,7 @@ impl World<'_> {
             None => false,
         };
         let held = revision.endpoints.is_empty();
-        let admission = if is_crowded { Admission::Refused } else { revision.admit() };
+        let admission = if is_crowded { Admission::Refused } else { revision.line.offer() };
         let stage = Stage::Waiting { held };
         let request =
             Request { arrival, entered_ns: now_ns, demand_ns, revision: index, weight_percent, stage };
@@ -69,9 +71,13 @@ impl World<'_> {
         change: Readiness,
         schedule: &mut Schedule<Event>,
     ) {
-        let freed = self.revisions[usize::from(index)].update_capacity();
+        let revision = &mut self.revisions[usize::from(index)];
+        let freed = revision.line.update(revision.endpoints.len());
         let released = self.release(now_ns, index, freed, schedule);
-        if change == Readiness::Gained && released > 0 && self.revisions[usize::from(index)].endpoints.len() == 1 {
+        if change == Readiness::Gained
+            && released > 0
+            && self.revisions[usize::from(index)].endpoints.len() == 1
+        {
             let name = self.revisions[usize::from(index)].name.clone();
             let plural = if released == 1 { "" } else { "s" };
             self.note(now_ns, "activation", &name, &format!("{released} waiting request{plural} released"));
@@ -81,7 +87,7 @@ impl World<'_> {
 
     /// A request left its pod: the next one may start.
     pub(super) fn slot_freed(&mut self, now_ns: u64, index: u16, schedule: &mut Schedule<Event>) {
-        let freed = self.revisions[usize::from(index)].free_slot();
+        let freed = self.revisions[usize::from(index)].line.finish();
         if freed > 0 {
             self.release(now_ns, index, freed, schedule);
         }
@@ -89,7 +95,7 @@ impl World<'_> {
 
     /// A request gave up waiting.
     pub(super) fn leave_queue(&mut self, index: u16) {
-        self.revisions[usize::from(index)].give_up_waiting();
+        self.revisions[usize::from(index)].line.abandon();
     }
 
     /// Each second: every revision's concurrency goes to its autoscaler.
@@ -120,7 +126,7 @@ impl World<'_> {
     }
 
     /// Starts up to `count` waiting requests; returns how many there were.
-    fn release(&mut self, now_ns: u64, index: u16, count: u64, schedule: &mut Schedule<Event>) -> u64 {
+    fn release(&mut self, now_ns: u64, index: u16, count: u32, schedule: &mut Schedule<Event>) -> u32 {
         let mut released = 0;
         while released < count {
             let revision = &mut self.revisions[usize::from(index)];
@@ -133,33 +139,14 @@ impl World<'_> {
 
     /// Sends an admitted request to a pod.
     fn start(&mut self, now_ns: u64, index: u16, key: Key, schedule: &mut Schedule<Event>) {
-        let position = self.revisions[usize::from(index)].choose_endpoint(&mut self.choices);
-        match position {
+        let revision = &mut self.revisions[usize::from(index)];
+        match revision.line.choose(&revision.loads, &mut self.choices) {
             Some(position) => self.start_on(now_ns, key, position, schedule),
-            // Admitted, but a pod with a free slot went away in between: back to the head of the line.
-            None => self.revisions[usize::from(index)].waiting.push_front(key),
-        }
-    }
-}
-
-/// What the activator does with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
-    /// It goes to a pod now.
-    Start,
-    /// It waits for one.
-    Wait,
-    /// There is no room to wait.
-    Refused,
-}
-
-impl Revision {
-    /// Whether a request may start. Without a concurrency limit it may as soon as there is a pod.
-    fn admit(&mut self) -> Admission {
-        match &mut self.breaker {
-            None if self.endpoints.is_empty() => Admission::Wait,
-            None => Admission::Start,
-            Some(breaker) => breaker.offer(),
+            None => {
+                let detail = format!("{} admitted more than its pods take", revision.name);
+                let law = "an admitted request finds a pod";
+                self.fault = Some(SimError::Violation(Violation { now_ns, law, detail }));
+            }
         }
     }
 }

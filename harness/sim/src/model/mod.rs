@@ -11,6 +11,7 @@
 mod clients;
 mod deadlines;
 mod gateway;
+mod line;
 mod observe;
 mod pods;
 mod processor;
@@ -50,8 +51,6 @@ pub(crate) enum Event {
     RouteDeadline(u16),
     /// The gateway reports concurrency.
     Report,
-    /// The autoscaler scrapes a revision's pods.
-    Scrape(u16),
     /// The autoscaler evaluates a revision.
     Tick(u16),
     /// A wake-up that a decision asked for.
@@ -91,6 +90,7 @@ pub(crate) struct World<'a> {
     /// Requests that a pod computes for although nobody waits for the answer.
     abandoned: u64,
     time_is_over: bool,
+    samples_are_over: bool,
 }
 
 impl<'a> World<'a> {
@@ -122,6 +122,7 @@ impl<'a> World<'a> {
             fault: None,
             abandoned: 0,
             time_is_over: false,
+            samples_are_over: false,
         }
     }
 
@@ -221,7 +222,6 @@ impl Model for World<'_> {
             Event::ClientDeadline => self.client_deadline(now_ns, schedule),
             Event::RouteDeadline(revision) => self.route_deadline(now_ns, revision, schedule),
             Event::Report => self.report(now_ns, schedule),
-            Event::Scrape(revision) => self.scrape(now_ns, revision, schedule),
             Event::Tick(revision) => {
                 schedule.after(TICK_NS, event);
                 self.tick(now_ns, revision, schedule);
@@ -249,7 +249,7 @@ impl Model for World<'_> {
     }
 
     fn is_finished(&self) -> bool {
-        self.fault.is_some()
-            || (self.time_is_over && self.next_arrival.is_none() && self.ledger.in_flight() == 0)
+        let is_over = self.time_is_over && self.samples_are_over && self.next_arrival.is_none();
+        self.fault.is_some() || (is_over && self.ledger.in_flight() == 0)
     }
 }

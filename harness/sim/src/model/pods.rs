@@ -122,11 +122,10 @@ impl World<'_> {
     /// Stops one pod of a revision: one that is not ready if there is one, else the one that became ready last.
     fn stop_pod(&mut self, now_ns: u64, index: u16, schedule: &mut Schedule<Event>) {
         let revision = &mut self.revisions[usize::from(index)];
-        let starting = revision
-            .pods
-            .iter()
-            .rposition(|key| self.pods.get(*key).is_some_and(|pod| !pod.is_ready()));
-        let newest = revision.endpoints.last().and_then(|last| revision.pods.iter().position(|key| key == last));
+        let starting =
+            revision.pods.iter().rposition(|key| self.pods.get(*key).is_some_and(|pod| !pod.is_ready()));
+        let newest =
+            revision.endpoints.last().and_then(|last| revision.pods.iter().position(|key| key == last));
         let Some(at) = starting.or(newest) else { return };
         let key = revision.pods.remove(at);
         let Some(pod) = self.pods.get_mut(key) else { return };
@@ -182,7 +181,13 @@ impl World<'_> {
     }
 
     /// A pod starts to compute for a request.
-    pub(super) fn start_on(&mut self, now_ns: u64, key: Key, position: usize, schedule: &mut Schedule<Event>) {
+    pub(super) fn start_on(
+        &mut self,
+        now_ns: u64,
+        key: Key,
+        position: usize,
+        schedule: &mut Schedule<Event>,
+    ) {
         let Some(request) = self.requests.get_mut(key) else { return };
         let revision = &mut self.revisions[usize::from(request.revision)];
         let pod_key = revision.endpoints[position];

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use windtunnel_kernel::autoscale::kpa::{
-    Autoscaler, ConcurrencyReporter, Observation, REPORT_PERIOD_NS, Reachability, Stat, TICK_NS, Trigger,
+    Autoscaler, ConcurrencyReporter, Observation, Reachability, TICK_NS, Trigger,
 };
 use windtunnel_record::Decision as Record;
 
@@ -26,7 +26,6 @@ pub(super) struct Revision {
     pub(super) timeout_ns: u64,
     pub(super) autoscaler: Autoscaler,
     pub(super) reachability: Reachability,
-    pub(super) created_ns: u64,
 
     /// What the autoscaler wants of it: the replicas of its Deployment.
     pub(super) wanted: u32,
@@ -51,7 +50,6 @@ pub(super) struct Revision {
     /// Those among the failed that a pod still computes for.
     pub(super) abandoned: u64,
 
-    scraping: bool,
     requeue_ns: Option<u64>,
 }
 
@@ -91,7 +89,6 @@ impl World<'_> {
             timeout_ns: plan.timeout_ns,
             autoscaler: Autoscaler::new(plan.autoscaler.clone(), 0, now_ns),
             reachability: Reachability::Unknown,
-            created_ns: now_ns,
             wanted: plan.autoscaler.initial_scale,
             pods: Vec::new(),
             pods_made: 0,
@@ -107,7 +104,6 @@ impl World<'_> {
             waiting_live: 0,
             running: 0,
             abandoned: 0,
-            scraping: false,
             requeue_ns: None,
         });
         self.note(now_ns, "revision", &plan.name, "created");
@@ -119,13 +115,7 @@ impl World<'_> {
     }
 
     /// The autoscaler decides, and its decision is carried out.
-    pub(super) fn step(
-        &mut self,
-        now_ns: u64,
-        index: u16,
-        trigger: Trigger,
-        schedule: &mut Schedule<Event>,
-    ) {
+    pub(super) fn step(&mut self, now_ns: u64, index: u16, trigger: Trigger, schedule: &mut Schedule<Event>) {
         self.touched = None;
         let revision = &mut self.revisions[usize::from(index)];
         let decision = revision.autoscaler.step(
@@ -138,15 +128,15 @@ impl World<'_> {
                 activator_answers: true,
             },
         );
-        if let Some(after_ns) = decision.requeue_after_ns {
-            // Several wishes to look again merge into the earliest, as in a controller's work queue.
-            let at_ns = now_ns.saturating_add(after_ns.max(1));
-            if revision.requeue_ns.is_none_or(|pending_ns| at_ns < pending_ns) {
-                revision.requeue_ns = Some(at_ns);
-                schedule.at(at_ns, Event::Requeue(index));
-            }
+        // Every step says anew when to look again.
+        revision.requeue_ns =
+            decision.requeue_after_ns.map(|after_ns| now_ns.saturating_add(after_ns.max(1)));
+        if let Some(at_ns) = revision.requeue_ns {
+            schedule.at(at_ns, Event::Requeue(index));
         }
-        let Some(replicas) = decision.replicas.filter(|replicas| *replicas != revision.wanted) else { return };
+        let Some(replicas) = decision.replicas.filter(|replicas| *replicas != revision.wanted) else {
+            return;
+        };
         let from = revision.wanted;
         revision.wanted = replicas;
         let target = revision.name.clone();
@@ -169,7 +159,7 @@ impl World<'_> {
         self.step(now_ns, index, Trigger::Tick, schedule);
     }
 
-    /// A wake-up that a decision asked for, unless an earlier one took its place.
+    /// A wake-up that a decision asked for, unless another step came first.
     pub(super) fn requeue(&mut self, now_ns: u64, index: u16, schedule: &mut Schedule<Event>) {
         let revision = &mut self.revisions[usize::from(index)];
         if revision.requeue_ns == Some(now_ns) {
@@ -186,34 +176,9 @@ impl World<'_> {
         change: Readiness,
         schedule: &mut Schedule<Event>,
     ) {
-        let service = self.revisions[usize::from(index)].service;
         if change == Readiness::Gained {
-            self.arm_scrape(now_ns, index, schedule);
-            self.reconcile_service(now_ns, service, schedule);
+            self.revision_gained(now_ns, index, schedule);
         }
         self.step(now_ns, index, Trigger::Reconcile, schedule);
-    }
-
-    /// The autoscaler asks a revision's pods for their concurrency. All of it came through the activator, which
-    /// reports it itself; what remains is a zero, and that zero matters: it tells the windows that the second
-    /// was observed.
-    pub(super) fn scrape(&mut self, now_ns: u64, index: u16, schedule: &mut Schedule<Event>) {
-        let revision = &mut self.revisions[usize::from(index)];
-        revision.scraping = false;
-        if revision.endpoints.is_empty() {
-            return;
-        }
-        let poked = revision.autoscaler.record(&Stat { at_ns: now_ns, ..Stat::default() });
-        debug_assert!(!poked, "a revision with a ready pod is not at zero");
-        self.arm_scrape(now_ns, index, schedule);
-    }
-
-    fn arm_scrape(&mut self, now_ns: u64, index: u16, schedule: &mut Schedule<Event>) {
-        let revision = &mut self.revisions[usize::from(index)];
-        if !revision.scraping {
-            revision.scraping = true;
-            let phase_ns = self.plan.phases.ticks.from_ns(revision.created_ns, self.plan.epoch_ns);
-            schedule.at(next_on_grid(now_ns, phase_ns, REPORT_PERIOD_NS), Event::Scrape(index));
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use windtunnel_record::Verdict;
+use windtunnel_record::judge::Verdict;
 use windtunnel_record::result::RunResult;
 use windtunnel_report as report;
 

@@ -22,7 +22,7 @@ impl Bounds {
         let Some(spec) = &deployment.spec else { return Self { surge: 0, unavailable: 0 } };
         let wanted = replicas(spec);
         let strategy = spec.strategy.as_ref();
-        if strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate") || wanted == 0 {
+        if strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate") {
             return Self { surge: 0, unavailable: 0 };
         }
         let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
@@ -30,6 +30,9 @@ impl Bounds {
         let surge = resolve(rolling.and_then(|r| r.max_surge.as_ref()).unwrap_or(&quarter), wanted, true);
         let unavailable =
             resolve(rolling.and_then(|r| r.max_unavailable.as_ref()).unwrap_or(&quarter), wanted, false);
+        if wanted == 0 {
+            return Self { surge, unavailable: 0 };
+        }
         if surge == 0 && unavailable == 0 {
             return Self { surge: 0, unavailable: 1 };
         }

@@ -103,8 +103,6 @@ pub(super) fn create_new(fleet: &mut Fleet<'_>, world: &World, outcome: &mut Out
 pub(super) fn annotate_new(fleet: &mut Fleet<'_>, outcome: &mut Outcome) {
     let Some(index) = fleet.new_index else { return };
     let next = next_revision(fleet);
-    let wanted = fleet.wanted();
-    let bounds = Bounds::of(fleet.deployment);
     let copied = copied(fleet.deployment.metadata.annotations.as_ref());
     let min_ready_seconds = fleet.deployment.spec.as_ref().and_then(|spec| spec.min_ready_seconds);
     let set = &mut fleet.members[index].set;
@@ -120,12 +118,6 @@ pub(super) fn annotate_new(fleet: &mut Fleet<'_>, outcome: &mut Outcome) {
     }
     if let Some(spec) = &mut set.spec {
         spec.min_ready_seconds = min_ready_seconds;
-    }
-    if fleet::size(set) == wanted || fleet::size(set) == 0 {
-        // Others are annotated when they are sized: the annotation is how a change of the wanted number is noticed.
-        if fleet::size(set) == 0 {
-            scaling::annotate_size(set, wanted, bounds.surge);
-        }
     }
     let set = set.clone();
     set_revision(fleet, &set, outcome);

@@ -1,9 +1,7 @@
 //! The rolling update: how many pods the new ReplicaSet may have now and how many the old ones must give up.
 
-use serde_json::Value;
-
 use super::{bounds::Bounds, fleet::{self, Fleet}, note, recreates, scaling};
-use crate::effect::{Effect, Outcome};
+use crate::effect::Outcome;
 
 /// Moves the new ReplicaSet towards the wanted number within the surge; returns whether it moved.
 pub(super) fn scale_new(fleet: &mut Fleet<'_>, outcome: &mut Outcome) -> bool {
@@ -79,13 +77,4 @@ pub(super) fn scale_set(fleet: &mut Fleet<'_>, index: usize, next: i32, outcome:
         format!("Scaled {direction} replica set {name} from {present} to {next}"),
     ));
     true
-}
-
-/// Whether an effect changes the number of replicas of a ReplicaSet; for tests.
-#[must_use]
-pub fn is_scale(effect: &Effect) -> Option<i64> {
-    match effect {
-        Effect::Patch { patch, .. } => patch.pointer("/spec/replicas").and_then(Value::as_i64),
-        _ => None,
-    }
 }

@@ -124,13 +124,8 @@ fn progress(
         set(conditions, condition("Progressing", "Unknown", "DeploymentResumed", message), now);
         return;
     }
-    if new == NewReplicaSet::Created {
-        let message = format!("Created new replica set \"{}\"", name.unwrap_or_default());
-        set(conditions, condition("Progressing", "True", "NewReplicaSetCreated", message), now);
-        return;
-    }
     // Once complete it stays so until the template changes; scaling does not count as a roll-out.
-    if reason == COMPLETE && before.replicas == before.updated_replicas && status.replicas == status.updated_replicas {
+    if reason == COMPLETE && new != NewReplicaSet::Created && status.replicas == status.updated_replicas {
         return;
     }
     let old_pods = |status: &DeploymentStatus| status.replicas.unwrap_or(0) - status.updated_replicas.unwrap_or(0);
@@ -138,9 +133,12 @@ fn progress(
         || old_pods(status) < old_pods(before)
         || status.ready_replicas > before.ready_replicas
         || status.available_replicas > before.available_replicas;
-    if fleet.new_set().is_some() && is_done(fleet, status) {
+    if fleet.new_set().is_some() && is_complete_status(fleet, status) {
         let message = format!("{subject} has successfully progressed.");
         set(conditions, condition("Progressing", "True", COMPLETE, message), now);
+    } else if new == NewReplicaSet::Created {
+        let message = format!("Created new replica set \"{}\"", name.unwrap_or_default());
+        set(conditions, condition("Progressing", "True", "NewReplicaSetCreated", message), now);
     } else if moved || present.is_none() {
         let message = format!("{subject} is progressing.");
         let update = condition("Progressing", "True", "ReplicaSetUpdated", message);
@@ -160,12 +158,6 @@ fn progress(
         let message = format!("{subject} has timed out progressing.");
         set(conditions, condition("Progressing", "False", TIMED_OUT, message), now);
     }
-}
-
-/// As [`is_complete_status`], but nothing wanted and nothing there is done too.
-fn is_done(fleet: &Fleet<'_>, status: &DeploymentStatus) -> bool {
-    is_complete_status(fleet, status)
-        || (fleet.wanted() == 0 && status.replicas.is_none() && fleet.total() == 0)
 }
 
 fn replica_failure(fleet: &Fleet<'_>, conditions: &mut Vec<DeploymentCondition>, now: Timestamp) {

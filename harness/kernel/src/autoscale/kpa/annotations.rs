@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::config::{
-    ConfigError, GlobalConfig, PANIC_WINDOW, Range, Reader, WINDOW_MAXIMUM_NS, WINDOW_MINIMUM_NS, Whole, refuse,
+    ConfigError, GlobalConfig, PANIC_WINDOW, Range, Reader, WINDOW_MAXIMUM_NS, WINDOW_MINIMUM_NS, Whole,
+    refuse,
 };
 use super::target::{self, TargetInput};
 use super::{Aggregation, SECOND_NS, ScalingMetric, TARGET_MINIMUM};
@@ -117,8 +118,7 @@ impl Config {
             }
         };
         let carried = target::resolve(&TargetInput {
-            target: reader
-                .number("target", Range(TARGET_MINIMUM, f64::MAX, "a number of at least 0.01"))?,
+            target: reader.number("target", Range(TARGET_MINIMUM, f64::MAX, "a number of at least 0.01"))?,
             utilization_percentage: reader
                 .number("target-utilization-percentage", Range(1.0, 100.0, "a percentage in [1, 100]"))?,
             ..target_input(global, metric, container_concurrency)
@@ -208,11 +208,8 @@ fn bounds(reader: &Reader<'_>, global: &GlobalConfig) -> Result<(u32, u32, u32),
     if let Some(activation) = activation {
         let least = min.max(2);
         if activation < least || (max != 0 && activation > max) {
-            let expected = if max == 0 {
-                format!("at least {least}")
-            } else {
-                format!("{least} to max-scale ({max})")
-            };
+            let expected =
+                if max == 0 { format!("at least {least}") } else { format!("{least} to max-scale ({max})") };
             return Err(refuse(&reader.name("activation-scale"), activation, expected));
         }
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::activity::{
     Active, ScaleStatus, ServeMode, active_threshold, compute_status, serve_mode, update_active, whole_second,
 };
-use super::decider::{Decider, DeciderSpec, initial_excess_burst_capacity, same_sign};
+use super::decider::{Decider, DeciderSpec, initial_excess_burst_capacity};
 use super::explain::{Explanation, Limit};
 use super::metrics::{Averages, Collector, Stat};
 use super::scaler::{self, PROBE_PERIOD_NS, ScalerConfig, Situation};
@@ -312,11 +312,4 @@ impl Autoscaler {
             note: scaling.note.unwrap_or_default().to_string(),
         }
     }
-}
-
-/// Whether a reconciler has to be told of a new evaluation: the wanted pods changed, or excess burst capacity
-/// changed sign.
-#[must_use]
-pub fn is_news(before: (i32, i32), after: (i32, i32)) -> bool {
-    before.0 != after.0 || !same_sign(before.1, after.1)
 }

@@ -169,7 +169,9 @@ impl GlobalConfig {
         if let Some(delay) = reader.duration_ns("scale-down-delay", 0, u64::MAX, Whole::Seconds)? {
             config.scale_down_delay_ns = delay;
         }
-        if let Some(grace) = reader.duration_ns("scale-to-zero-grace-period", 1, u64::MAX, Whole::Nanoseconds)? {
+        if let Some(grace) =
+            reader.duration_ns("scale-to-zero-grace-period", 1, u64::MAX, Whole::Nanoseconds)?
+        {
             config.scale_to_zero_grace_period_ns = grace;
         }
         if let Some(retention) =
@@ -191,7 +193,9 @@ impl GlobalConfig {
             return Err(refuse(
                 "container-concurrency-target-percentage",
                 self.container_concurrency_target_fraction,
-                format!("at least {TARGET_MINIMUM} when multiplied with container-concurrency-target-default"),
+                format!(
+                    "at least {TARGET_MINIMUM} when multiplied with container-concurrency-target-default"
+                ),
             ));
         }
         if self.initial_scale == 0 && !self.allow_zero_initial_scale {
@@ -205,7 +209,11 @@ impl GlobalConfig {
             ));
         }
         if self.max_scale > 0 && self.min_scale > self.max_scale {
-            return Err(refuse("min-scale", self.min_scale, format!("at most max-scale ({})", self.max_scale)));
+            return Err(refuse(
+                "min-scale",
+                self.min_scale,
+                format!("at most max-scale ({})", self.max_scale),
+            ));
         }
         Ok(())
     }

@@ -102,7 +102,8 @@ impl Decider {
         let panicking = self.panic(spec, panic_raw / ready_or_one, now_ns);
 
         let mut stable_limits = Vec::new();
-        let stable = activation(spec, stable_raw, rate.apply(stable_raw, &mut stable_limits), &mut stable_limits);
+        let stable =
+            activation(spec, stable_raw, rate.apply(stable_raw, &mut stable_limits), &mut stable_limits);
         let mut panic_limits = Vec::new();
         let panic = activation(spec, panic_raw, rate.apply(panic_raw, &mut panic_limits), &mut panic_limits);
 
@@ -154,18 +155,16 @@ impl Decider {
 
 /// The excess burst capacity that a decider starts with, before its first evaluation.
 #[must_use]
-pub fn initial_excess_burst_capacity(target_burst_capacity: f64, initial_scale: u32, total_value: f64) -> i32 {
+pub fn initial_excess_burst_capacity(
+    target_burst_capacity: f64,
+    initial_scale: u32,
+    total_value: f64,
+) -> i32 {
     if target_burst_capacity == -1.0 || target_burst_capacity == 0.0 {
         target_burst_capacity as i32
     } else {
         (f64::from(initial_scale) * total_value - target_burst_capacity) as i32
     }
-}
-
-/// Whether two capacities ask for the same side of the activator: zero counts as positive.
-#[must_use]
-pub fn same_sign(one: i32, other: i32) -> bool {
-    (one < 0) == (other < 0)
 }
 
 struct RateLimit {
@@ -187,8 +186,8 @@ impl RateLimit {
 
 fn pods(average: f64, target_value: f64) -> f64 {
     let pods = (average / target_value).ceil();
-    // 0 / 0: no load for a target of nothing.
-    if pods.is_nan() { 0.0 } else { pods }
+    // 0 / 0 is no load for a target of nothing; adding zero turns -0 into 0.
+    if pods.is_nan() { 0.0 } else { pods + 0.0 }
 }
 
 /// Comes after the rate limits, so it may exceed them. An idle revision is left alone.

@@ -96,9 +96,8 @@ impl TimedBuckets {
     #[must_use]
     pub fn is_empty(&self, now_ns: u64) -> bool {
         let now = now_ns / self.granularity_ns;
-        self.last.is_none_or(|last| {
-            now.saturating_sub(last).saturating_mul(self.granularity_ns) > self.window_ns
-        })
+        self.last
+            .is_none_or(|last| now.saturating_sub(last).saturating_mul(self.granularity_ns) > self.window_ns)
     }
 
     /// Changes the length of the window, keeping the newest buckets. Data that is kept is taken for a full old
@@ -250,5 +249,6 @@ fn bucket_count(window_ns: u64, granularity_ns: u64) -> usize {
 
 /// Six decimals, halves away from zero.
 fn round_6(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
+    // Adding zero turns -0 into 0.
+    (value * 1e6).round() / 1e6 + 0.0
 }

@@ -1,0 +1,122 @@
+//! Defaults of the workloads that make pods.
+
+use serde_json::{Map, Value, json};
+
+use super::{pod, spec, status};
+use crate::object::{map_at, set_default};
+
+pub(crate) fn deployment(object: &mut Value) {
+    let spec = spec(object);
+    set_default(spec, "replicas", 1);
+    pod::template(spec);
+    let strategy = map_at(spec, "strategy");
+    set_default(strategy, "type", "RollingUpdate");
+    if strategy.get("type").and_then(Value::as_str) == Some("RollingUpdate") {
+        let rolling = map_at(strategy, "rollingUpdate");
+        set_default(rolling, "maxUnavailable", "25%");
+        set_default(rolling, "maxSurge", "25%");
+    }
+    set_default(spec, "revisionHistoryLimit", 10);
+    set_default(spec, "progressDeadlineSeconds", 600);
+    status(object);
+}
+
+pub(crate) fn replica_set(object: &mut Value) {
+    let spec = spec(object);
+    set_default(spec, "replicas", 1);
+    pod::template(spec);
+    set_default(status(object), "replicas", 0);
+}
+
+pub(crate) fn stateful_set(object: &mut Value) {
+    let spec = spec(object);
+    set_default(spec, "replicas", 1);
+    pod::template(spec);
+    set_default(spec, "podManagementPolicy", "OrderedReady");
+    let update = map_at(spec, "updateStrategy");
+    set_default(update, "type", "RollingUpdate");
+    if update.get("type").and_then(Value::as_str) == Some("RollingUpdate") {
+        set_default(map_at(update, "rollingUpdate"), "partition", 0);
+    }
+    set_default(spec, "revisionHistoryLimit", 10);
+    let retention = map_at(spec, "persistentVolumeClaimRetentionPolicy");
+    set_default(retention, "whenDeleted", "Retain");
+    set_default(retention, "whenScaled", "Retain");
+    let status = status(object);
+    set_default(status, "replicas", 0);
+    set_default(status, "availableReplicas", 0);
+}
+
+pub(crate) fn daemon_set(object: &mut Value) {
+    let spec = spec(object);
+    pod::template(spec);
+    let update = map_at(spec, "updateStrategy");
+    set_default(update, "type", "RollingUpdate");
+    if update.get("type").and_then(Value::as_str) == Some("RollingUpdate") {
+        let rolling = map_at(update, "rollingUpdate");
+        set_default(rolling, "maxUnavailable", 1);
+        set_default(rolling, "maxSurge", 0);
+    }
+    set_default(spec, "revisionHistoryLimit", 10);
+    let status = status(object);
+    for count in ["currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady"] {
+        set_default(status, count, 0);
+    }
+}
+
+/// A Job selects its pods by its own uid unless told otherwise.
+pub(crate) fn job(object: &mut Value) {
+    let uid = crate::object::meta(object, "uid").to_owned();
+    let name = crate::object::meta(object, "name").to_owned();
+    let spec = spec(object);
+    job_spec(spec);
+    let manual = spec.get("manualSelector").and_then(Value::as_bool).unwrap_or(false);
+    if !manual && !uid.is_empty() {
+        if !spec.contains_key("selector") {
+            spec.insert(
+                "selector".into(),
+                json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid.as_str()}}),
+            );
+        }
+        let labels = map_at(map_at(map_at(spec, "template"), "metadata"), "labels");
+        for (key, value) in [
+            ("batch.kubernetes.io/controller-uid", &uid),
+            ("batch.kubernetes.io/job-name", &name),
+            ("controller-uid", &uid),
+            ("job-name", &name),
+        ] {
+            set_default(labels, key, value.as_str());
+        }
+    }
+    status(object);
+}
+
+fn job_spec(spec: &mut Map<String, Value>) {
+    match (spec.contains_key("completions"), spec.contains_key("parallelism")) {
+        (false, false) => {
+            spec.insert("completions".into(), 1.into());
+            spec.insert("parallelism".into(), 1.into());
+        }
+        (_, false) => {
+            spec.insert("parallelism".into(), 1.into());
+        }
+        _ => {}
+    }
+    pod::template(spec);
+    set_default(spec, "backoffLimit", 6);
+    set_default(spec, "completionMode", "NonIndexed");
+    set_default(spec, "suspend", false);
+    set_default(spec, "podReplacementPolicy", "TerminatingOrFailed");
+}
+
+pub(crate) fn cron_job(object: &mut Value) {
+    let spec = spec(object);
+    set_default(spec, "concurrencyPolicy", "Allow");
+    set_default(spec, "suspend", false);
+    set_default(spec, "successfulJobsHistoryLimit", 3);
+    set_default(spec, "failedJobsHistoryLimit", 1);
+    let job_template = map_at(spec, "jobTemplate");
+    map_at(job_template, "metadata");
+    pod::template(map_at(job_template, "spec"));
+    status(object);
+}

@@ -1,0 +1,88 @@
+//! Rules for the kinds that hold configuration.
+
+use serde_json::Value;
+
+use super::immutable;
+use crate::{
+    object::{at, text},
+    status::FieldError,
+};
+
+pub(crate) fn config_map(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    data_keys(new, &["data", "binaryData"], errors);
+    frozen(new, old, &["data", "binaryData"], errors);
+}
+
+pub(crate) fn secret(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    data_keys(new, &["data"], errors);
+    let has = |key: &str| new.get("data").and_then(|data| data.get(key)).is_some();
+    let mut require = |key: &str| {
+        if !has(key) {
+            errors.push(FieldError::required(format!("data[{key}]"), ""));
+        }
+    };
+    match text(new, &["type"]) {
+        "kubernetes.io/dockerconfigjson" => require(".dockerconfigjson"),
+        "kubernetes.io/dockercfg" => require(".dockercfg"),
+        "kubernetes.io/tls" => {
+            require("tls.crt");
+            require("tls.key");
+        }
+        "kubernetes.io/ssh-auth" => require("ssh-privatekey"),
+        "kubernetes.io/service-account-token" => {
+            let account = "kubernetes.io/service-account.name";
+            if at(new, &["metadata", "annotations", account]).is_none() {
+                errors.push(FieldError::required(format!("metadata.annotations[{account}]"), ""));
+            }
+        }
+        _ => {}
+    }
+    immutable(&["type"], new, old, errors);
+    frozen(new, old, &["data"], errors);
+}
+
+pub(crate) fn priority_class(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    if old.is_some_and(|old| old.get("value") != new.get("value")) {
+        errors.push(FieldError::forbidden("value", "may not be changed in an update."));
+    }
+}
+
+/// Keys are file names.
+fn data_keys(object: &Value, fields: &[&str], errors: &mut Vec<FieldError>) {
+    for field in fields {
+        for key in object.get(field).and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key) {
+            let at = format!("{field}[{key}]");
+            let value = Value::from(key.as_str());
+            if key.len() > 253 {
+                errors.push(FieldError::invalid(at.as_str(), &value, "must be no more than 253 characters"));
+            }
+            if key.is_empty() || !key.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._".contains(&c)) {
+                errors.push(FieldError::invalid(
+                    at,
+                    &value,
+                    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or \
+'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
+                ));
+            } else if key == "." || key == ".." {
+                errors.push(FieldError::invalid(at, &value, if key == "." { "must not be '.'" } else { "must not be '..'" }));
+            }
+        }
+    }
+}
+
+/// `immutable: true` can't be taken back, nor the data changed.
+fn frozen(new: &Value, old: Option<&Value>, fields: &[&str], errors: &mut Vec<FieldError>) {
+    let Some(old) = old else { return };
+    let is_frozen = |object: &Value| object.get("immutable").and_then(Value::as_bool).unwrap_or(false);
+    if !is_frozen(old) {
+        return;
+    }
+    if !is_frozen(new) {
+        errors.push(FieldError::forbidden("immutable", "field is immutable when `immutable` is set"));
+    }
+    for field in fields {
+        if old.get(field) != new.get(field) {
+            errors.push(FieldError::forbidden(*field, "field is immutable when `immutable` is set"));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Rules for the workloads that make pods.
+
+use serde_json::Value;
+
+use super::{immutable, pod::pod_spec};
+use crate::{
+    object::{at, integer, text},
+    status::FieldError,
+};
+
+/// Deployment, ReplicaSet, StatefulSet, DaemonSet.
+pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    let selector = at(new, &["spec", "selector"]);
+    if let Some(replicas) = integer(new, &["spec", "replicas"])
+        && replicas < 0
+    {
+        errors.push(FieldError::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0"));
+    }
+    match selector {
+        None | Some(Value::Null) => errors.push(FieldError::required("spec.selector", "")),
+        Some(selector) => {
+            let empty = selector.as_object().is_some_and(serde_json::Map::is_empty);
+            if empty {
+                errors.push(FieldError::invalid("spec.selector", selector, "empty selector is invalid for deployment"));
+            }
+            let labels = at(new, &["spec", "template", "metadata", "labels"]);
+            if !selects(selector, labels) {
+                let value = labels.cloned().unwrap_or(Value::Null);
+                errors.push(FieldError::invalid(
+                    "spec.template.metadata.labels",
+                    &value,
+                    "`selector` does not match template `labels`",
+                ));
+            }
+        }
+    }
+    if let Some(spec) = at(new, &["spec", "template", "spec"]) {
+        pod_spec(spec, "spec.template.spec", errors);
+        let restart = text(spec, &["restartPolicy"]);
+        if restart != "Always" && ["OnFailure", "Never"].contains(&restart) {
+            errors.push(FieldError::not_supported("spec.template.spec.restartPolicy", &restart.into(), &["Always"]));
+        }
+    }
+    if at(new, &["spec", "strategy", "type"]).and_then(Value::as_str) == Some("Recreate")
+        && at(new, &["spec", "strategy", "rollingUpdate"]).is_some()
+    {
+        errors.push(FieldError::forbidden(
+            "spec.strategy.rollingUpdate",
+            "may not be specified when strategy `type` is 'Recreate'",
+        ));
+    }
+    immutable(&["spec", "selector"], new, old, errors);
+}
+
+pub(crate) fn horizontal_pod_autoscaler(new: &Value, _: Option<&Value>, errors: &mut Vec<FieldError>) {
+    let (min, max) = (integer(new, &["spec", "minReplicas"]), integer(new, &["spec", "maxReplicas"]));
+    if min.is_some_and(|min| min < 1) {
+        errors.push(FieldError::invalid("spec.minReplicas", &min.into(), "must be greater than or equal to 1"));
+    }
+    if max.is_none_or(|max| max < 1) {
+        let value = max.unwrap_or_default().into();
+        errors.push(FieldError::invalid("spec.maxReplicas", &value, "must be greater than 0"));
+    } else if max < min {
+        errors.push(FieldError::invalid("spec.maxReplicas", &max.into(), "must be greater than or equal to `minReplicas`"));
+    }
+    for field in ["kind", "name"] {
+        if text(new, &["spec", "scaleTargetRef", field]).is_empty() {
+            errors.push(FieldError::required(format!("spec.scaleTargetRef.{field}"), ""));
+        }
+    }
+}
+
+/// Whether a `LabelSelector` selects a set of labels.
+pub(crate) fn selects(selector: &Value, labels: Option<&Value>) -> bool {
+    let label = |key: &str| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
+    let equal = selector
+        .get("matchLabels")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .all(|(key, value)| label(key) == value.as_str());
+    let expressions = selector.get("matchExpressions").and_then(Value::as_array);
+    equal
+        && expressions.into_iter().flatten().all(|expression| {
+            let found = label(text(expression, &["key"]));
+            let listed = || {
+                let values = expression.get("values").and_then(Value::as_array);
+                values.into_iter().flatten().any(|value| value.as_str() == found)
+            };
+            match text(expression, &["operator"]) {
+                "In" => found.is_some() && listed(),
+                "NotIn" => found.is_none() || !listed(),
+                "Exists" => found.is_some(),
+                "DoesNotExist" => found.is_none(),
+                _ => false,
+            }
+        })
+}

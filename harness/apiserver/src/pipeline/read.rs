@@ -1,0 +1,247 @@
+//! Get and list.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use serde_json::{Map, Value, json};
+
+use super::{Answer, Context, Payload, State, Target, options::RequestOptions, present::Presentation};
+use crate::{
+    selector::{FieldSelector, LabelSelector},
+    status::{ApiError, FieldError},
+    store::{Key, Object},
+};
+
+/// The selectors of a list or watch.
+#[derive(Debug, Clone)]
+pub(crate) struct Selection {
+    pub(crate) labels: LabelSelector,
+    pub(crate) fields: FieldSelector,
+}
+
+impl Selection {
+    pub(crate) fn parse(target: &Target, options: &RequestOptions) -> Result<Self, ApiError> {
+        let fields = FieldSelector::parse(&options.field_selector, |field| target.kind.selectable(target.version, field));
+        Ok(Self { labels: LabelSelector::parse(&options.label_selector)?, fields: fields? })
+    }
+
+    /// Whether the stored object is selected; `shown` is it in the requested version where that differs.
+    pub(crate) fn matches(&self, target: &Target, object: &Value) -> bool {
+        if !self.labels.is_empty() && !self.labels.matches(object) {
+            return false;
+        }
+        if self.fields.is_empty() {
+            return true;
+        }
+        // Only a second view of a kind names its fields differently.
+        if target.kind.row().is_some_and(|row| row.from_storage.is_some()) {
+            return self.fields.matches(&target.kind.convert(object, target.version));
+        }
+        self.fields.matches(object)
+    }
+}
+
+pub(crate) fn get(
+    state: &State,
+    context: &Context<'_>,
+    target: &Target,
+    name: &str,
+    options: &RequestOptions,
+    presentation: &Presentation,
+) -> Result<Answer, ApiError> {
+    reached(state, &options.resource_version)?;
+    let object = state.store.get(&target.kind.shelf, &target.key(name)).ok_or_else(|| target.not_found(name))?;
+    if *presentation == Presentation::Plain && target.version == target.kind.storage && !is_view(target) {
+        let mut answer = Answer::json(200, Value::Null);
+        answer.payload = Payload::Bytes(object.json());
+        return Ok(answer);
+    }
+    let shown = target.kind.convert(&object.value, target.version);
+    Ok(Answer::json(200, presentation.object(&target.kind, target.version, shown, context.now)))
+}
+
+pub(crate) fn list(
+    state: &State,
+    context: &Context<'_>,
+    target: &Target,
+    options: &RequestOptions,
+    presentation: &Presentation,
+) -> Result<Answer, ApiError> {
+    let selection = Selection::parse(target, options)?;
+    let page = page(state, target, options, &selection)?;
+    let items = page.objects.iter().map(|object| target.kind.convert(&object.value, target.version)).collect();
+    let mut metadata = Map::new();
+    if target.kind.is_custom() {
+        metadata.insert("continue".into(), page.continue_token.clone().unwrap_or_default().into());
+    }
+    metadata.insert("resourceVersion".into(), page.revision.to_string().into());
+    if let Some(token) = page.continue_token {
+        metadata.insert("continue".into(), token.into());
+        if selection.labels.is_empty() && selection.fields.is_empty() {
+            metadata.insert("remainingItemCount".into(), page.remaining.into());
+        }
+    }
+    let list = presentation.list(&target.kind, target.version, Value::Object(metadata), items, context.now);
+    Ok(Answer::json(200, list))
+}
+
+struct Page {
+    objects: Vec<Arc<Object>>,
+    revision: u64,
+    continue_token: Option<String>,
+    remaining: usize,
+}
+
+fn page(
+    state: &State,
+    target: &Target,
+    options: &RequestOptions,
+    selection: &Selection,
+) -> Result<Page, ApiError> {
+    check_match(options)?;
+    let wanted = parse_revision(&options.resource_version)?;
+    let token = (!options.continue_token.is_empty()).then(|| Token::parse(&options.continue_token)).transpose()?;
+    let at = match (&token, wanted) {
+        (Some(_), Some(revision)) if revision > 0 => {
+            return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
+        }
+        (Some(token), _) => token.revision,
+        (None, Some(revision)) if revision > 0 => {
+            reached(state, &options.resource_version)?;
+            let exact = options.resource_version_match == "Exact"
+                || (options.resource_version_match.is_empty() && options.limit.is_some());
+            exact.then_some(revision)
+        }
+        _ => None,
+    };
+    let start = token.map(|token| token.start);
+    let namespace = target.namespace.as_deref();
+    let shelf = &target.kind.shelf;
+    let revision = at.unwrap_or_else(|| state.store.revision());
+    let mut page = Page { objects: Vec::new(), revision, continue_token: None, remaining: 0 };
+    let mut last: Option<Key> = None;
+    let mut take = |key: &Key, object: &Arc<Object>| {
+        if start.as_ref().is_some_and(|start| key <= start) || !selection.matches(target, &object.value) {
+            return;
+        }
+        if options.limit.is_some_and(|limit| page.objects.len() >= limit) {
+            page.remaining += 1;
+            return;
+        }
+        page.objects.push(Arc::clone(object));
+        last = Some(key.clone());
+    };
+    match (at, selection.fields.pinned_name(), namespace) {
+        (None, Some(name), namespace) if namespace.is_some() || !target.kind.namespaced => {
+            let key = Key::new(namespace.unwrap_or_default(), name);
+            if let Some(object) = state.store.get(shelf, &key) {
+                take(&key, object);
+            }
+        }
+        (None, ..) => state.store.list(shelf, namespace).for_each(|(key, object)| take(key, object)),
+        (Some(at), ..) => {
+            let old = state.store.list_at(shelf, namespace, at).map_err(|_| expired(start.as_ref(), state))?;
+            old.iter().for_each(|(key, object)| take(key, object));
+        }
+    }
+    if page.remaining > 0
+        && let Some(start) = last
+    {
+        page.continue_token = Some(Token { revision: Some(page.revision), start }.text());
+    }
+    Ok(page)
+}
+
+/// A place in a list that is read in pages.
+struct Token {
+    /// The revision of the first page; `None` goes on with the current state.
+    revision: Option<u64>,
+    /// The last key that has been read.
+    start: Key,
+}
+
+impl Token {
+    fn parse(text: &str) -> Result<Self, ApiError> {
+        let bad = || ApiError::bad_request("continue key is not valid: incorrect encoding");
+        let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        let bytes = engine.decode(text.trim_end_matches('=')).map_err(|_| bad())?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|_| bad())?;
+        let revision = value["rv"].as_i64().ok_or_else(bad)?;
+        let start = value["start"].as_str().ok_or_else(bad)?;
+        let (namespace, name) = start.split_once('/').unwrap_or(("", start));
+        Ok(Self { revision: u64::try_from(revision).ok(), start: Key::new(namespace, name.trim_end_matches('\0')) })
+    }
+
+    fn text(&self) -> String {
+        let revision = self.revision.map_or(Value::from(-1), Value::from);
+        let start = format!("{}/{}\0", self.start.namespace, self.start.name);
+        let value = json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start});
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string())
+    }
+}
+
+fn expired(start: Option<&Key>, state: &State) -> ApiError {
+    match start {
+        Some(start) => {
+            let token = Token { revision: None, start: start.clone() }.text();
+            let mut error = ApiError::expired(
+                "The provided continue parameter is too old to display a consistent list result. You can start a new \
+list without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
+results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or \
+deleted between the time the first chunk was returned and now may show up in the list.",
+            );
+            // The token for going on is in the Status' own metadata.
+            error.details = None;
+            error.continue_token = Some(token);
+            error
+        }
+        None => ApiError::expired(format!(
+            "The resourceVersion for the provided list is too old. Current: {}",
+            state.store.revision()
+        )),
+    }
+}
+
+fn check_match(options: &RequestOptions) -> Result<(), ApiError> {
+    let given = &options.resource_version_match;
+    let error = match given.as_str() {
+        "" => return Ok(()),
+        "Exact" | "NotOlderThan" if options.resource_version.is_empty() && !options.watch => FieldError::forbidden(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden unless resourceVersion is provided",
+        ),
+        "Exact" if options.resource_version == "0" => FieldError::forbidden(
+            "resourceVersionMatch",
+            "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
+        ),
+        "Exact" | "NotOlderThan" => return Ok(()),
+        other => FieldError::not_supported("resourceVersionMatch", &other.into(), &["Exact", "NotOlderThan"]),
+    };
+    Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &[error]))
+}
+
+/// A revision in a query; empty is none.
+pub(crate) fn parse_revision(text: &str) -> Result<Option<u64>, ApiError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| {
+        let detail = format!("strconv.ParseUint: parsing \"{text}\": invalid syntax");
+        ApiError::bad_request(format!("Invalid value: \"{text}\": {detail}"))
+    })
+}
+
+/// # Errors
+/// `Timeout` for a revision of the future.
+pub(crate) fn reached(state: &State, text: &str) -> Result<(), ApiError> {
+    match parse_revision(text)? {
+        Some(revision) if revision > state.store.revision() => {
+            Err(ApiError::too_large_resource_version(revision, state.store.revision()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_view(target: &Target) -> bool {
+    target.kind.row().is_some_and(|row| row.from_storage.is_some())
+}

@@ -1,0 +1,180 @@
+//! The whole state of a server: the store, the kinds, who owns whom, and what has been allocated.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use serde_json::Value;
+
+use crate::{
+    kinds::{Kind, Registry, Source, custom},
+    object::{list, meta, text},
+    store::{Key, Object, Store},
+};
+
+/// Where an object is: its shelf and key.
+pub(crate) type Place = (Arc<str>, Key);
+
+/// Shelf of CustomResourceDefinitions.
+pub(crate) const DEFINITIONS: &str = "apiextensions.k8s.io/customresourcedefinitions";
+/// Shelf of namespaces.
+pub(crate) const NAMESPACES: &str = "/namespaces";
+
+/// Everything that a server knows.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) store: Store,
+    pub(crate) registry: Registry,
+    /// Every stored object by its uid.
+    uids: BTreeMap<String, Place>,
+    /// The objects that name a uid as their owner.
+    dependents: BTreeMap<String, BTreeSet<Place>>,
+    /// Shelves written since the last call of [`State::take_dirty`]: whose watchers must wake.
+    dirty: BTreeSet<Arc<str>>,
+    next_address: u32,
+    next_port: u16,
+}
+
+impl State {
+    pub(crate) fn new(log_capacity: usize) -> Self {
+        Self {
+            store: Store::new(log_capacity),
+            registry: Registry::builtin(),
+            uids: BTreeMap::new(),
+            dependents: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            next_address: 1,
+            next_port: 0,
+        }
+    }
+
+    /// Stores an object and keeps the indexes and the table of kinds in step.
+    pub(crate) fn put(&mut self, kind: &Kind, key: &Key, value: Value) -> Arc<Object> {
+        let old = self.store.get(&kind.shelf, key).cloned();
+        let object = self.store.put(&kind.shelf, key, value);
+        let place = (Arc::clone(&kind.shelf), key.clone());
+        if let Some(old) = &old {
+            self.unlink(&old.value, &place);
+        }
+        self.uids.insert(meta(&object.value, "uid").to_owned(), place.clone());
+        for owner in list(&object.value, &["metadata", "ownerReferences"]) {
+            self.dependents.entry(text(owner, &["uid"]).to_owned()).or_default().insert(place.clone());
+        }
+        if &*kind.shelf == DEFINITIONS {
+            let unchanged = old.is_some_and(|old| {
+                old.value["spec"] == object.value["spec"]
+                    && meta(&old.value, "deletionTimestamp") == meta(&object.value, "deletionTimestamp")
+            });
+            if !unchanged {
+                self.registry.insert(custom::kind_of(&object.value));
+            }
+        }
+        self.dirty.insert(Arc::clone(&kind.shelf));
+        object
+    }
+
+    /// Removes an object for good.
+    pub(crate) fn remove(&mut self, shelf: &Arc<str>, key: &Key) -> Option<Arc<Object>> {
+        let removed = self.store.remove(shelf, key)?;
+        self.unlink(&removed.value, &(Arc::clone(shelf), key.clone()));
+        self.uids.remove(meta(&removed.value, "uid"));
+        if &**shelf == DEFINITIONS {
+            let spec = &removed.value["spec"];
+            self.registry.remove(text(spec, &["group"]), text(spec, &["names", "plural"]));
+        }
+        self.dirty.insert(Arc::clone(shelf));
+        Some(removed)
+    }
+
+    /// Where the object with this uid is.
+    pub(crate) fn place_of(&self, uid: &str) -> Option<&Place> {
+        self.uids.get(uid)
+    }
+
+    /// The objects that name this uid as an owner.
+    pub(crate) fn dependents_of(&self, uid: &str) -> Vec<Place> {
+        self.dependents.get(uid).into_iter().flatten().cloned().collect()
+    }
+
+    /// The kind whose objects lie on a shelf, the one that stores them.
+    pub(crate) fn kind_of_shelf(&self, shelf: &str) -> Option<Arc<Kind>> {
+        let (group, plural) = shelf.split_once('/')?;
+        self.registry.get(group, plural).cloned()
+    }
+
+    /// Shelves whose watchers must wake.
+    pub(crate) fn take_dirty(&mut self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Every namespaced object of a namespace.
+    pub(crate) fn contents_of(&self, namespace: &str) -> Vec<Place> {
+        let mut places = Vec::new();
+        for kind in self.registry.all().filter(|kind| kind.namespaced && is_owner_of_shelf(kind)) {
+            for (key, _) in self.store.list(&kind.shelf, Some(namespace)) {
+                places.push((Arc::clone(&kind.shelf), key.clone()));
+            }
+        }
+        places
+    }
+
+    /// A free address for a service.
+    pub(crate) fn allocate_address(&mut self) -> Option<String> {
+        const SIZE: u32 = 1 << 16;
+        let taken: BTreeSet<&str> = self
+            .store
+            .list("/services", None)
+            .map(|(_, service)| text(&service.value, &["spec", "clusterIP"]))
+            .collect();
+        for _ in 0..SIZE {
+            let host = self.next_address % SIZE;
+            self.next_address = (self.next_address + 1) % SIZE;
+            let address = format!("10.96.{}.{}", host >> 8, host & 0xff);
+            if host & 0xff != 0 && host & 0xff != 0xff && !taken.contains(address.as_str()) {
+                return Some(address);
+            }
+        }
+        None
+    }
+
+    /// A free port on every node for a service.
+    pub(crate) fn allocate_node_port(&mut self) -> Option<u16> {
+        const FIRST: u16 = 30_000;
+        const COUNT: u16 = 2_768;
+        let taken: BTreeSet<i64> = self
+            .store
+            .list("/services", None)
+            .flat_map(|(_, service)| list(&service.value, &["spec", "ports"]))
+            .filter_map(|port| port["nodePort"].as_i64())
+            .collect();
+        for _ in 0..COUNT {
+            let port = FIRST + self.next_port;
+            self.next_port = (self.next_port + 1) % COUNT;
+            if !taken.contains(&i64::from(port)) {
+                return Some(port);
+            }
+        }
+        None
+    }
+
+    fn unlink(&mut self, value: &Value, place: &Place) {
+        for owner in list(value, &["metadata", "ownerReferences"]) {
+            let uid = text(owner, &["uid"]);
+            if let Some(places) = self.dependents.get_mut(uid) {
+                places.remove(place);
+                if places.is_empty() {
+                    self.dependents.remove(uid);
+                }
+            }
+        }
+    }
+}
+
+/// Whether the kind is the one that a shelf is named after, and not a second view of it.
+fn is_owner_of_shelf(kind: &Kind) -> bool {
+    match kind.source {
+        Source::Builtin(row) => row.shelf.is_none(),
+        Source::Custom { .. } => true,
+    }
+}

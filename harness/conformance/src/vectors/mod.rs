@@ -1,0 +1,194 @@
+//! Decision vectors: one file, many kernels, a verdict a kernel.
+//!
+//! A file holds `vectors`, each with an `id`, the `kernel` it is for, its `source`, `inputs` and what to `expect`.
+//! A vector that says something this runner does not understand (an input key it does not know, an expectation it
+//! does not check, a wrong type) fails, with its place: it would otherwise pass without having been tested.
+
+mod check;
+mod fields;
+mod file;
+mod glob;
+mod knative;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use self::check::Checks;
+use self::fields::Fields;
+
+/// What to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Kernel names to run, with `*` and `?`; empty = all. A kernel that is not known is a failure only inside of
+    /// this selection.
+    pub only: Vec<String>,
+}
+
+/// How each kernel did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VectorReport {
+    /// By kernel name.
+    pub kernels: BTreeMap<String, KernelOutcome>,
+}
+
+/// How one kernel did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelOutcome {
+    /// Vectors that passed.
+    pub passed: usize,
+    /// Vectors that failed.
+    pub failed: usize,
+    /// What was wrong, one entry a failed vector, with its place.
+    pub failures: Vec<String>,
+    /// There is no such kernel here; all of its vectors count as failed.
+    pub unsupported: bool,
+}
+
+/// A file that holds no vectors that could be run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VectorFileError {
+    /// It is not YAML, or not in the form of a vector file.
+    #[error("{path}:{line}:{column}: {message}")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// Line, from 1.
+        line: u64,
+        /// Column, from 1.
+        column: u64,
+        /// What is wrong.
+        message: String,
+    },
+    /// It is of a version that this runner does not know.
+    #[error("{path}: schema {found} is not known, this runner reads schema 1")]
+    Schema {
+        /// The file.
+        path: String,
+        /// Its version.
+        found: u64,
+    },
+    /// It holds no vectors, or the selection leaves none.
+    #[error("{path}: no vectors{}", if *.selected { " for the kernels that were asked for" } else { "" })]
+    Nothing {
+        /// The file.
+        path: String,
+        /// Whether there was a selection.
+        selected: bool,
+    },
+}
+
+/// Runs every vector of a file. `path` is used in messages only.
+///
+/// # Errors
+/// The file cannot be read as vectors at all. A vector that is malformed is a failure of its kernel instead.
+pub fn run(file_text: &str, path: &str) -> Result<VectorReport, VectorFileError> {
+    run_selected(file_text, path, &Options::default())
+}
+
+/// Runs the vectors of the selected kernels.
+///
+/// # Errors
+/// See [`run`]; also when nothing is selected.
+pub fn run_selected(file_text: &str, path: &str, options: &Options) -> Result<VectorReport, VectorFileError> {
+    let mut report = VectorReport::default();
+    for vector in file::read(file_text, path)? {
+        let is_selected =
+            options.only.is_empty() || options.only.iter().any(|glob| glob::matches(glob, &vector.kernel));
+        if !is_selected {
+            continue;
+        }
+        let outcome = report.kernels.entry(vector.kernel.clone()).or_default();
+        match judge(&vector) {
+            Ok(()) => outcome.passed += 1,
+            Err(failure) => {
+                outcome.failed += 1;
+                outcome.unsupported |= matches!(failure, Failure::Unsupported);
+                outcome
+                    .failures
+                    .push(format!("{path}:{}: {} ({}): {failure}", vector.line, vector.id, vector.kernel));
+            }
+        }
+    }
+    if report.kernels.is_empty() {
+        return Err(VectorFileError::Nothing { path: path.to_string(), selected: !options.only.is_empty() });
+    }
+    Ok(report)
+}
+
+/// The kernels that can be run, in order.
+pub fn supported_kernels() -> impl Iterator<Item = &'static str> {
+    knative::KERNELS.iter().map(|(name, _)| *name)
+}
+
+impl VectorReport {
+    /// Vectors that passed.
+    #[must_use]
+    pub fn passed(&self) -> usize {
+        self.kernels.values().map(|outcome| outcome.passed).sum()
+    }
+
+    /// Vectors that failed.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.kernels.values().map(|outcome| outcome.failed).sum()
+    }
+
+    /// Every failure, kernel by kernel.
+    pub fn failures(&self) -> impl Iterator<Item = &str> {
+        self.kernels.values().flat_map(|outcome| outcome.failures.iter().map(String::as_str))
+    }
+}
+
+impl fmt::Display for VectorReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.kernels.keys().map(String::len).max().unwrap_or(0);
+        for (kernel, outcome) in &self.kernels {
+            let total = outcome.passed + outcome.failed;
+            let verdict = match outcome {
+                KernelOutcome { unsupported: true, .. } => "FAIL (no such kernel)",
+                KernelOutcome { failed: 0, .. } => "ok",
+                _ => "FAIL",
+            };
+            writeln!(f, "{kernel:width$}  {:>3}/{total:<3}  {verdict}", outcome.passed)?;
+        }
+        write!(f, "{} passed, {} failed", self.passed(), self.failed())
+    }
+}
+
+/// One kernel: reads its inputs, decides, and checks what is expected. The error says what is malformed.
+type Kernel = fn(&Fields<'_>, &Fields<'_>, &mut Checks) -> Result<(), String>;
+
+enum Failure {
+    Unsupported,
+    Malformed(String),
+    Different(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsupported => f.write_str("there is no such kernel"),
+            Self::Malformed(message) => write!(f, "malformed: {message}"),
+            Self::Different(message) => f.write_str(message),
+        }
+    }
+}
+
+fn judge(vector: &file::Vector) -> Result<(), Failure> {
+    if let Some(fault) = &vector.fault {
+        return Err(Failure::Malformed(fault.clone()));
+    }
+    let (_, kernel) =
+        knative::KERNELS.iter().find(|(name, _)| *name == vector.kernel).ok_or(Failure::Unsupported)?;
+    let inputs = Fields::new("inputs", &vector.inputs).map_err(Failure::Malformed)?;
+    let expect = Fields::new("expect", &vector.expect).map_err(Failure::Malformed)?;
+    let mut checks = Checks::default();
+    kernel(&inputs, &expect, &mut checks)
+        .and_then(|()| inputs.finish())
+        .and_then(|()| expect.finish())
+        .map_err(Failure::Malformed)?;
+    if checks.is_idle() {
+        return Err(Failure::Malformed("expect: nothing is expected".to_string()));
+    }
+    checks.finish().map_err(Failure::Different)
+}

@@ -1,0 +1,206 @@
+//! Decision vectors: the shipped file passes, and nothing malformed slips through.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use windtunnel_conformance::vectors::{Options, VectorFileError, run, run_selected, supported_kernels};
+
+const PATH: &str = "vectors.yaml";
+
+/// If it fails, the simulator and the controllers scale differently from the Knative that a team runs.
+#[test]
+fn every_knative_vector_of_the_shipped_file_passes() {
+    let text = shipped();
+    let report = run_selected(&text, "decision-vectors.yaml", &only("knative.*")).expect("a vector file");
+    assert_eq!(report.failures().collect::<Vec<_>>(), Vec::<&str>::new());
+    assert_eq!(report.failed(), 0);
+    assert_eq!(report.passed(), 90, "the file holds 90 vectors of Knative");
+    let run: Vec<&str> = report.kernels.keys().map(String::as_str).collect();
+    assert_eq!(run, supported_kernels().collect::<Vec<_>>(), "every kernel has a vector");
+}
+
+/// If it fails, part of what a vector expects is never looked at, and a kernel may get it wrong.
+#[test]
+fn every_expectation_of_the_shipped_file_counts() {
+    let file: Value = serde_saphyr::from_str(&shipped()).expect("YAML");
+    let vectors = file["vectors"].as_array().expect("a list");
+    let mut changed = 0;
+    for vector in vectors.iter().filter(|vector| vector["kernel"].as_str().is_some_and(is_knative)) {
+        for leaf in 0.. {
+            let mut wrong = vector.clone();
+            if !falsify(&mut wrong["expect"], &mut { leaf }) {
+                break;
+            }
+            changed += 1;
+            let report = run(&json!({"vectors": [wrong]}).to_string(), PATH).expect("a vector file");
+            assert_eq!(report.failed(), 1, "{wrong}");
+        }
+    }
+    assert_eq!(changed, 298, "expectations of the shipped vectors");
+}
+
+fn is_knative(kernel: &str) -> bool {
+    kernel.starts_with("knative.")
+}
+
+/// Changes one number or truth value, counted by `skip`; false when there are fewer. Tolerances are left alone.
+fn falsify(value: &mut Value, skip: &mut usize) -> bool {
+    let other = match value {
+        Value::Array(items) => return items.iter_mut().any(|item| falsify(item, skip)),
+        Value::Object(map) => {
+            return map.iter_mut().any(|(key, item)| key != "abs_tol" && falsify(item, skip));
+        }
+        Value::Bool(truth) => json!(!*truth),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => json!(whole + 1),
+            None => json!(number.as_f64().expect("a number") + 1.0),
+        },
+        Value::Null | Value::String(_) => return false,
+    };
+    if *skip == 0 {
+        *value = other;
+        return true;
+    }
+    *skip -= 1;
+    false
+}
+
+fn shipped() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/vectors/decision-vectors.yaml");
+    fs::read_to_string(&path).expect("the shipped vectors are readable")
+}
+
+/// If it fails, a kernel that nobody has written counts as passed.
+#[test]
+fn unknown_kernels_fail_unless_they_are_left_out() {
+    let file = vectors(&[
+        ("a", "knative.metrics.sample_size", "{population: [3]}", "{sample: [3]}"),
+        ("b", "knative.nonsense", "{}", "{x: 1}"),
+    ]);
+    let report = run(&file, PATH).expect("a vector file");
+    assert_eq!((report.passed(), report.failed()), (1, 1));
+    assert!(report.kernels["knative.nonsense"].unsupported);
+    assert!(report.to_string().contains("no such kernel"), "{report}");
+    assert!(report.to_string().ends_with("1 passed, 1 failed"), "{report}");
+
+    let report = run_selected(&file, PATH, &only("knative.metrics.*")).expect("a vector file");
+    assert_eq!((report.passed(), report.failed()), (1, 0));
+
+    let error = run_selected(&file, PATH, &only("hpa.*")).expect_err("nothing left");
+    assert_eq!(error.to_string(), "vectors.yaml: no vectors for the kernels that were asked for");
+}
+
+/// If it fails, a vector with a typo in it passes without having been tested.
+#[test]
+fn malformed_vectors_fail_with_their_place() {
+    let size = "knative.metrics.sample_size";
+    for (kernel, inputs, expect, message) in [
+        (size, "{population: [3], extra: 1}", "{sample: [3]}", "inputs.extra: is not known here"),
+        (size, "{population: [3]}", "{sample: [3], extra: 1}", "expect.extra: is not known here"),
+        (size, "{population: [3]}", "{}", "expect.sample: is missing"),
+        ("knative.panic_window", "{}", "{}", "expect: nothing is expected"),
+        ("knative.panic_window", "{stable_window_s: -6}", "{panic_window_s: 1}", "of at least 0, found -6"),
+        ("knative.kpa.scale", "{spec: {}, steps: []}", "{steps: []}", "expect: nothing is expected"),
+        (
+            "knative.kpa.scale",
+            "{spec: {}, steps: [{}]}",
+            "{steps: [{}]}",
+            "expect.steps[0]: nothing is expected",
+        ),
+        (size, "{population: [3]}", "{smaple: [3]}", "expect.sample: is missing"),
+        (size, "{population: 3}", "{sample: [3]}", "inputs.population: expected a list, found 3"),
+        (size, "{population: [three]}", "{sample: [3]}", "inputs.population[0]: expected a whole number"),
+        (size, "{population: [-3]}", "{sample: [3]}", "inputs.population[0]: expected a whole number"),
+        (size, "{}", "{sample: [3]}", "inputs.population: is missing"),
+        (size, "[]", "{sample: [3]}", "vector.inputs: expected a mapping, found a list"),
+        (
+            "knative.kpa.scale",
+            "{spec: {panic_treshold: 2.0}, steps: []}",
+            "{steps: []}",
+            "inputs.spec.panic_treshold: is not known here",
+        ),
+        (
+            "knative.kpa.scale",
+            "{spec: {}, steps: [{ready: 1, stable: x, panic: 1}]}",
+            "{steps: [{desired: 1}]}",
+            "inputs.steps[0].stable: expected a finite number, found the text \"x\"",
+        ),
+        (
+            "knative.aggregation.window_average",
+            "{ops: [[rec, 0], [avg, 0]]}",
+            "{avgs: [0]}",
+            "inputs.ops[0]: \"rec\" takes 2 numbers, found 1",
+        ),
+        (
+            "knative.breaker",
+            "{max_concurrency: 1, ops: [explode]}",
+            "{rejected_request_ordinals: []}",
+            "inputs.ops[0]: \"explode\" is not known here",
+        ),
+    ] {
+        let report = run(&vectors(&[("a", kernel, inputs, expect)]), PATH).expect("a vector file");
+        let failures: Vec<&str> = report.failures().collect();
+        assert_eq!(failures.len(), 1, "{kernel} {inputs} {expect}");
+        assert!(
+            failures[0].starts_with(&format!("vectors.yaml:3: a ({kernel}): malformed: ")),
+            "{failures:?}"
+        );
+        assert!(failures[0].contains(message), "{failures:?} should say {message}");
+    }
+}
+
+/// If it fails, a wrong decision is reported as a right one.
+#[test]
+fn a_different_decision_fails_and_says_how() {
+    let file = vectors(&[(
+        "a",
+        "knative.kpa.scale",
+        "{spec: {target_value: 10}, steps: [{t_s: 0, ready: 1, stable: 50, panic: 50}]}",
+        "{steps: [{valid: true, desired: 6, ebc: -161}]}",
+    )]);
+    let report = run(&file, PATH).expect("a vector file");
+    let failures: Vec<&str> = report.failures().collect();
+    assert_eq!(
+        failures,
+        ["vectors.yaml:3: a (knative.kpa.scale): expect.steps[0].desired: expected 6, got 5"]
+    );
+}
+
+/// If it fails, one of two vectors with the same name hides the other's failure.
+#[test]
+fn duplicate_ids_and_broken_envelopes_fail() {
+    let vector = ("a", "knative.metrics.sample_size", "{population: [3]}", "{sample: [3]}");
+    let report = run(&vectors(&[vector, vector]), PATH).expect("a vector file");
+    assert_eq!((report.passed(), report.failed()), (1, 1));
+
+    let report = run("vectors:\n- {id: a, kernel: b, inputs: {}}\n", PATH).expect("a vector file");
+    let failures: Vec<&str> = report.failures().collect();
+    assert_eq!(failures, ["vectors.yaml:2: a (b): malformed: vector.expect: is missing"]);
+}
+
+/// If it fails, a file that is no vector file counts as nothing failed.
+#[test]
+fn files_without_vectors_are_errors() {
+    assert!(matches!(run("vectors: []\n", PATH), Err(VectorFileError::Nothing { .. })));
+    assert!(matches!(run("", PATH), Err(VectorFileError::Malformed { .. })));
+    assert!(matches!(run("vectors: [", PATH), Err(VectorFileError::Malformed { .. })));
+    assert!(matches!(run("vectors: []\nvektors: []\n", PATH), Err(VectorFileError::Malformed { .. })));
+    assert!(matches!(run("schema: 2\nvectors: []\n", PATH), Err(VectorFileError::Schema { found: 2, .. })));
+}
+
+fn only(glob: &str) -> Options {
+    Options { only: vec![glob.to_string()] }
+}
+
+/// A file of (id, kernel, inputs, expect); the first vector is in line 3.
+fn vectors(list: &[(&str, &str, &str, &str)]) -> String {
+    let mut file = String::from("schema: 1\nvectors:\n");
+    for (id, kernel, inputs, expect) in list {
+        file.push_str(&format!(
+            "- id: {id}\n  kernel: {kernel}\n  source: {{repo: r, commit: c, file: f, test: t}}\n  \
+             inputs: {inputs}\n  expect: {expect}\n"
+        ));
+    }
+    file
+}

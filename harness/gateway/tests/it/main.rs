@@ -1,0 +1,8 @@
+//! The gateway against real sockets: real clients on one side, pods that come, go and misbehave on the other.
+
+mod activation;
+mod failures;
+mod metering;
+mod pods;
+mod routing;
+mod scaling;

@@ -1,0 +1,106 @@
+//! Counts and throughput: no statistics, but nothing measured is never a pass.
+
+use windtunnel_scenario::objective::{Metric, Objective, Scope};
+
+use super::{Evidence, Finding, Verdict, requests_text};
+use crate::recording::{ColdStart, Prediction};
+
+pub(super) fn throughput(objective: &Objective, evidence: &Evidence<'_>) -> Finding {
+    let samples = evidence.requests.len() as u64;
+    if samples == 0 {
+        return Finding::nothing();
+    }
+    let answered = evidence.requests.iter().filter(|request| request.succeeded()).count();
+    let flown_s = (evidence.window.1 - evidence.window.0) as f64 / 1e9;
+    // In scenario time, for a compressed flight offers its load that much faster.
+    let observed = answered as f64 / (flown_s * evidence.compression);
+    let mut reason = format!(
+        "{answered} of {} were answered successfully in {}.",
+        requests_text(samples),
+        Metric::Maximum.show(flown_s * 1e9)
+    );
+    if evidence.compression != 1.0 {
+        reason.push_str(&format!(
+            " The flight was compressed by {}; the rate is given in scenario time.",
+            evidence.compression
+        ));
+    }
+    Finding { verdict: compared(objective, observed), observed: Some(observed), samples, reason }
+}
+
+pub(super) fn cold_starts(objective: &Objective, evidence: &Evidence<'_>) -> Finding {
+    // The scope narrows the pods, not the requests: with any request at all there was something to measure.
+    let samples = evidence.all_requests_in_window();
+    if samples == 0 {
+        return Finding::nothing();
+    }
+    let starts = evidence
+        .recording
+        .cold_starts
+        .iter()
+        .filter(|start| start.activated && (evidence.window.0..evidence.window.1).contains(&start.t_ns))
+        .filter(|start| evidence.start_in_scope(&objective.scope, start))
+        .count();
+    let times = if starts == 1 { "once".to_owned() } else { format!("{starts} times") };
+    let reason =
+        format!("The service had to start from zero {times} while {} came in.", requests_text(samples));
+    Finding { verdict: compared(objective, starts as f64), observed: Some(starts as f64), samples, reason }
+}
+
+pub(super) fn cold_requests(objective: &Objective, evidence: &Evidence<'_>) -> Finding {
+    let samples = evidence.requests.len() as u64;
+    if samples == 0 {
+        return Finding::nothing();
+    }
+    let held = evidence.requests.iter().filter(|request| request.held_ns > 0).count();
+    let reason = format!("{held} of {} waited for a pod.", requests_text(samples));
+    Finding { verdict: compared(objective, held as f64), observed: Some(held as f64), samples, reason }
+}
+
+pub(super) fn mismatches(objective: &Objective, evidence: &Evidence<'_>) -> Finding {
+    if evidence.requests.is_empty() {
+        return Finding::nothing();
+    }
+    let of = |wanted| evidence.requests.iter().filter(|request| request.prediction == wanted).count() as u64;
+    let different = of(Prediction::Different);
+    let checked = different + of(Prediction::Equal);
+    if checked == 0 {
+        return Finding {
+            reason: "No answer was checked against a reference prediction.".to_owned(),
+            ..Finding::nothing()
+        };
+    }
+    let reason = format!(
+        "{different} of {checked} checked answers differ from the reference prediction of their version."
+    );
+    Finding {
+        verdict: compared(objective, different as f64),
+        observed: Some(different as f64),
+        samples: checked,
+        reason,
+    }
+}
+
+fn compared(objective: &Objective, observed: f64) -> Verdict {
+    if objective.operator.holds(observed, objective.limit) { Verdict::Pass } else { Verdict::Fail }
+}
+
+impl Evidence<'_> {
+    fn all_requests_in_window(&self) -> u64 {
+        let in_window = |t_ns: u64| (self.window.0..self.window.1).contains(&t_ns);
+        self.recording.requests.iter().filter(|request| in_window(request.intended_ns)).count() as u64
+    }
+
+    fn start_in_scope(&self, scope: &Scope, start: &ColdStart) -> bool {
+        let is_canary = || {
+            let canary = self.canaries.canary_at(start.t_ns)?;
+            Some(self.recording.revisions.get(canary)?.name == start.revision)
+        };
+        match scope {
+            Scope::All => true,
+            Scope::Revision(name) => start.revision == *name,
+            Scope::Canary => is_canary() == Some(true),
+            Scope::Stable => is_canary() == Some(false),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Reading a tree field by field while collecting what is wrong with it.
+//!
+//! Every read returns an `Option` and records a fault when there is nothing to return, so that one pass over
+//! the file finds them all.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::fault::Fault;
+use crate::quantity::{Duration, QuantityError};
+use crate::suggest;
+use crate::yaml::{Entry, Node, Place, Value};
+
+/// The file that is read and the faults found so far.
+pub(super) struct Reader<'a> {
+    pub(super) file: &'a Path,
+    pub(super) source: &'a str,
+    pub(super) faults: Vec<Fault>,
+}
+
+/// A mapping whose keys are asked for one after the other. What was never asked for is unknown.
+pub(super) struct Fields<'n> {
+    place: Place,
+    path: String,
+    entries: &'n [Entry],
+    asked: Vec<&'static str>,
+    absent: Vec<(&'static str, String)>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(file: &'a Path, source: &'a str) -> Self {
+        Self { file, source, faults: Vec::new() }
+    }
+
+    pub(super) fn fault(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+        self.fault_at(place.line, place.column, message, hint);
+    }
+
+    pub(super) fn fault_at(
+        &mut self,
+        line: u32,
+        column: u32,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        let file = self.file.to_owned();
+        self.faults.push(Fault { file, line, column, message: message.into(), hint: hint.into() });
+    }
+
+    /// `path` is what the mapping is called in messages, such as `spec.load`.
+    pub(super) fn fields<'n>(&mut self, node: &'n Node, path: &str) -> Option<Fields<'n>> {
+        let Value::Map(entries) = &node.value else {
+            self.fault(
+                node.place,
+                format!("{path} is {}, not a mapping", node.describe()),
+                format!("write keys and values below {path}, each on its own line"),
+            );
+            return None;
+        };
+        for (index, entry) in entries.iter().enumerate() {
+            if let Some(first) = entries[..index].iter().find(|first| first.key == entry.key) {
+                let line = first.place.line;
+                self.fault(
+                    entry.place,
+                    format!("{path} has \"{}\" twice", entry.key),
+                    format!("it is already on line {line}; keep one of them"),
+                );
+            }
+        }
+        Some(Fields {
+            place: node.place,
+            path: path.to_owned(),
+            entries,
+            asked: Vec::new(),
+            absent: Vec::new(),
+        })
+    }
+
+    pub(super) fn list<'n>(&mut self, node: &'n Node, path: &str) -> Option<&'n [Node]> {
+        match &node.value {
+            Value::List(items) => Some(items),
+            _ => {
+                self.fault(
+                    node.place,
+                    format!("{path} is {}, not a list", node.describe()),
+                    "write one item a line, each after a dash, or [one, two]",
+                );
+                None
+            }
+        }
+    }
+
+    pub(super) fn text<'n>(&mut self, node: &'n Node, path: &str, example: &str) -> Option<&'n str> {
+        match &node.value {
+            Value::Text(text) if !text.trim().is_empty() => Some(text),
+            _ => {
+                let found = match &node.value {
+                    Value::Text(_) => "empty".to_owned(),
+                    _ => node.describe(),
+                };
+                self.fault(
+                    node.place,
+                    format!("{path} is {found}, not a text"),
+                    format!("write one such as {example}"),
+                );
+                None
+            }
+        }
+    }
+
+    pub(super) fn boolean(&mut self, node: &Node, path: &str) -> Option<bool> {
+        match &node.value {
+            Value::Bool(value) => Some(*value),
+            _ => {
+                self.fault(
+                    node.place,
+                    format!("{path} is {}, not true or false", node.describe()),
+                    "write true or false, without quotes",
+                );
+                None
+            }
+        }
+    }
+
+    pub(super) fn whole(&mut self, node: &Node, path: &str) -> Option<u64> {
+        match &node.value {
+            Value::Whole(value) => Some(*value),
+            _ => {
+                self.fault(
+                    node.place,
+                    format!("{path} is {}, not a whole number", node.describe()),
+                    "write a number from 0 up, without quotes and without a point",
+                );
+                None
+            }
+        }
+    }
+
+    /// A finite number.
+    pub(super) fn number(&mut self, node: &Node, path: &str) -> Option<f64> {
+        match &node.value {
+            Value::Whole(value) => Some(*value as f64),
+            Value::Negative(value) => Some(*value as f64),
+            Value::Float(value) if value.is_finite() => Some(*value),
+            _ => {
+                self.fault(
+                    node.place,
+                    format!("{path} is {}, not a number", node.describe()),
+                    "write a number without quotes, such as 0.2",
+                );
+                None
+            }
+        }
+    }
+
+    /// A duration or a rate.
+    pub(super) fn quantity<T: FromStr<Err = QuantityError>>(
+        &mut self,
+        node: &Node,
+        path: &str,
+        example: &str,
+    ) -> Option<T> {
+        // A bare number reaches the grammar as a text, whose message then says that the unit is missing.
+        let text = match &node.value {
+            Value::Bool(_) | Value::Null | Value::List(_) | Value::Map(_) => None,
+            _ => node.scalar_text(),
+        };
+        let Some(text) = text else {
+            self.fault(
+                node.place,
+                format!("{path} is {}, not a quantity", node.describe()),
+                format!("write one such as {example}"),
+            );
+            return None;
+        };
+        match text.parse() {
+            Ok(quantity) => Some(quantity),
+            Err(QuantityError { message, hint }) => {
+                self.fault(node.place, format!("{path}: {message}"), hint);
+                None
+            }
+        }
+    }
+
+    pub(super) fn duration(&mut self, node: &Node, path: &str) -> Option<Duration> {
+        self.quantity(node, path, "300ms, 75s or 1m30s")
+    }
+
+    pub(super) fn positive_duration(&mut self, node: &Node, path: &str) -> Option<Duration> {
+        let duration = self.duration(node, path)?;
+        if duration == Duration::ZERO {
+            self.fault(node.place, format!("{path} is zero"), "write a duration above zero, such as 75s");
+            return None;
+        }
+        Some(duration)
+    }
+
+    pub(super) fn choice<T: Copy>(&mut self, node: &Node, path: &str, choices: &[(&str, T)]) -> Option<T> {
+        let names = choices.iter().map(|(name, _)| *name);
+        let Value::Text(text) = &node.value else {
+            let all: Vec<&str> = names.collect();
+            self.fault(
+                node.place,
+                format!("{path} is {}", node.describe()),
+                format!("write one of: {}", all.join(", ")),
+            );
+            return None;
+        };
+        match choices.iter().find(|(name, _)| name == text) {
+            Some((_, choice)) => Some(*choice),
+            None => {
+                let hint = suggest::hint(text, "values", names);
+                self.fault(node.place, format!("{path} cannot be \"{}\"", text.escape_debug()), hint);
+                None
+            }
+        }
+    }
+}
+
+impl<'n> Fields<'n> {
+    /// The top of the file, whose keys stand for themselves in messages.
+    pub(super) fn at_top(&mut self) {
+        self.path.clear();
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The full name of a key, for messages.
+    pub(super) fn path(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// A key that may be absent; an empty value counts as absent.
+    pub(super) fn optional(&mut self, key: &'static str) -> Option<&'n Node> {
+        self.asked.push(key);
+        let entry = self.entries.iter().rev().find(|entry| entry.key == key)?;
+        (!matches!(entry.node.value, Value::Null)).then_some(&entry.node)
+    }
+
+    /// A key that must be there, with an example for the hint when it is not.
+    pub(super) fn required(&mut self, key: &'static str, example: &str) -> Option<&'n Node> {
+        let node = self.optional(key);
+        if node.is_none() {
+            self.missing(key, example);
+        }
+        node
+    }
+
+    /// A key that turned out to be needed.
+    pub(super) fn missing(&mut self, key: &'static str, example: &str) {
+        self.absent.push((key, example.to_owned()));
+    }
+
+    /// Whether an unknown key looks like one of `keys`, so that its absence needs no fault of its own.
+    pub(super) fn mistyped(&self, keys: &[&str]) -> bool {
+        let unknown = self.entries.iter().filter(|entry| !self.asked.contains(&entry.key.as_str()));
+        unknown.into_iter().any(|entry| !suggest::nearest(&entry.key, keys.iter().copied()).is_empty())
+    }
+
+    /// Reports the keys that were not asked for and those that are missing. A key that is missing because
+    /// it is mistyped is reported once.
+    pub(super) fn finish(self, reader: &mut Reader<'_>) {
+        let present = |key: &str| self.entries.iter().any(|entry| entry.key == key);
+        let mut explained: Vec<&str> = Vec::new();
+        for entry in self.entries.iter().filter(|entry| !self.asked.contains(&entry.key.as_str())) {
+            // What is already there was hardly meant once more.
+            let absent = || self.asked.iter().copied().filter(|key| !present(key));
+            let mut near = suggest::nearest(&entry.key, absent());
+            if near.is_empty() {
+                near = suggest::nearest(&entry.key, self.asked.iter().copied());
+            }
+            let hint = if near.is_empty() {
+                format!("known keys: {}", self.asked.join(", "))
+            } else {
+                suggest::hint(&entry.key, "keys", near.clone())
+            };
+            explained.extend(near);
+            let inside = if self.path.is_empty() { String::new() } else { format!(" in {}", self.path) };
+            reader.fault(entry.place, format!("unknown key \"{}\"{inside}", entry.key.escape_debug()), hint);
+        }
+        for (key, example) in &self.absent {
+            if explained.contains(key) {
+                continue;
+            }
+            let empty = self.entries.iter().find(|entry| entry.key == *key);
+            let place = empty.map_or(self.place, |entry| entry.place);
+            let what = if empty.is_some() { "has no value" } else { "is missing" };
+            reader.fault(place, format!("{} {what}", self.path(key)), format!("add {example}"));
+        }
+    }
+}

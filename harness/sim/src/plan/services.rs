@@ -1,0 +1,210 @@
+//! The InferenceServices of a plan, and the versions that the scenario's events make of them.
+
+use windtunnel_api::knative::{configuration_of, revision_of};
+use windtunnel_api::kserve::runtime::{self, Runtime, Selected};
+use windtunnel_api::kserve::{
+    ClusterServingRuntime, InferenceService, KserveConfig, ServingRuntime, defaults, names, render, validate,
+};
+use windtunnel_api::manifest::{self, Manifest};
+use windtunnel_api::runtimes;
+use windtunnel_kernel::autoscale::kpa::{Config, GlobalConfig};
+use windtunnel_scenario::load::Flight;
+use windtunnel_scenario::{Action, Event, Patch, Scenario};
+
+use super::{Change, RevisionPlan};
+use crate::error::SimError;
+
+/// An InferenceService and what becomes of it.
+#[derive(Clone, Debug)]
+pub struct ServicePlan {
+    /// Its name.
+    pub name: String,
+    /// The first one is what the manifests say, each further one what an event makes of it.
+    pub versions: Vec<Version>,
+}
+
+/// One state of an InferenceService's manifest.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// The manifest with defaults filled in and without status.
+    pub manifest: InferenceService,
+    /// The runtime that serves it.
+    pub runtime: Selected,
+    /// How its revision is scaled.
+    pub autoscaler: Config,
+}
+
+/// What reading a version needs besides the manifest.
+struct Reader<'a> {
+    runtimes: Vec<Runtime>,
+    kserve: &'a KserveConfig,
+    autoscaler: &'a GlobalConfig,
+}
+
+/// Reads the services and their changes.
+pub(super) fn read(
+    scenario: &Scenario,
+    manifests: &[Manifest],
+    flight: Flight,
+    kserve: &KserveConfig,
+    autoscaler: &GlobalConfig,
+) -> Result<(Vec<ServicePlan>, Vec<Change>), SimError> {
+    let reader = Reader { runtimes: runtimes_of(manifests)?, kserve, autoscaler };
+    let mut services: Vec<ServicePlan> = Vec::new();
+    for service in manifests.iter().filter_map(Manifest::inference_service) {
+        let name = service.name().to_owned();
+        if services.iter().any(|known| known.name == name) {
+            return Err(SimError::Duplicate { service: name });
+        }
+        let version = reader.version(service.clone(), None, "")?;
+        services.push(ServicePlan { name, versions: vec![version] });
+    }
+    let mut changes = Vec::new();
+    for event in scenario.events_in(flight) {
+        let place = format!("{}:{}", scenario.path.display(), event.line);
+        let Action::Patch(patch) = &event.action;
+        let service = service_of(&services, &place, &event, patch)?;
+        let versions = &mut services[service].versions;
+        let before = versions[versions.len() - 1].manifest.clone();
+        let after = patched(&before, patch, &place, &event)?;
+        let label = format!(" after event {:?} ({place})", event.name);
+        versions.push(reader.version(after, Some(&before), &label)?);
+        let version = versions.len() - 1;
+        changes.push(Change { at_ns: event.at.as_ns(), name: event.name.clone(), service, version });
+    }
+    Ok((services, changes))
+}
+
+impl Reader<'_> {
+    /// Admits and renders a manifest as the webhooks and the controller would.
+    fn version(
+        &self,
+        mut service: InferenceService,
+        before: Option<&InferenceService>,
+        after: &str,
+    ) -> Result<Version, SimError> {
+        service.status = None;
+        let name = service.name().to_owned();
+        defaults::default(&mut service, self.kserve);
+        validate::validate(&service, before).map_err(|message| SimError::Refused {
+            service: name.clone(),
+            after: after.to_owned(),
+            message,
+        })?;
+        self.supports(&service, after)?;
+        let selected = runtime::select(&service, &self.runtimes).map_err(|failure| SimError::Runtime {
+            service: name,
+            after: after.to_owned(),
+            message: failure.to_string(),
+        })?;
+        let knative = render::knative_service(&service, &selected, self.kserve);
+        let revision = revision_of(&configuration_of(&knative));
+        let autoscaler = RevisionPlan::of(&revision, &service, self.autoscaler)?.autoscaler;
+        Ok(Version { manifest: service, runtime: selected, autoscaler })
+    }
+
+    fn supports(&self, service: &InferenceService, after: &str) -> Result<(), SimError> {
+        let unsupported = |what: &str, remedy: &str| {
+            Err(SimError::Unsupported {
+                place: format!("InferenceService {:?}{after}", service.name()),
+                what: what.to_owned(),
+                remedy: remedy.to_owned(),
+            })
+        };
+        let mode = service
+            .annotation(names::DEPLOYMENT_MODE)
+            .and_then(names::deployment_mode)
+            .unwrap_or(&self.kserve.default_deployment_mode);
+        if mode != names::KNATIVE {
+            let remedy = format!("set the annotation {}: {}", names::DEPLOYMENT_MODE, names::KNATIVE);
+            return unsupported(&format!("deployment mode {mode}"), &remedy);
+        }
+        if service.annotation(names::STOP).is_some_and(|stop| stop.eq_ignore_ascii_case("true")) {
+            return unsupported("a stopped service", &format!("remove the annotation {}", names::STOP));
+        }
+        if service.spec.transformer.is_some() || service.spec.explainer.is_some() {
+            return unsupported(
+                "a transformer or an explainer",
+                "leave it out to simulate the predictor alone",
+            );
+        }
+        Ok(())
+    }
+}
+
+fn runtimes_of(manifests: &[Manifest]) -> Result<Vec<Runtime>, SimError> {
+    let mut found: Vec<Runtime> = runtimes::shipped().iter().map(Runtime::from).collect();
+    for manifest in manifests {
+        let misread = |error: serde_json::Error| SimError::Environment {
+            place: format!("{} {:?}", manifest.kind, manifest.name),
+            message: error.to_string(),
+        };
+        match manifest.kind.as_str() {
+            "ClusterServingRuntime" => {
+                let runtime: ClusterServingRuntime =
+                    serde_json::from_value(manifest.value.clone()).map_err(misread)?;
+                found.push(Runtime::from(&runtime));
+            }
+            "ServingRuntime" => {
+                let runtime: ServingRuntime =
+                    serde_json::from_value(manifest.value.clone()).map_err(misread)?;
+                found.push(Runtime::from(&runtime));
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+fn service_of(
+    services: &[ServicePlan],
+    place: &str,
+    event: &Event,
+    patch: &Patch,
+) -> Result<usize, SimError> {
+    if patch.kind != "InferenceService" {
+        return Err(SimError::Unsupported {
+            place: format!("{place}: event {:?}", event.name),
+            what: format!("a change of a {}", patch.kind),
+            remedy: "change an InferenceService, or fly the scenario live only".to_owned(),
+        });
+    }
+    services.iter().position(|service| service.name == patch.name).ok_or_else(|| {
+        let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
+        SimError::Event {
+            place: place.to_owned(),
+            event: event.name.clone(),
+            message: format!("there is no InferenceService {:?} in the manifests", patch.name),
+            remedy: format!("name one of these: {}", names.join(", ")),
+        }
+    })
+}
+
+/// A manifest after a merge patch. It is read like a file, so that a mistyped field is found.
+fn patched(
+    before: &InferenceService,
+    patch: &Patch,
+    place: &str,
+    event: &Event,
+) -> Result<InferenceService, SimError> {
+    let wrong = |message: String, remedy: &str| SimError::Event {
+        place: place.to_owned(),
+        event: event.name.clone(),
+        message,
+        remedy: remedy.to_owned(),
+    };
+    let mut value =
+        serde_json::to_value(before).map_err(|error| wrong(error.to_string(), "report this as a defect"))?;
+    json_patch::merge(&mut value, &patch.merge);
+    let read = manifest::parse(&value.to_string(), place).map_err(|faults| {
+        let (message, hint) = faults.into_iter().next().map_or_else(
+            || ("the result is no manifest".to_owned(), None),
+            |fault| (fault.message, fault.hint),
+        );
+        wrong(message, hint.as_deref().unwrap_or("correct the patch"))
+    })?;
+    read.first()
+        .and_then(Manifest::inference_service)
+        .cloned()
+        .ok_or_else(|| wrong("the result is no InferenceService".to_owned(), "correct the patch"))
+}
