@@ -51,14 +51,6 @@ pub fn to_object(fields: &Fields) -> Value {
     Value::Object(fields.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
 }
 
-/// A typed value as raw fields. Non-objects give no fields.
-pub fn from_typed<T: serde::Serialize>(value: &T) -> Fields {
-    match serde_json::to_value(value) {
-        Ok(Value::Object(object)) => object.into_iter().collect(),
-        _ => Fields::new(),
-    }
-}
-
 /// Quantities may be written as numbers (`cpu: 1`); the typed form wants strings.
 fn normalise_quantities(value: &mut Value) {
     match value {

@@ -1,6 +1,9 @@
 //! The server handle.
 
-use std::{future::Future, sync::{Arc, RwLock}};
+use std::{
+    future::Future,
+    sync::{Arc, RwLock},
+};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -44,13 +47,19 @@ impl ApiServer {
     #[must_use]
     pub fn client(&self) -> kube::Client {
         let service = tower::service_fn(|_request: http::Request<kube::client::Body>| async {
-            Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::new(bytes::Bytes::new())))
+            Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::new(
+                bytes::Bytes::new(),
+            )))
         });
         kube::Client::new(service, "default")
     }
 
     /// Serves HTTP/1.1 and HTTP/2 (prior knowledge) on `listener` until `shutdown` is cancelled.
-    pub fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+    pub fn serve(
+        &self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
         async move {
             let _listener = listener;
             shutdown.cancelled().await;

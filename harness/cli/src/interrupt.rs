@@ -18,7 +18,8 @@ pub(crate) struct Interrupt {
 impl Interrupt {
     /// Starts listening; call it inside the runtime.
     pub(crate) fn listen() -> std::io::Result<Self> {
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let listener = Self { token: CancellationToken::new(), terminated: Arc::new(AtomicBool::new(false)) };
         let told = listener.clone();
         tokio::spawn(async move {

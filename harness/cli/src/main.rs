@@ -50,7 +50,8 @@ fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Passed.into() };
         }
     };
-    let log = tracing_subscriber::EnvFilter::try_from_env("WINDTUNNEL_LOG").unwrap_or_else(|_| "error".into());
+    let log =
+        tracing_subscriber::EnvFilter::try_from_env("WINDTUNNEL_LOG").unwrap_or_else(|_| "error".into());
     tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr).init();
 
     let outcome = match arguments.verb {
@@ -78,7 +79,9 @@ fn install_panic_report() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         default(panic);
-        eprintln!("windtunnel: internal error; please report it with the lines above and the command that led here");
+        eprintln!(
+            "windtunnel: internal error; please report it with the lines above and the command that led here"
+        );
         std::process::exit(Exit::Internal.code());
     }));
 }

@@ -15,7 +15,9 @@ pub enum ClusterError {
         source: io::Error,
     },
     /// Another cluster lives in the folder.
-    #[error("cluster directory {path} is in use by a running cluster; stop that one or choose another directory")]
+    #[error(
+        "cluster directory {path} is in use by a running cluster; stop that one or choose another directory"
+    )]
     DirectoryInUse {
         /// The folder.
         path: PathBuf,
@@ -37,7 +39,9 @@ pub enum ClusterError {
         source: io::Error,
     },
     /// No loopback network is left for pod addresses.
-    #[error("no free loopback network for pods among 127.64.0.0/16 to 127.250.0.0/16: {source}; stop other clusters")]
+    #[error(
+        "no free loopback network for pods among 127.64.0.0/16 to 127.250.0.0/16: {source}; stop other clusters"
+    )]
     PodNetwork {
         /// What the system said for the last one tried.
         source: io::Error,
@@ -57,7 +61,9 @@ pub enum ClusterError {
         source: Box<kube::Error>,
     },
     /// The controllers' first lists did not arrive.
-    #[error("the cluster's controllers did not get their first lists within {limit_s} s; is the machine overloaded?")]
+    #[error(
+        "the cluster's controllers did not get their first lists within {limit_s} s; is the machine overloaded?"
+    )]
     NotSynced {
         /// How long was waited.
         limit_s: u64,

@@ -11,7 +11,8 @@ pub fn milli(quantity: &Quantity) -> Option<i128> {
 }
 
 fn parse(text: &str) -> Option<i128> {
-    let digits = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+    let digits =
+        text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits);
     // Thousandths per unit, as a fraction, so that nothing is lost to floating point.
     let (numerator, denominator): (i128, i128) = match suffix {

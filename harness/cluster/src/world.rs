@@ -182,7 +182,10 @@ impl<T: Stored> Table<T> {
     }
 
     /// The objects of one namespace in the order of their names.
-    pub fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a Key, &'a Arc<T>)> {
+    pub fn in_namespace<'a, 'b>(
+        &'a self,
+        namespace: &'b str,
+    ) -> impl Iterator<Item = (&'a Key, &'a Arc<T>)> + use<'a, 'b, T> {
         self.rows.range(Key::new(namespace, "")..).take_while(move |(key, _)| key.namespace == namespace)
     }
 
@@ -271,7 +274,12 @@ impl World {
 /// The owner that controls an object.
 #[must_use]
 pub fn controller_of(metadata: &ObjectMeta) -> Option<&OwnerReference> {
-    metadata.owner_references.as_deref().unwrap_or_default().iter().find(|owner| owner.controller == Some(true))
+    metadata
+        .owner_references
+        .as_deref()
+        .unwrap_or_default()
+        .iter()
+        .find(|owner| owner.controller == Some(true))
 }
 
 /// Whether the object is controlled by the owner with this uid.

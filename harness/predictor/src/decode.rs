@@ -3,7 +3,7 @@
 use std::fmt;
 
 use half::{bf16, f16};
-use serde::de::{DeserializeSeed, Deserializer as _, Error as _, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
 use serde_json::{Deserializer, value::RawValue};
 
 use crate::tensor::{Data, Datatype, Tensor};
@@ -129,7 +129,9 @@ impl<T: Element> Level<'_, '_, T> {
         let uneven = *self.walk.leaf_depth.get_or_insert(self.depth) != self.depth
             || self.walk.shape.len() > self.depth;
         if uneven {
-            return Err(self.fail("its rows are nested unevenly: arrays and single values stand side by side".to_owned()));
+            return Err(self.fail(
+                "its rows are nested unevenly: arrays and single values stand side by side".to_owned(),
+            ));
         }
         match T::from_scalar(&scalar) {
             Some(value) => {

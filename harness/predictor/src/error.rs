@@ -110,7 +110,9 @@ pub enum RequestError {
         limit_bytes: usize,
     },
     /// Too many requests wait already.
-    #[error("{waiting} requests wait for model {model} already; send less at a time, or add replicas or --workers")]
+    #[error(
+        "{waiting} requests wait for model {model} already; send less at a time, or add replicas or --workers"
+    )]
     Overloaded {
         /// The model.
         model: String,

@@ -2,8 +2,8 @@
 
 use std::{env, net::IpAddr, path::PathBuf, time::Duration};
 
-pub use crate::model::files::ModelSource;
 use crate::error::PredictorError;
+pub use crate::model::files::ModelSource;
 
 /// Address that a node gives a pod to listen on.
 const BIND: &str = "WINDTUNNEL_BIND";
@@ -29,7 +29,8 @@ pub struct ServerOptions {
     pub library: Option<PathBuf>,
     /// After being told to stop, it goes on serving until no request came for this long.
     pub quiet: Duration,
-    /// It stops at the latest so long after being told to: below a pod's usual grace period of 30 s.
+    /// It stops accepting requests at the latest so long after being told to stop, and ends at the latest 4 s later:
+    /// together just below a pod's usual grace period of 30 s.
     pub grace: Duration,
 }
 
@@ -58,7 +59,11 @@ impl ServerOptions {
         self.with_pod_variables(env::var(BIND).ok(), env::var(PORTS).ok())
     }
 
-    fn with_pod_variables(mut self, bind: Option<String>, ports: Option<String>) -> Result<Self, PredictorError> {
+    fn with_pod_variables(
+        mut self,
+        bind: Option<String>,
+        ports: Option<String>,
+    ) -> Result<Self, PredictorError> {
         if let Some(value) = bind {
             self.bind = value.parse().map_err(|_not_an_address| PredictorError::Environment {
                 name: BIND,
@@ -107,7 +112,10 @@ mod tests {
         let error = with(Some("here"), None).unwrap_err();
         assert_eq!(error, "environment variable WINDTUNNEL_BIND=here: expected an IP address");
         for malformed in ["8080", "8080=x", "x=1", "8080=99999"] {
-            assert!(with(None, Some(malformed)).unwrap_err().contains("8080=41234,9000=41235"), "{malformed}");
+            assert!(
+                with(None, Some(malformed)).unwrap_err().contains("8080=41234,9000=41235"),
+                "{malformed}"
+            );
         }
     }
 }

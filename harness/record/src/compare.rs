@@ -32,7 +32,7 @@ pub struct Comparison {
     /// Ready replicas of each revision, in order of its name.
     pub replicas: Vec<ReplicaComparison>,
     /// Share of the seconds, in percent, in which the ready replicas of all revisions together differ by at
-    /// most one.
+    /// most one; 0 when neither side recorded any, for nothing measured is no agreement.
     pub replicas_within_one_percent: f64,
     /// Latency of the successful requests.
     pub latency: LatencyComparison,
@@ -110,7 +110,7 @@ pub fn compare(simulated: &Recording, live: &Recording) -> Comparison {
         });
     }
     Comparison {
-        replicas_within_one_percent: within_one_percent(&totals),
+        replicas_within_one_percent: if compared.is_empty() { 0.0 } else { within_one_percent(&totals) },
         replicas: compared,
         latency: latency(simulated, live),
         requests: pair(&|recording| recording.requests.len() as u64),

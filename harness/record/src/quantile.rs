@@ -28,24 +28,24 @@ pub struct LatencyHistogram {
 impl LatencyHistogram {
     /// An empty histogram.
     pub fn new() -> Self {
-        // Three significant digits are valid, so this cannot fail; the fallback is a coarser histogram.
-        let counts = Histogram::new(3).or_else(|_| Histogram::new(2)).or_else(|_| Histogram::new(1));
-        match counts {
-            Ok(counts) => Self { counts },
-            Err(_) => unreachable!("a histogram of one to three significant digits"),
-        }
+        Self { counts: Histogram::new(3).expect("three significant digits are valid") }
     }
 
     /// Counts one latency in nanoseconds.
     pub fn record(&mut self, latency_ns: u64) {
-        // A histogram that resizes itself takes every value but those that no clock can measure.
-        self.counts.saturating_record(latency_ns.max(1));
+        let latency_ns = latency_ns.max(1);
+        // It grows with its values; only what no memory could hold is counted as the largest value so far.
+        if self.counts.record(latency_ns).is_err() {
+            self.counts.saturating_record(latency_ns);
+        }
     }
 
     /// Adds the counts of another histogram.
     pub fn add(&mut self, other: &Self) {
-        for value in other.counts.iter_recorded() {
-            self.counts.saturating_record_n(value.value_iterated_to(), value.count_at_value());
+        if self.counts.add(&other.counts).is_err() {
+            for value in other.counts.iter_recorded() {
+                self.counts.saturating_record_n(value.value_iterated_to(), value.count_at_value());
+            }
         }
     }
 

@@ -79,7 +79,8 @@ impl ServiceClient {
         Ok(Answer {
             status,
             revision: text(&parts.headers, "x-windtunnel-revision").map(str::to_owned),
-            weight_percent: number(&parts.headers, "x-windtunnel-weight").map_or(100, |percent| percent.min(100) as u8),
+            weight_percent: number(&parts.headers, "x-windtunnel-weight")
+                .map_or(100, |percent| percent.min(100) as u8),
             held_ns: number(&parts.headers, "x-windtunnel-held-us").unwrap_or(0).saturating_mul(1_000),
             error: (!parts.status.is_success()).then(|| format!("HTTP {status}: {}", beginning(&body))),
             body,
@@ -89,7 +90,14 @@ impl ServiceClient {
 
 impl Answer {
     fn failed(message: String) -> Self {
-        Self { status: 0, revision: None, weight_percent: 100, held_ns: 0, body: Bytes::new(), error: Some(message) }
+        Self {
+            status: 0,
+            revision: None,
+            weight_percent: 100,
+            held_ns: 0,
+            body: Bytes::new(),
+            error: Some(message),
+        }
     }
 }
 

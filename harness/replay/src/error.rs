@@ -37,7 +37,9 @@ pub enum FlightError {
     },
 
     /// A kind that the cluster does not serve.
-    #[error("{path}: the cluster serves no kind `{kind}` of `{api_version}`; is its CustomResourceDefinition missing?")]
+    #[error(
+        "{path}: the cluster serves no kind `{kind}` of `{api_version}`; is its CustomResourceDefinition missing?"
+    )]
     UnknownKind {
         /// The manifest or scenario that names it.
         path: PathBuf,

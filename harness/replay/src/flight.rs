@@ -11,8 +11,8 @@ use windtunnel_api::manifest::Manifest;
 use windtunnel_control_plane::AutoscaleDecision;
 use windtunnel_record as record;
 use windtunnel_record::{Prediction, Recorder, Recording};
-use windtunnel_scenario::requests::RequestSet;
 use windtunnel_scenario::load::Flight;
+use windtunnel_scenario::requests::RequestSet;
 use windtunnel_scenario::{Action, Load, Protocol, Scenario, load};
 
 use crate::client::{Answer, ServiceClient};
@@ -70,7 +70,8 @@ pub async fn fly(
 ) -> Result<Recording, FlightError> {
     let client = stack.client();
     let namespace = namespace_of(manifests, &scenario.load.target);
-    let requests = RequestSet::load(&scenario.load.requests).map_err(|error| FlightError::Load(error.to_string()))?;
+    let requests =
+        RequestSet::load(&scenario.load.requests).map_err(|error| FlightError::Load(error.to_string()))?;
     let plan = load::arrivals(scenario, flight).map_err(|error| FlightError::Load(error.to_string()))?;
     let duration = scenario.duration_of(flight).as_std();
     let timeout = scenario.load.timeout.as_std();
@@ -96,7 +97,9 @@ pub async fn fly(
     let mut observer = Observer::new(epoch);
     let mut pilot = Pilot {
         client: ServiceClient::new(stack.gateway_address(), ready.host, endpoint(&scenario.load), timeout),
-        bodies: (0..requests.len() as u32).map(|row| Bytes::from(requests.get(row).payload.clone())).collect(),
+        bodies: (0..requests.len() as u32)
+            .map(|row| Bytes::from(requests.get(row).payload.clone()))
+            .collect(),
         requests,
         in_flight: 0,
         answered: 0,
@@ -164,7 +167,13 @@ struct Pilot {
 }
 
 impl Pilot {
-    fn send(&mut self, arrival: load::Arrival, answers: mpsc::Sender<Sent>, epoch: Instant, recorder: &mut dyn Recorder) {
+    fn send(
+        &mut self,
+        arrival: load::Arrival,
+        answers: mpsc::Sender<Sent>,
+        epoch: Instant,
+        recorder: &mut dyn Recorder,
+    ) {
         if self.in_flight >= MOST_IN_FLIGHT {
             let lag = Instant::now().saturating_duration_since(epoch).as_nanos() as u64;
             self.failed += 1;
@@ -218,7 +227,8 @@ impl Pilot {
         if sent.answer.error.is_some() {
             return Prediction::Unchecked;
         }
-        let Some(expected) = storage_uri.and_then(|uri| self.requests.get(sent.arrival.row).expect.get(uri)) else {
+        let Some(expected) = storage_uri.and_then(|uri| self.requests.get(sent.arrival.row).expect.get(uri))
+        else {
             return Prediction::Unchecked;
         };
         match serde_json::from_slice(&sent.answer.body) {

@@ -25,8 +25,10 @@ pub(crate) struct Kinds {
 impl Kinds {
     /// Asks the cluster what it serves.
     pub(crate) async fn discover(client: Client) -> Result<Self, FlightError> {
-        let discovery =
-            Discovery::new(client.clone()).run().await.map_err(FlightError::api("asking which kinds the cluster serves"))?;
+        let discovery = Discovery::new(client.clone())
+            .run()
+            .await
+            .map_err(FlightError::api("asking which kinds the cluster serves"))?;
         Ok(Self { client, discovery })
     }
 
@@ -62,7 +64,11 @@ impl Kinds {
         change: &Value,
     ) -> Result<(), FlightError> {
         let Some((resource, scope)) = self.find(|resource| resource.kind == kind) else {
-            return Err(FlightError::UnknownKind { path: path.to_path_buf(), kind: kind.into(), api_version: String::new() });
+            return Err(FlightError::UnknownKind {
+                path: path.to_path_buf(),
+                kind: kind.into(),
+                api_version: String::new(),
+            });
         };
         self.api(&resource, &scope, namespace)
             .patch(name, &PatchParams::default(), &Patch::Merge(change))
@@ -88,11 +94,18 @@ impl Kinds {
 
     async fn ensure_namespace(&self, name: &str) -> Result<(), FlightError> {
         let api = Api::<Namespace>::all(self.client.clone());
-        if api.get_opt(name).await.map_err(FlightError::api(format!("looking up namespace {name}")))?.is_some() {
+        if api
+            .get_opt(name)
+            .await
+            .map_err(FlightError::api(format!("looking up namespace {name}")))?
+            .is_some()
+        {
             return Ok(());
         }
-        let namespace =
-            Namespace { metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }, ..Namespace::default() };
+        let namespace = Namespace {
+            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+            ..Namespace::default()
+        };
         match api.create(&PostParams::default(), &namespace).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(()), // made by somebody else in the meantime

@@ -33,8 +33,16 @@ pub(crate) enum Sighting {
 /// Watches everything that a recording tells of one namespace.
 pub(crate) fn sightings(client: &Client, namespace: &str) -> SelectAll<BoxStream<'static, Sighting>> {
     futures::stream::select_all([
-        watch(Api::<Revision>::namespaced(client.clone(), namespace), |revision| Sighting::Revision(Box::new(revision)), |_| None),
-        watch(Api::<Route>::namespaced(client.clone(), namespace), |route| Sighting::Route(Box::new(route)), |_| None),
+        watch(
+            Api::<Revision>::namespaced(client.clone(), namespace),
+            |revision| Sighting::Revision(Box::new(revision)),
+            |_| None,
+        ),
+        watch(
+            Api::<Route>::namespaced(client.clone(), namespace),
+            |route| Sighting::Route(Box::new(route)),
+            |_| None,
+        ),
         watch(
             Api::<Deployment>::namespaced(client.clone(), namespace),
             |deployment| Sighting::Deployment(Box::new(deployment)),
@@ -146,8 +154,11 @@ impl Observer {
         }
         let storage_uri = revision.annotations().get(STORAGE_URI_ANNOTATION).cloned().unwrap_or_default();
         let created_ns = self.time_ns(now);
-        let index =
-            recorder.revision(record::Revision { name: name.clone(), storage_uri: storage_uri.clone(), created_ns });
+        let index = recorder.revision(record::Revision {
+            name: name.clone(),
+            storage_uri: storage_uri.clone(),
+            created_ns,
+        });
         event(recorder, created_ns, "revision", &name, format!("created for {storage_uri}"));
         self.revisions.insert(name, RevisionView { index, storage_uri, wanted: 0, ready: 0, asleep: false });
     }
@@ -160,14 +171,17 @@ impl Observer {
             }
         }
         if traffic != self.traffic && !traffic.is_empty() {
-            let text: Vec<String> = traffic.iter().map(|(revision, percent)| format!("{revision} {percent} %")).collect();
+            let text: Vec<String> =
+                traffic.iter().map(|(revision, percent)| format!("{revision} {percent} %")).collect();
             event(recorder, self.time_ns(now), "traffic", &route.name_any(), text.join(", "));
             self.traffic = traffic;
         }
     }
 
     fn see_deployment(&mut self, deployment: &Deployment) {
-        let Some(view) = deployment.labels().get(REVISION_LABEL).and_then(|name| self.revisions.get_mut(name)) else {
+        let Some(view) =
+            deployment.labels().get(REVISION_LABEL).and_then(|name| self.revisions.get_mut(name))
+        else {
             return;
         };
         view.wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1).into();
@@ -179,12 +193,25 @@ impl Observer {
         let Some(revision) = pod.labels().get(REVISION_LABEL) else { return };
         let name = pod.name_any();
         if !self.pods.contains_key(&name) {
-            let wakes_up = self.revisions.get_mut(revision).is_some_and(|view| std::mem::take(&mut view.asleep));
+            let wakes_up =
+                self.revisions.get_mut(revision).is_some_and(|view| std::mem::take(&mut view.asleep));
             if wakes_up {
-                event(recorder, self.time_ns(now), "activation", revision, "woken up by a request".to_owned());
+                event(
+                    recorder,
+                    self.time_ns(now),
+                    "activation",
+                    revision,
+                    "woken up by a request".to_owned(),
+                );
             }
-            let view =
-                PodView { revision: revision.clone(), wakes_up, added: now, scheduled: None, initialized: None, ready: false };
+            let view = PodView {
+                revision: revision.clone(),
+                wakes_up,
+                added: now,
+                scheduled: None,
+                initialized: None,
+                ready: false,
+            };
             self.pods.insert(name.clone(), view);
         }
         let epoch = self.epoch;

@@ -25,11 +25,12 @@ pub fn predictions_equal(expected: &Value, actual: &Value) -> bool {
             (expected - actual).abs() <= ABSOLUTE.max(RELATIVE * expected.abs())
         }
         (Value::Array(expected), Value::Array(actual)) => {
-            expected.len() == actual.len() && expected.iter().zip(actual).all(|(e, a)| predictions_equal(e, a))
+            expected.len() == actual.len()
+                && expected.iter().zip(actual).all(|(e, a)| predictions_equal(e, a))
         }
-        (Value::Object(expected), Value::Object(actual)) => {
-            expected.iter().all(|(key, value)| actual.get(key).is_some_and(|found| predictions_equal(value, found)))
-        }
+        (Value::Object(expected), Value::Object(actual)) => expected
+            .iter()
+            .all(|(key, value)| actual.get(key).is_some_and(|found| predictions_equal(value, found))),
         _ => expected == actual,
     }
 }
@@ -44,9 +45,18 @@ mod tests {
     #[test]
     fn labels_are_exact_and_probabilities_are_close() {
         let reference = json!({"predictions": [{"label": 3, "probabilities": [0.9, 1e-9]}]});
-        assert!(predictions_equal(&reference, &json!({"predictions": [{"label": 3, "probabilities": [0.90001, 3e-9]}]})));
-        assert!(!predictions_equal(&reference, &json!({"predictions": [{"label": 4, "probabilities": [0.9, 1e-9]}]})));
-        assert!(!predictions_equal(&reference, &json!({"predictions": [{"label": 3, "probabilities": [0.91, 1e-9]}]})));
+        assert!(predictions_equal(
+            &reference,
+            &json!({"predictions": [{"label": 3, "probabilities": [0.90001, 3e-9]}]})
+        ));
+        assert!(!predictions_equal(
+            &reference,
+            &json!({"predictions": [{"label": 4, "probabilities": [0.9, 1e-9]}]})
+        ));
+        assert!(!predictions_equal(
+            &reference,
+            &json!({"predictions": [{"label": 3, "probabilities": [0.91, 1e-9]}]})
+        ));
         assert!(!predictions_equal(&reference, &json!({"predictions": []})));
         assert!(!predictions_equal(&reference, &json!({"error": "no"})));
     }

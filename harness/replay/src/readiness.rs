@@ -85,16 +85,24 @@ async fn diagnose(client: &Client, namespace: &str, name: &str) -> String {
     }
     let selector = format!("serving.kserve.io/inferenceservice={name}");
     let pods = Api::<Pod>::namespaced(client.clone(), namespace);
-    for pod in pods.list(&ListParams::default().labels(&selector)).await.map(|list| list.items).unwrap_or_default() {
+    for pod in
+        pods.list(&ListParams::default().labels(&selector)).await.map(|list| list.items).unwrap_or_default()
+    {
         let pod_name = pod.metadata.name.unwrap_or_default();
         let status = pod.status.unwrap_or_default();
         let _ = writeln!(text, "  pod {pod_name}: {}", status.phase.unwrap_or_default());
-        let containers = status.init_container_statuses.into_iter().flatten().chain(status.container_statuses.into_iter().flatten());
+        let containers = status
+            .init_container_statuses
+            .into_iter()
+            .flatten()
+            .chain(status.container_statuses.into_iter().flatten());
         for container in containers.filter(|container| !container.ready) {
             let state = container.state.unwrap_or_default();
             let why = state
                 .waiting
-                .map(|waiting| format!("{}: {}", waiting.reason.unwrap_or_default(), waiting.message.unwrap_or_default()))
+                .map(|waiting| {
+                    format!("{}: {}", waiting.reason.unwrap_or_default(), waiting.message.unwrap_or_default())
+                })
                 .or_else(|| {
                     state.terminated.map(|end| {
                         format!("exit code {}: {}", end.exit_code, end.message.unwrap_or_default())

@@ -52,9 +52,14 @@ impl StackOptions {
     fn images(&self) -> Vec<Image> {
         let storage: Vec<String> =
             self.storage.iter().map(|(prefix, folder)| format!("{prefix}={}", folder.display())).collect();
-        let entrypoint = |name: &str| vec![self.executable.display().to_string(), "serve".to_owned(), name.to_owned()];
+        let entrypoint =
+            |name: &str| vec![self.executable.display().to_string(), "serve".to_owned(), name.to_owned()];
         vec![
-            Image { reference: "windtunnel/predictor".into(), argv: entrypoint("predictor"), env: BTreeMap::new() },
+            Image {
+                reference: "windtunnel/predictor".into(),
+                argv: entrypoint("predictor"),
+                env: BTreeMap::new(),
+            },
             Image {
                 reference: "kserve/storage-initializer".into(),
                 argv: entrypoint("storage-initializer"),
@@ -88,16 +93,22 @@ impl EmbeddedStack {
             listen: options.api_listen,
         })
         .await?;
-        let control_plane =
-            ControlPlane::start(cluster.client(), gateway.handle(), windtunnel_control_plane::Options::default())
-                .await
-                .map_err(|error| FlightError::ControlPlane(error.to_string()))?;
+        let control_plane = ControlPlane::start(
+            cluster.client(),
+            gateway.handle(),
+            windtunnel_control_plane::Options::default(),
+        )
+        .await
+        .map_err(|error| FlightError::ControlPlane(error.to_string()))?;
         let stack = Self { cluster, gateway, control_plane };
         stack.configure_knative(&options.knative).await?;
         Ok(stack)
     }
 
-    async fn configure_knative(&self, maps: &BTreeMap<String, BTreeMap<String, String>>) -> Result<(), FlightError> {
+    async fn configure_knative(
+        &self,
+        maps: &BTreeMap<String, BTreeMap<String, String>>,
+    ) -> Result<(), FlightError> {
         let api = Api::<ConfigMap>::namespaced(self.client(), KNATIVE_NAMESPACE);
         for (name, keys) in maps {
             api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"data": keys})))

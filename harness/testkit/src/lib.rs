@@ -27,7 +27,9 @@ pub fn workspace(path: impl AsRef<Path>) -> PathBuf {
 #[must_use]
 pub fn tool(name: &str) -> Option<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| home.map(|home| home.join(".cache")));
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| home.map(|home| home.join(".cache")));
     let ours = cache.map(|cache| cache.join("windtunnel/test-tools/bin"));
     let search = std::env::var_os("PATH").unwrap_or_default();
     let candidates = ours.into_iter().chain(std::env::split_paths(&search)).map(|folder| folder.join(name));

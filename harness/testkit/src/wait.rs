@@ -10,7 +10,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 ///
 /// # Panics
 /// When `deadline` passes first; the message says what was waited for and what was seen last.
-pub fn until<T: Debug>(what: &str, deadline: Duration, mut look: impl FnMut() -> T, done: impl Fn(&T) -> bool) -> T {
+pub fn until<T: Debug>(
+    what: &str,
+    deadline: Duration,
+    mut look: impl FnMut() -> T,
+    done: impl Fn(&T) -> bool,
+) -> T {
     let end = Instant::now() + deadline;
     loop {
         let seen = look();

@@ -71,7 +71,10 @@ fn floors(name: &str, manifest: &str) -> Vec<Fault> {
         if ["testkit", "xtask"].contains(&name) {
             return Vec::new();
         }
-        return vec![Fault { place, message: "this room has no floor; add it to FLOORS in xtask and to ARCHITECTURE.md".into() }];
+        return vec![Fault {
+            place,
+            message: "this room has no floor; add it to FLOORS in xtask and to ARCHITECTURE.md".into(),
+        }];
     };
     let mut faults = Vec::new();
     for line in manifest.lines().take_while(|line| line.trim() != "[dev-dependencies]") {
@@ -117,7 +120,9 @@ fn machine_paths(place: &str, text: &str) -> Vec<Fault> {
         if let Some(stray) = strays.iter().find(|stray| line.contains(**stray)) {
             faults.push(Fault {
                 place: format!("{place}:{}", number + 1),
-                message: format!("`{stray}` is a path of one machine; make it relative or ask the environment"),
+                message: format!(
+                    "`{stray}` is a path of one machine; make it relative or ask the environment"
+                ),
             });
         }
     }
@@ -125,8 +130,13 @@ fn machine_paths(place: &str, text: &str) -> Vec<Fault> {
 }
 
 fn folders(at: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> =
-        fs::read_dir(at).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let mut found: Vec<PathBuf> = fs::read_dir(at)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect();
     found.sort();
     found
 }
@@ -140,10 +150,14 @@ fn files(root: &Path) -> Vec<PathBuf> {
             let path = entry.path();
             let name = entry.file_name().to_string_lossy().into_owned();
             if path.is_dir() {
-                if !["target", ".git", "reports", ".windtunnel", "node_modules", "__pycache__"].contains(&name.as_str()) {
+                if !["target", ".git", "reports", ".windtunnel", "node_modules", "__pycache__"]
+                    .contains(&name.as_str())
+                {
                     open.push(path);
                 }
-            } else if ["rs", "toml", "md", "yaml", "yml", "py", "sh", ""].contains(&path.extension().and_then(|e| e.to_str()).unwrap_or("")) {
+            } else if ["rs", "toml", "md", "yaml", "yml", "py", "sh", ""]
+                .contains(&path.extension().and_then(|e| e.to_str()).unwrap_or(""))
+            {
                 found.push(path);
             }
         }
@@ -160,7 +174,11 @@ mod tests {
     #[test]
     fn the_repository_is_tidy() {
         let faults = check(&crate::root());
-        assert!(faults.is_empty(), "{}", faults.iter().map(|fault| format!("\n  {fault}")).collect::<String>());
+        assert!(
+            faults.is_empty(),
+            "{}",
+            faults.iter().map(|fault| format!("\n  {fault}")).collect::<String>()
+        );
     }
 
     #[test]
@@ -168,7 +186,10 @@ mod tests {
         let faults = floors("kernel", "[dependencies]\nwindtunnel-sim.workspace = true\n");
         assert_eq!(faults.len(), 1);
         assert!(floors("sim", "[dependencies]\nwindtunnel-kernel.workspace = true\n").is_empty());
-        assert!(floors("kernel", "[dependencies]\n[dev-dependencies]\nwindtunnel-sim.workspace = true\n").is_empty());
+        assert!(
+            floors("kernel", "[dependencies]\n[dev-dependencies]\nwindtunnel-sim.workspace = true\n")
+                .is_empty()
+        );
     }
 
     #[test]

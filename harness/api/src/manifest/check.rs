@@ -83,7 +83,8 @@ impl Walk {
                 }
             }
             // Pods are looser here than in Kubernetes: a probe without a port means the serving port.
-            let required = if root.is_null() { schema.get("required").and_then(Value::as_array) } else { None };
+            let required =
+                if root.is_null() { schema.get("required").and_then(Value::as_array) } else { None };
             for required in required.into_iter().flatten() {
                 if let Some(name) = required.as_str().filter(|name| node.get(name).is_none()) {
                     self.found.push(Found {

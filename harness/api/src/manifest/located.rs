@@ -47,12 +47,14 @@ pub(super) struct Key {
 pub(super) fn documents(text: &str) -> Result<Vec<Located>, (Position, String)> {
     // YAML 1.2: only true and false are booleans; a namespace may be called "n".
     let options = serde_saphyr::options! { strict_booleans: true };
-    let documents: Vec<Spanned<Node>> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
-        let position =
-            error.location().map_or(Position { line: 1, column: 1 }, |at| position(at.line(), at.column()));
-        let message = error.without_snippet().to_string();
-        (position, message)
-    })?;
+    let documents: Vec<Spanned<Node>> =
+        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
+            let position = error
+                .location()
+                .map_or(Position { line: 1, column: 1 }, |at| position(at.line(), at.column()));
+            let message = error.without_snippet().to_string();
+            (position, message)
+        })?;
     Ok(documents.into_iter().map(Located::from).collect())
 }
 

@@ -12,7 +12,7 @@ fn isvc() -> InferenceService {
     predictor("model: {modelFormat: {name: onnx}, storageUri: 's3://m/v1'}")
 }
 
-fn child(ready: &str, generation: i64, observed: i64, traffic: serde_json::Value) -> Service {
+fn child(ready: &str, generation: i64, observed: i64, traffic: &serde_json::Value) -> Service {
     serde_json::from_value(json!({
         "apiVersion": "serving.knative.dev/v1", "kind": "Service",
         "metadata": {"name": "digits-predictor", "generation": generation},
@@ -44,7 +44,7 @@ fn from_nothing_to_ready() {
     );
     service.status = Some(first);
     let all = json!([{"latestRevision": true, "revisionName": "v2", "percent": 100}]);
-    let mut ready = status::propagate(&service, Some(&child("True", 1, 1, all)));
+    let mut ready = status::propagate(&service, Some(&child("True", 1, 1, &all)));
     assert!(ready.is_ready());
     ready.model_status = Some(model_status(&ready, &[]));
     insta::assert_yaml_snapshot!(ready);
@@ -59,8 +59,8 @@ fn stale_children_move_no_pointer() {
         let status = status::propagate(&service, Some(child));
         status.predictor().unwrap().latest_rolledout_revision.clone()
     };
-    assert_eq!(rolled_out(&child("True", 2, 1, all.clone())), None);
-    assert_eq!(rolled_out(&child("True", 2, 2, all)), Some("v2".into()));
+    assert_eq!(rolled_out(&child("True", 2, 1, &all)), None);
+    assert_eq!(rolled_out(&child("True", 2, 2, &all)), Some("v2".into()));
 }
 
 /// While a canary starts, the service keeps its URL.
@@ -68,8 +68,8 @@ fn stale_children_move_no_pointer() {
 fn the_url_survives_a_change() {
     let mut service = isvc();
     let all = json!([{"latestRevision": true, "revisionName": "v2", "percent": 100}]);
-    service.status = Some(status::propagate(&service, Some(&child("True", 1, 1, all.clone()))));
-    let busy = status::propagate(&service, Some(&child("Unknown", 2, 1, all)));
+    service.status = Some(status::propagate(&service, Some(&child("True", 1, 1, &all))));
+    let busy = status::propagate(&service, Some(&child("Unknown", 2, 1, &all)));
     assert_eq!(condition::find(&busy.conditions, "Ready").unwrap().status, "Unknown");
     assert_eq!(busy.url.as_deref(), Some("http://digits-default.example.com"));
 }

@@ -29,6 +29,7 @@ use serde_json::Value;
 pub(crate) use present::Presentation;
 pub(crate) use state::State;
 pub(crate) use watch::{Cursor, WatchRequest};
+pub(crate) use write::Part;
 
 use crate::{admission::Admission, kinds::Kind, server::Options, status::ApiError};
 use options::RequestOptions;

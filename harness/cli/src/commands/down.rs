@@ -25,7 +25,11 @@ impl Down {
             println!("nothing runs here");
             return Ok(Exit::Passed);
         };
-        let pid = i32::try_from(running.pid).ok().and_then(Pid::from_raw).ok_or_else(|| anyhow!("bad process number")).or_environment()?;
+        let pid = i32::try_from(running.pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .ok_or_else(|| anyhow!("bad process number"))
+            .or_environment()?;
         kill_process(pid, Signal::TERM).or_environment()?;
         let deadline = Instant::now() + END_DEADLINE;
         while alive(running.pid) {

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use windtunnel_api::manifest::Manifest;
+use windtunnel_record::Recording;
 use windtunnel_record::compare::{Comparison, compare};
 use windtunnel_record::judge::{Verdict, judge};
 use windtunnel_record::result::RunResult;
-use windtunnel_record::Recording;
 use windtunnel_replay::{EmbeddedStack, FlightError, Progress, StackOptions, fly};
 use windtunnel_report as report;
 use windtunnel_scenario::Scenario;
@@ -195,7 +195,9 @@ impl Run {
         flown.map_err(|error| Failure {
             exit: match error {
                 FlightError::Interrupted => Exit::Interrupted,
-                FlightError::Refused { .. } | FlightError::UnknownKind { .. } | FlightError::Load(_) => Exit::Usage,
+                FlightError::Refused { .. } | FlightError::UnknownKind { .. } | FlightError::Load(_) => {
+                    Exit::Usage
+                }
                 _ => Exit::Environment,
             },
             error: error.into(),
@@ -216,8 +218,10 @@ impl Run {
             .flatten()
             .flat_map(|recording| judge(scenario, recording))
             .collect();
-        let comparison: Option<Comparison> =
-            recordings.simulated().zip(recordings.live.as_ref()).map(|(simulated, live)| compare(simulated, live));
+        let comparison: Option<Comparison> = recordings
+            .simulated()
+            .zip(recordings.live.as_ref())
+            .map(|(simulated, live)| compare(simulated, live));
         let mut result =
             RunResult::new(&scenario.name, scenario.seed, gates, comparison, self.reproduce(scenario));
         if interrupt.came() {
@@ -238,7 +242,12 @@ impl Run {
         if self.explain {
             for recording in [&recordings.whole, &recordings.live].into_iter().flatten() {
                 for decision in &recording.decisions {
-                    println!("{:>9.3}s {:?} {}", decision.t_ns as f64 / 1e9, recording.meta.source, decision.text);
+                    println!(
+                        "{:>9.3}s {:?} {}",
+                        decision.t_ns as f64 / 1e9,
+                        recording.meta.source,
+                        decision.text
+                    );
                 }
             }
         }
@@ -274,12 +283,17 @@ fn simulate(scenario: &Scenario, manifests: &[Manifest], flight: Flight) -> Resu
 }
 
 fn write_recordings(folder: &Path, recordings: &Recordings) -> std::io::Result<()> {
-    let named =
-        [("simulated.jsonl", &recordings.whole), ("simulated-slice.jsonl", &recordings.slice), ("live.jsonl", &recordings.live)];
+    let named = [
+        ("simulated.jsonl", &recordings.whole),
+        ("simulated-slice.jsonl", &recordings.slice),
+        ("live.jsonl", &recordings.live),
+    ];
     for (name, recording) in named {
         let path = folder.join(name);
         match recording {
-            Some(recording) => recording.write_jsonl(std::io::BufWriter::new(std::fs::File::create(path)?))?,
+            Some(recording) => {
+                recording.write_jsonl(std::io::BufWriter::new(std::fs::File::create(path)?))?
+            }
             None if path.exists() => std::fs::remove_file(path)?, // an earlier run's recording would mislead
             None => {}
         }

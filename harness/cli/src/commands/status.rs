@@ -74,7 +74,9 @@ pub(crate) struct State {
 impl State {
     /// The state of the working directory.
     pub(crate) fn here() -> anyhow::Result<Self> {
-        Ok(Self { folder: std::env::current_dir().context("there is no working directory")?.join(".windtunnel") })
+        Ok(Self {
+            folder: std::env::current_dir().context("there is no working directory")?.join(".windtunnel"),
+        })
     }
 
     /// Where the state lies.

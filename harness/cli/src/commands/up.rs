@@ -46,9 +46,11 @@ impl Up {
 
     /// Starts this binary again without a terminal, and waits until that one says that it is ready.
     fn start_detached(&self, state: &State) -> anyhow::Result<Exit> {
-        std::fs::create_dir_all(state.folder()).with_context(|| format!("{} can't be made", state.folder().display()))?;
+        std::fs::create_dir_all(state.folder())
+            .with_context(|| format!("{} can't be made", state.folder().display()))?;
         let log_path = state.folder().join("up.log");
-        let log = std::fs::File::create(&log_path).with_context(|| format!("{} can't be written", log_path.display()))?;
+        let log = std::fs::File::create(&log_path)
+            .with_context(|| format!("{} can't be written", log_path.display()))?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("up").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0);
         for (prefix, folder) in &self.storage {
@@ -116,7 +118,8 @@ impl Up {
 }
 
 fn storage_mapping(text: &str) -> Result<(String, PathBuf), String> {
-    let (prefix, folder) = text.split_once('=').ok_or("expected PREFIX=FOLDER, for example s3://models/=./models")?;
+    let (prefix, folder) =
+        text.split_once('=').ok_or("expected PREFIX=FOLDER, for example s3://models/=./models")?;
     if !prefix.contains("://") {
         return Err(format!("`{prefix}` is no storage URI prefix; expected something like s3://models/"));
     }

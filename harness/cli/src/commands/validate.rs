@@ -33,16 +33,26 @@ impl Validate {
         if faults == 0 {
             return Ok(Exit::Passed);
         }
-        eprintln!("{faults} fault{}; see `windtunnel schema` for what a scenario may hold", if faults == 1 { "" } else { "s" });
+        eprintln!(
+            "{faults} fault{}; see `windtunnel schema` for what a scenario may hold",
+            if faults == 1 { "" } else { "s" }
+        );
         Ok(Exit::Usage)
     }
 }
 
 /// The faults of one file, a message each.
 fn check(file: &Path) -> Result<Vec<String>, Failure> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("{} can't be read", file.display())).or_usage()?;
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("{} can't be read", file.display()))
+        .or_usage()?;
     if !text.contains("windtunnel.dev/") {
-        return Ok(manifest::parse(&text, &file.display().to_string()).err().into_iter().flatten().map(|fault| fault.to_string()).collect());
+        return Ok(manifest::parse(&text, &file.display().to_string())
+            .err()
+            .into_iter()
+            .flatten()
+            .map(|fault| fault.to_string())
+            .collect());
     }
     match load(file) {
         Ok(_) => Ok(Vec::new()),
@@ -52,7 +62,8 @@ fn check(file: &Path) -> Result<Vec<String>, Failure> {
 
 /// A scenario with its manifests, or every fault of all of these files, a message each.
 pub(crate) fn load(file: &Path) -> Result<(Scenario, Vec<manifest::Manifest>), Vec<String>> {
-    let scenario = Scenario::load(file).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let scenario =
+        Scenario::load(file).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let (mut manifests, mut faults) = (Vec::new(), Vec::new());
     for path in &scenario.manifests {
         match std::fs::read_to_string(path) {

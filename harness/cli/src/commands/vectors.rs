@@ -24,7 +24,9 @@ impl Vectors {
     pub(crate) fn execute(self) -> Outcome {
         let mut worst = Exit::Passed;
         for file in &self.files {
-            let text = std::fs::read_to_string(file).with_context(|| format!("{} can't be read", file.display())).or_usage()?;
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("{} can't be read", file.display()))
+                .or_usage()?;
             let options = vectors::Options { only: self.only.clone() };
             let report = vectors::run_selected(&text, &file.display().to_string(), &options).or_usage()?;
             print!("{report}");

@@ -37,7 +37,9 @@ fn processes_under(folder: &Path) -> Vec<String> {
         let Ok(directory) = std::fs::read_link(entry.path().join("cwd")) else { continue };
         let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
-        if !command.is_empty() && (directory.starts_with(folder) || command.contains(&folder.display().to_string())) {
+        if !command.is_empty()
+            && (directory.starts_with(folder) || command.contains(&folder.display().to_string()))
+        {
             found.push(format!("{} {command}", entry.file_name().to_string_lossy()));
         }
     }

@@ -14,15 +14,23 @@ fn the_report_opens_without_an_error_in_the_console() {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    let output =
-        windtunnel(folder.path()).args(["run", "--mode", "sim", &file("scenarios/quickstart.yaml")]).output().unwrap();
+    let output = windtunnel(folder.path())
+        .args(["run", "--mode", "sim", &file("scenarios/quickstart.yaml")])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let page = folder.path().join("reports/quickstart/report.html");
     let text = std::fs::read_to_string(&page).unwrap();
     assert!(text.len() < 300_000, "{} bytes", text.len());
 
     let browser = Command::new(chromium)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"])
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+        ])
         .args(["--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--dump-dom"])
         .arg(format!("--user-data-dir={}", folder.path().join("browser").display()))
         .arg(format!("file://{}", page.display()))

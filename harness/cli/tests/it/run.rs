@@ -18,13 +18,18 @@ fn result(folder: &Path) -> serde_json::Value {
 #[test]
 fn a_scenario_is_simulated_flown_compared_and_judged() {
     let folder = tempfile::tempdir().unwrap();
-    let output = windtunnel(folder.path()).args(["run", &file("fixtures/scenarios/smoke.yaml")]).output().unwrap();
+    let output =
+        windtunnel(folder.path()).args(["run", &file("fixtures/scenarios/smoke.yaml")]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}\n{}", stdout(&output), stderr(&output));
     let reports = folder.path().join("reports/smoke");
     for name in ["report.html", "result.json", "junit.xml", "simulated.jsonl", "live.jsonl"] {
         assert!(reports.join(name).is_file(), "{name} is missing");
     }
-    assert!(stdout(&output).contains("report.html"), "the report's path is not printed:\n{}", stdout(&output));
+    assert!(
+        stdout(&output).contains("report.html"),
+        "the report's path is not printed:\n{}",
+        stdout(&output)
+    );
     let result = result(folder.path());
     assert_eq!(result["verdict"], "pass");
 
@@ -36,7 +41,11 @@ fn a_scenario_is_simulated_flown_compared_and_judged() {
     assert_eq!(live.revisions.len(), 2, "the canary's revision is missing");
     let checked = |index| {
         let of = |request: &&windtunnel_record::Request| request.revision == Some(index);
-        live.requests.iter().filter(of).filter(|request| request.prediction == windtunnel_record::Prediction::Equal).count()
+        live.requests
+            .iter()
+            .filter(of)
+            .filter(|request| request.prediction == windtunnel_record::Prediction::Equal)
+            .count()
     };
     assert!(checked(0) > 0 && checked(1) > 0, "answers of {} and {} were checked", checked(0), checked(1));
 
@@ -64,12 +73,16 @@ fn simulations_are_byte_identical() {
 #[test]
 fn a_failed_objective_exits_with_1() {
     let folder = tempfile::tempdir().unwrap();
-    let scenario = fs::read_to_string(windtunnel_testkit::workspace("fixtures/scenarios/smoke.yaml")).unwrap();
+    let scenario =
+        fs::read_to_string(windtunnel_testkit::workspace("fixtures/scenarios/smoke.yaml")).unwrap();
     let fixtures = windtunnel_testkit::workspace("fixtures/");
     let scenario = scenario
         .replace("p50<5s", "p50<1us")
         .replace("../models/", &fixtures.join("models/").display().to_string())
-        .replace("smoke/inferenceservice.yaml", &fixtures.join("scenarios/smoke/inferenceservice.yaml").display().to_string());
+        .replace(
+            "smoke/inferenceservice.yaml",
+            &fixtures.join("scenarios/smoke/inferenceservice.yaml").display().to_string(),
+        );
     let path = folder.path().join("strict.yaml");
     fs::write(&path, scenario).unwrap();
     let output = windtunnel(folder.path()).args(["run", "--mode", "sim"]).arg(&path).output().unwrap();
@@ -93,15 +106,29 @@ fn an_interrupted_flight_leaves_nothing_behind_and_reports() {
     );
     let pid = Pid::from_raw(i32::try_from(run.child().id()).unwrap()).unwrap();
     kill_process(pid, Signal::INT).unwrap();
-    let status = until("the end of the run", Duration::from_secs(30), || run.child().try_wait().unwrap(), Option::is_some);
+    let status = until(
+        "the end of the run",
+        Duration::from_secs(30),
+        || run.child().try_wait().unwrap(),
+        Option::is_some,
+    );
     assert_eq!(status.and_then(|status| status.code()), Some(130));
-    until("the end of every process", Duration::from_secs(10), || processes_under(folder.path()), Vec::is_empty);
+    until(
+        "the end of every process",
+        Duration::from_secs(10),
+        || processes_under(folder.path()),
+        Vec::is_empty,
+    );
     assert_eq!(result(folder.path())["exitCode"], 130, "the partial report says that it is partial");
-    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left, ["reports"], "files outside the output folder");
     assert!(!folder.path().join("reports/smoke/.flight").exists());
 
-    let again = windtunnel(folder.path()).args(["run", "--mode", "sim", &file("fixtures/scenarios/smoke.yaml")]).output().unwrap();
+    let again = windtunnel(folder.path())
+        .args(["run", "--mode", "sim", &file("fixtures/scenarios/smoke.yaml")])
+        .output()
+        .unwrap();
     assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
 }
 
@@ -114,10 +141,17 @@ fn a_scenario_without_its_trace_is_skipped_by_name() {
     let scenario = scenario
         .replace("../../shared/data/azure-llm-2023-code.csv", "no-such-trace.csv")
         .replace("../fixtures/", &root.join("fixtures/").display().to_string())
-        .replace("azure-code/inferenceservice.yaml", &root.join("scenarios/azure-code/inferenceservice.yaml").display().to_string());
+        .replace(
+            "azure-code/inferenceservice.yaml",
+            &root.join("scenarios/azure-code/inferenceservice.yaml").display().to_string(),
+        );
     let path = folder.path().join("azure-code.yaml");
     fs::write(&path, scenario).unwrap();
     let output = windtunnel(folder.path()).args(["run", "--mode", "sim"]).arg(&path).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
-    assert!(stderr(&output).contains("azure-code: skipped") && stderr(&output).contains("no-such-trace.csv"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("azure-code: skipped") && stderr(&output).contains("no-such-trace.csv"),
+        "{}",
+        stderr(&output)
+    );
 }

@@ -18,7 +18,8 @@ impl Local {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let storage = format!("s3://models/={}", workspace("fixtures/models").display());
-        let output = windtunnel(folder.path()).args(["up", "--detach", "--storage", &storage]).output().unwrap();
+        let output =
+            windtunnel(folder.path()).args(["up", "--detach", "--storage", &storage]).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
         let printed = stdout(&output);
         let kubeconfig = PathBuf::from(printed.lines().last().unwrap());
@@ -64,7 +65,11 @@ fn post(address: &str, host: &str, path: &str, body: &str) -> String {
     use std::io::Read;
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     let length = body.len();
-    write!(stream, "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").unwrap();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -78,16 +83,25 @@ fn kubectl_sees_a_ready_service_and_its_url_answers() {
     assert!(applied.status.success(), "{}", stderr(&applied));
     assert_eq!(stdout(&applied), "inferenceservice.serving.kserve.io/digits created\n");
     let waited = local.kubectl(&["wait", "--for=condition=Ready", "isvc/digits", "--timeout=60s"]);
-    assert!(waited.status.success(), "{}{}", stderr(&waited), stdout(&local.kubectl(&["get", "isvc,pods,revisions", "-o", "yaml"])));
+    assert!(
+        waited.status.success(),
+        "{}{}",
+        stderr(&waited),
+        stdout(&local.kubectl(&["get", "isvc,pods,revisions", "-o", "yaml"]))
+    );
 
     let listed = stdout(&local.kubectl(&["get", "isvc"]));
     let header: Vec<&str> = listed.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(header, ["NAME", "URL", "READY", "PREV", "LATEST", "PREVROLLEDOUTREVISION", "LATESTREADYREVISION", "AGE"]);
+    assert_eq!(
+        header,
+        ["NAME", "URL", "READY", "PREV", "LATEST", "PREVROLLEDOUTREVISION", "LATESTREADYREVISION", "AGE"]
+    );
     let row: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!(row[..4], ["digits", "http://digits-default.example.com", "True", "100"], "{listed}");
 
     let body = r#"{"instances": [[0,0,0,15,12,1,0,0,0,0,5,16,16,6,0,0,0,0,2,16,16,3,0,0,0,0,2,16,16,1,0,0,0,0,6,16,13,0,0,0,0,0,1,16,16,2,0,0,0,0,3,16,15,3,0,0,0,0,0,15,16,1,0,0]]}"#;
-    let answer = post(&gateway(local.folder.path()), "digits-default.example.com", "/v1/models/digits:predict", body);
+    let answer =
+        post(&gateway(local.folder.path()), "digits-default.example.com", "/v1/models/digits:predict", body);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.contains("\"label\":1"), "{answer}");
 
@@ -103,7 +117,8 @@ fn kubectl_sees_a_ready_service_and_its_url_answers() {
 fn an_invalid_service_is_rejected_in_kserves_words() {
     let local = Local::start();
     let manifest = std::fs::read_to_string(workspace("scenarios/quickstart/inferenceservice.yaml")).unwrap();
-    let output = local.kubectl_with(&["apply", "-f", "-"], &manifest.replace("minReplicas: 0", "minReplicas: 5"));
+    let output =
+        local.kubectl_with(&["apply", "-f", "-"], &manifest.replace("minReplicas: 0", "minReplicas: 5"));
     assert!(!output.status.success());
     let told = stderr(&output);
     assert!(told.contains(r#"admission webhook "inferenceservice.kserve-webhook-server.validator" denied the request: 'MinReplicas' cannot be greater than MaxReplicas"#), "{told}");

@@ -88,7 +88,8 @@ fn upstream_vectors_pass_and_an_unknown_kernel_is_no_pass() {
     assert!(stdout(&output).contains("knative.kpa.scale"), "{}", stdout(&output));
 
     let path = folder.path().join("unknown.yaml");
-    fs::write(&path, "schema: 1\ncount: 1\nvectors:\n- {id: a, kernel: no.such, inputs: {}, expect: {}}\n").unwrap();
+    fs::write(&path, "schema: 1\ncount: 1\nvectors:\n- {id: a, kernel: no.such, inputs: {}, expect: {}}\n")
+        .unwrap();
     let output = windtunnel(folder.path()).arg("vectors").arg(&path).output().unwrap();
     assert!(matches!(output.status.code(), Some(1 | 2)), "{}", stdout(&output));
 }

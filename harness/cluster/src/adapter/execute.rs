@@ -103,9 +103,14 @@ impl Executor {
                 component: replica_set::COMPONENT,
             });
         };
-        match Api::<Pod>::namespaced(self.client.clone(), namespace).create(&PostParams::default(), pod).await {
+        match Api::<Pod>::namespaced(self.client.clone(), namespace).create(&PostParams::default(), pod).await
+        {
             Ok(pod) => {
-                note(false, "SuccessfulCreate", format!("Created pod: {}", pod.metadata.name.as_deref().unwrap_or("")));
+                note(
+                    false,
+                    "SuccessfulCreate",
+                    format!("Created pod: {}", pod.metadata.name.as_deref().unwrap_or("")),
+                );
                 self.store.apply(pod);
                 self.store.set_creation_failure(&key, None);
                 Ok(())
@@ -124,7 +129,11 @@ impl Executor {
 
     async fn create<T>(&self, object: &T) -> Result<(), kube::Error>
     where
-        T: Routed + Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Debug,
+        T: Routed
+            + Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Serialize
+            + DeserializeOwned
+            + Debug,
     {
         let key = Key::of(Resource::meta(object));
         let api = Api::<T>::namespaced(self.client.clone(), &key.namespace);
@@ -144,7 +153,13 @@ impl Executor {
     }
 
     /// Merges a patch into an object; one that is gone needs none.
-    pub(crate) async fn patch(&self, kind: Kind, key: &Key, status: bool, patch: &Value) -> Result<(), kube::Error> {
+    pub(crate) async fn patch(
+        &self,
+        kind: Kind,
+        key: &Key,
+        status: bool,
+        patch: &Value,
+    ) -> Result<(), kube::Error> {
         match kind {
             Kind::Pod => self.patch_one::<Pod>(key, status, patch).await,
             Kind::Endpoints => self.patch_one::<Endpoints>(key, status, patch).await,
@@ -188,7 +203,12 @@ impl Executor {
         self.delete_one::<Pod>(key, uid, Some(0)).await
     }
 
-    async fn delete_one<T>(&self, key: &Key, uid: &str, grace_period_s: Option<u32>) -> Result<(), kube::Error>
+    async fn delete_one<T>(
+        &self,
+        key: &Key,
+        uid: &str,
+        grace_period_s: Option<u32>,
+    ) -> Result<(), kube::Error>
     where
         T: Routed + Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Debug,
     {
@@ -201,7 +221,9 @@ impl Executor {
         match api.delete(&key.name, &parameters).await {
             // The object is there as long as finalizers or its grace keep it.
             Ok(answer) => match answer.left() {
-                Some(object) if is_still_there(Resource::meta(&object), grace_period_s) => self.store.apply(object),
+                Some(object) if is_still_there(Resource::meta(&object), grace_period_s) => {
+                    self.store.apply(object)
+                }
                 _ => self.store.bury::<T>(key, uid),
             },
             // Gone, or another object of that name: either way this one is no more.
@@ -239,6 +261,7 @@ fn is_still_there(
     grace_period_s: Option<u32>,
 ) -> bool {
     let has_finalizers = metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
-    let waits = grace_period_s != Some(0) && metadata.deletion_grace_period_seconds.is_some_and(|grace| grace > 0);
+    let waits =
+        grace_period_s != Some(0) && metadata.deletion_grace_period_seconds.is_some_and(|grace| grace > 0);
     metadata.deletion_timestamp.is_some() && (has_finalizers || waits)
 }

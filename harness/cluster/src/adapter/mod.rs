@@ -15,7 +15,7 @@ pub(crate) use execute::Executor;
 pub(crate) use queue::Queue;
 pub(crate) use recorder::{Recorder, record};
 pub(crate) use store::Store;
-pub(crate) use watch::{Watches, feed};
+pub(crate) use watch::Watches;
 
 use crate::{
     effect::Outcome,

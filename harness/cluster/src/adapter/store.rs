@@ -95,7 +95,9 @@ impl Store {
     pub(crate) fn set_creation_failure(&self, key: &Key, failure: Option<String>) {
         let mut world = self.world.write().unwrap_or_else(PoisonError::into_inner);
         let changed = match failure {
-            Some(failure) => world.pod_creation_failures.insert(key.clone(), failure.clone()) != Some(failure),
+            Some(failure) => {
+                world.pod_creation_failures.insert(key.clone(), failure.clone()) != Some(failure)
+            }
             None => world.pod_creation_failures.remove(key).is_some(),
         };
         drop(world);
@@ -156,7 +158,9 @@ impl Routed for ReplicaSet {
         store.replica_sets.add(&change.key);
         for set in [&change.old, &change.new].into_iter().flatten() {
             match controller_of(&set.metadata) {
-                Some(owner) => store.deployments.add(&Key::new(change.key.namespace.as_str(), owner.name.as_str())),
+                Some(owner) => {
+                    store.deployments.add(&Key::new(change.key.namespace.as_str(), owner.name.as_str()))
+                }
                 // An orphan may be adopted by any Deployment of its namespace.
                 None => {
                     for (key, _) in world.deployments.in_namespace(&change.key.namespace) {

@@ -42,7 +42,7 @@ impl Watches {
 }
 
 /// Feeds the objects of one kind into the store; never ends by itself.
-pub(crate) async fn feed<T>(api: Api<T>, store: Arc<Store>, synced: watch::Sender<usize>)
+async fn feed<T>(api: Api<T>, store: Arc<Store>, synced: watch::Sender<usize>)
 where
     T: Routed + Resource<DynamicType = ()> + DeserializeOwned + Debug,
 {

@@ -155,7 +155,8 @@ fn target_port(port: &ServicePort, protocol: &str, pod: &Pod) -> Option<i32> {
 #[must_use]
 pub fn container_port(pod: &Pod, name: &str, protocol: &str) -> Option<i32> {
     let spec = pod.spec.as_ref()?;
-    let sidecars = spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
+    let sidecars =
+        spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
     let ports = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
     let mut named = ports.filter(|port| {
         port.name.as_deref() == Some(name) && port.protocol.as_deref().unwrap_or("TCP") == protocol
@@ -166,7 +167,9 @@ pub fn container_port(pod: &Pod, name: &str, protocol: &str) -> Option<i32> {
 /// The port on which a container port is really served; see [`PORTS_ANNOTATION`].
 #[must_use]
 pub fn served_port(pod: &Pod, container_port: i32) -> i32 {
-    let annotation = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(PORTS_ANNOTATION));
+    let annotation =
+        pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(PORTS_ANNOTATION));
     let map: Option<Value> = annotation.and_then(|text| serde_json::from_str(text).ok());
-    map.and_then(|map| i32::try_from(map.get(container_port.to_string())?.as_i64()?).ok()).unwrap_or(container_port)
+    map.and_then(|map| i32::try_from(map.get(container_port.to_string())?.as_i64()?).ok())
+        .unwrap_or(container_port)
 }

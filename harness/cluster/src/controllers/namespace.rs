@@ -13,7 +13,8 @@ use crate::{
 #[must_use]
 pub fn reconcile(world: &World, key: &Key, _now: Timestamp) -> Outcome {
     let mut outcome = Outcome::nothing();
-    let active = world.namespaces.get(key).is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_none());
+    let active =
+        world.namespaces.get(key).is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_none());
     if active && world.service_accounts.get(&Key::new(key.name.as_str(), "default")).is_none() {
         outcome.push(Effect::CreateServiceAccount(Box::new(ServiceAccount {
             metadata: ObjectMeta {

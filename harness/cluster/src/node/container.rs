@@ -276,7 +276,8 @@ impl ContainerTask {
         self.report(false, "Killing", format!("Container {name} failed {word} probe, will be restarted"));
         let spec = self.sandbox.pod.spec.as_ref();
         let grace = probe.termination_grace_period_seconds;
-        let grace = grace.or_else(|| spec.and_then(|spec| spec.termination_grace_period_seconds)).unwrap_or(GRACE);
+        let grace =
+            grace.or_else(|| spec.and_then(|spec| spec.termination_grace_period_seconds)).unwrap_or(GRACE);
         process.signal(Signal::TERM);
         tokio::select! {
             exit_code = process.wait() => return exit_code,
@@ -396,8 +397,11 @@ impl ContainerTask {
                 self.report(true, "Unhealthy", format!("Readiness probe failed: {cause}"));
             }
             // A proxy that asks often takes the first good answer.
-            let settled =
-                if aggressive.is_some() { answer.is_ok().then_some(true) } else { tally.record(answer.is_ok(), &numbers) };
+            let settled = if aggressive.is_some() {
+                answer.is_ok().then_some(true)
+            } else {
+                tally.record(answer.is_ok(), &numbers)
+            };
             if let Some(is_ready) = settled {
                 aggressive = None;
                 self.update(|record| record.is_ready = is_ready);
@@ -427,7 +431,8 @@ impl ContainerTask {
     fn termination_message(&self, prepared: &Prepared, exit_code: i32, log: &Log) -> String {
         let bytes = std::fs::read(&prepared.termination_log).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MESSAGE_LIMIT)]).into_owned();
-        let falls_back = self.container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
+        let falls_back =
+            self.container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
         if text.is_empty() && falls_back && exit_code != 0 { log.tail() } else { text }
     }
 

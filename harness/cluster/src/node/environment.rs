@@ -7,7 +7,9 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::core::v1::{ConfigMap, Container, EnvVarSource, ObjectFieldSelector, Pod, ResourceFieldSelector, Secret},
+    api::core::v1::{
+        ConfigMap, Container, EnvVarSource, ObjectFieldSelector, Pod, ResourceFieldSelector, Secret,
+    },
     apimachinery::pkg::api::resource::Quantity,
 };
 
@@ -177,9 +179,10 @@ fn from_source(
             (_, Some(value)) => Ok(Some(value)),
             _ if reference.optional == Some(true) => Ok(None),
             (None, _) => Err(format!("configmap \"{}\" not found", reference.name)),
-            (Some(_), None) => {
-                Err(format!("couldn't find key {} in ConfigMap {namespace}/{}", reference.key, reference.name))
-            }
+            (Some(_), None) => Err(format!(
+                "couldn't find key {} in ConfigMap {namespace}/{}",
+                reference.key, reference.name
+            )),
         };
     }
     if let Some(reference) = &source.secret_key_ref {
@@ -217,7 +220,8 @@ pub(crate) fn field(
         return Ok(metadata.annotations.as_ref().and_then(|all| all.get(key).cloned()).unwrap_or_default());
     }
     let all = |pairs: Option<&BTreeMap<String, String>>| {
-        let lines: Vec<String> = pairs.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
+        let lines: Vec<String> =
+            pairs.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
         lines.join("\n")
     };
     Ok(match path {
@@ -227,7 +231,9 @@ pub(crate) fn field(
         "metadata.labels" => all(metadata.labels.as_ref()),
         "metadata.annotations" => all(metadata.annotations.as_ref()),
         "spec.nodeName" => spec.and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
-        "spec.serviceAccountName" => spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_default(),
+        "spec.serviceAccountName" => {
+            spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_default()
+        }
         "status.podIP" | "status.podIPs" => surroundings.pod_ip.to_string(),
         "status.hostIP" | "status.hostIPs" => surroundings.host_ip.to_string(),
         other => return Err(format!("unsupported fieldPath: {other}")),
@@ -255,7 +261,9 @@ pub(crate) fn resource_field(
         .resource
         .split_once('.')
         .ok_or_else(|| format!("unsupported container resource: {}", reference.resource))?;
-    let of = |list: Option<&BTreeMap<String, Quantity>>| list.and_then(|list| list.get(name)).and_then(quantity::milli);
+    let of = |list: Option<&BTreeMap<String, Quantity>>| {
+        list.and_then(|list| list.get(name)).and_then(quantity::milli)
+    };
     let limit = of(resources.and_then(|resources| resources.limits.as_ref()));
     let request = of(resources.and_then(|resources| resources.requests.as_ref()));
     let whole = match name {
@@ -268,7 +276,8 @@ pub(crate) fn resource_field(
         "requests" => request.or(limit).unwrap_or(0),
         _ => return Err(format!("unsupported container resource: {}", reference.resource)),
     };
-    let divisor = reference.divisor.as_ref().and_then(quantity::milli).filter(|&divisor| divisor > 0).unwrap_or(1_000);
+    let divisor =
+        reference.divisor.as_ref().and_then(quantity::milli).filter(|&divisor| divisor > 0).unwrap_or(1_000);
     Ok((amount / divisor + i128::from(amount % divisor != 0)).to_string())
 }
 
@@ -311,7 +320,8 @@ mod tests {
         };
         let mut paths = PathMap::default();
         paths.insert("/mnt/models", "/pods/p/volumes/models");
-        let image = Image { env: [("FROM_IMAGE".into(), "1".into())].into(), ..Image::new("i", ["serve", "--x"]) };
+        let image =
+            Image { env: [("FROM_IMAGE".into(), "1".into())].into(), ..Image::new("i", ["serve", "--x"]) };
         let container = &pod.spec.as_ref().expect("a specification").containers[0];
         launch(&pod, container, &image, &sources, &surroundings(), &paths, "/pods/p/work".into())
     }
@@ -334,23 +344,23 @@ mod tests {
     #[test]
     fn the_environment_has_values_fields_and_keys() {
         let launch = run(json!({"name": "c",
-            "resources": {"limits": {"cpu": "1500m"}},
-            "envFrom": [{"prefix": "M_", "configMapRef": {"name": "m"}},
-                {"configMapRef": {"name": "absent", "optional": true}}],
-            "env": [
-                {"name": "A", "value": "1"},
-                {"name": "B", "value": "$(A)-$(C)-$$(A)"},
-                {"name": "C", "value": "late"},
-                {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-                {"name": "APP", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}},
-                {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-                {"name": "KEY", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "k"}}},
-                {"name": "SECRET", "valueFrom": {"secretKeyRef": {"name": "s", "key": "s"}}},
-                {"name": "NONE", "valueFrom": {"secretKeyRef": {"name": "s", "key": "x", "optional": true}}},
-                {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
-                {"name": "MEMORY", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory"}}},
-                {"name": "DIR", "value": "/mnt/models/x"},
-            ]}))
+        "resources": {"limits": {"cpu": "1500m"}},
+        "envFrom": [{"prefix": "M_", "configMapRef": {"name": "m"}},
+            {"configMapRef": {"name": "absent", "optional": true}}],
+        "env": [
+            {"name": "A", "value": "1"},
+            {"name": "B", "value": "$(A)-$(C)-$$(A)"},
+            {"name": "C", "value": "late"},
+            {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "APP", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}},
+            {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            {"name": "KEY", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "k"}}},
+            {"name": "SECRET", "valueFrom": {"secretKeyRef": {"name": "s", "key": "s"}}},
+            {"name": "NONE", "valueFrom": {"secretKeyRef": {"name": "s", "key": "x", "optional": true}}},
+            {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+            {"name": "MEMORY", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory"}}},
+            {"name": "DIR", "value": "/mnt/models/x"},
+        ]}))
         .expect("a launch");
         let expected = [
             ("A", "1"),
@@ -383,7 +393,10 @@ mod tests {
         let from = |source: serde_json::Value| {
             run(json!({"name": "c", "env": [{"name": "X", "valueFrom": source}]})).expect_err("refused")
         };
-        assert_eq!(from(json!({"configMapKeyRef": {"name": "absent", "key": "k"}})), "configmap \"absent\" not found");
+        assert_eq!(
+            from(json!({"configMapKeyRef": {"name": "absent", "key": "k"}})),
+            "configmap \"absent\" not found"
+        );
         assert_eq!(
             from(json!({"configMapKeyRef": {"name": "m", "key": "z"}})),
             "couldn't find key z in ConfigMap n/m"

@@ -23,7 +23,8 @@ impl Images {
     /// The images given; of two with the same name the last wins.
     #[must_use]
     pub fn new(images: &[Image]) -> Self {
-        let by_repository = images.iter().map(|image| (repository(&image.reference), image.clone())).collect();
+        let by_repository =
+            images.iter().map(|image| (repository(&image.reference), image.clone())).collect();
         Self { by_repository }
     }
 
@@ -65,7 +66,10 @@ pub fn repository(reference: &str) -> String {
         Some(colon) => &reference[..name_at + colon],
         None => reference,
     };
-    let reference = ["index.docker.io/", "docker.io/"].iter().find_map(|r| reference.strip_prefix(r)).unwrap_or(reference);
+    let reference = ["index.docker.io/", "docker.io/"]
+        .iter()
+        .find_map(|r| reference.strip_prefix(r))
+        .unwrap_or(reference);
     reference.strip_prefix("library/").unwrap_or(reference).to_owned()
 }
 
@@ -83,7 +87,9 @@ pub fn with_default_tag(reference: &str) -> String {
 /// Whether the text has the form of an image reference.
 fn is_reference(text: &str) -> bool {
     let (name, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
-    if digest.is_some_and(|digest| !digest.split_once(':').is_some_and(|(kind, hex)| !kind.is_empty() && hex.len() >= 32)) {
+    if digest.is_some_and(|digest| {
+        !digest.split_once(':').is_some_and(|(kind, hex)| !kind.is_empty() && hex.len() >= 32)
+    }) {
         return false;
     }
     let parts: Vec<&str> = name.split('/').collect();
@@ -97,12 +103,17 @@ fn is_reference(text: &str) -> bool {
             (*part, None)
         };
         let tag_is_good = tag.is_none_or(|tag| {
-            !tag.is_empty() && tag.len() <= 128 && tag.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+            !tag.is_empty()
+                && tag.len() <= 128
+                && tag.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
         });
         let body_is_good = !body.is_empty()
             && body.starts_with(|c: char| c.is_ascii_alphanumeric())
             && body.chars().all(|c| {
-                c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c) || (is_host && c.is_ascii_uppercase())
+                c.is_ascii_lowercase()
+                    || c.is_ascii_digit()
+                    || "._-".contains(c)
+                    || (is_host && c.is_ascii_uppercase())
             });
         tag_is_good && body_is_good
     })
@@ -115,7 +126,8 @@ mod tests {
     /// If this fails a manifest with a registry, tag or digest in its image does not find the mapped command.
     #[test]
     fn an_image_is_found_whatever_its_tag() {
-        let images = Images::new(&[Image::new("windtunnel/predictor", ["serve"]), Image::new("busybox", ["sh"])]);
+        let images =
+            Images::new(&[Image::new("windtunnel/predictor", ["serve"]), Image::new("busybox", ["sh"])]);
         for reference in [
             "windtunnel/predictor",
             "windtunnel/predictor:latest",
@@ -128,7 +140,11 @@ mod tests {
         }
         let refusal = images.find("other/predictor:v1", None).expect_err("unknown");
         assert_eq!(refusal.reason, "ErrImagePull");
-        assert!(refusal.message.contains("windtunnel/predictor"), "the hint names what is known: {}", refusal.message);
+        assert!(
+            refusal.message.contains("windtunnel/predictor"),
+            "the hint names what is known: {}",
+            refusal.message
+        );
     }
 
     /// If this fails a user with a typing error in an image waits for a pull that can't come.

@@ -9,7 +9,7 @@ use tokio::{task::JoinSet, time::Instant};
 use super::{
     Context, addresses,
     container::{ContainerTask, End, Role},
-    environment::{Surroundings, Sources},
+    environment::{Sources, Surroundings},
     sandbox::{Sandbox, Shared, note},
     sources, volumes,
 };
@@ -38,7 +38,8 @@ pub(crate) async fn run(node: Arc<Context>, pod: Arc<Pod>, shared: Arc<Shared>) 
     for init in spec.iter().flat_map(|spec| spec.init_containers.iter().flatten()) {
         if init.restart_policy.as_deref() == Some("Always") {
             sidecars.spawn(task(init, Role::Sidecar).run());
-            let started = shared.until(|record| record.container(&init.name).is_none_or(|found| found.is_started));
+            let started =
+                shared.until(|record| record.container(&init.name).is_none_or(|found| found.is_started));
             tokio::select! {
                 () = started => {}
                 () = shared.stopping() => {}
@@ -104,7 +105,8 @@ async fn make_sandbox(node: Arc<Context>, pod: Arc<Pod>, shared: Arc<Shared>) ->
         match addresses::replaced_ports(pod_ip, &container_ports(&pod)) {
             Ok(ports) if ports.is_empty() => break,
             Ok(ports) => {
-                let text: BTreeMap<String, u16> = ports.iter().map(|(from, to)| (from.to_string(), *to)).collect();
+                let text: BTreeMap<String, u16> =
+                    ports.iter().map(|(from, to)| (from.to_string(), *to)).collect();
                 let annotation = json!(text).to_string();
                 let patch = json!({"metadata": {"annotations": {PORTS_ANNOTATION: annotation}}});
                 match node.executor.patch(Kind::Pod, &key, false, &patch).await {
@@ -114,7 +116,9 @@ async fn make_sandbox(node: Arc<Context>, pod: Arc<Pod>, shared: Arc<Shared>) ->
                     }
                     Err(error) => {
                         let message = format!("writing annotation {PORTS_ANNOTATION}: {error}");
-                        if !pause(&node, &shared, &key, &uid, "FailedCreatePodSandBox", message, &mut retry).await {
+                        if !pause(&node, &shared, &key, &uid, "FailedCreatePodSandBox", message, &mut retry)
+                            .await
+                        {
                             return None;
                         }
                     }
@@ -180,7 +184,8 @@ async fn pause(
 /// The TCP ports that the pod's containers say they listen on.
 fn container_ports(pod: &Pod) -> Vec<u16> {
     let spec = pod.spec.as_ref();
-    let containers = spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+    let containers =
+        spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
     let ports = containers.flat_map(|container| container.ports.iter().flatten());
     let tcp = ports.filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
     tcp.filter_map(|port| u16::try_from(port.container_port).ok()).filter(|&port| port > 0).collect()

@@ -128,11 +128,9 @@ pub(crate) async fn exec(
 ) -> Result<(), String> {
     let log = Log::in_memory();
     let launch = Launch { argv: command.to_vec(), ..launch.clone() };
-    let mut process = sandbox
-        .node
-        .processes
-        .spawn(&launch, &log)
-        .map_err(|error| format!("exec: {:?}: {}", command.first().map_or("", String::as_str), words(&error)))?;
+    let mut process = sandbox.node.processes.spawn(&launch, &log).map_err(|error| {
+        format!("exec: {:?}: {}", command.first().map_or("", String::as_str), words(&error))
+    })?;
     match tokio::time::timeout(timeout, process.wait()).await {
         Ok(0) => Ok(()),
         Ok(code) => {
@@ -160,7 +158,8 @@ pub(crate) async fn http_get(
         return Err("this node asks by HTTP only; use scheme HTTP or tcpSocket".to_owned());
     }
     let slash = if path.starts_with('/') { "" } else { "/" };
-    let shown_host = if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) { format!("[{host}]") } else { host.clone() };
+    let shown_host =
+        if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) { format!("[{host}]") } else { host.clone() };
     let url = format!("http://{shown_host}:{port}{slash}{path}");
     let at_fault = |cause: String| format!("Get \"{url}\": {cause}");
     let exchange = async {
@@ -179,7 +178,8 @@ pub(crate) async fn http_get(
             request = request.header(header.name.as_str(), header.value.as_str());
         }
         let request = request.body(Empty::<Bytes>::new()).map_err(|error| at_fault(error.to_string()))?;
-        let answer = async { sender.send_request(request).await.map_err(|error| at_fault(error.to_string())) };
+        let answer =
+            async { sender.send_request(request).await.map_err(|error| at_fault(error.to_string())) };
         let answer = tokio::select! {
             biased;
             answer = answer => answer?,
@@ -188,11 +188,17 @@ pub(crate) async fn http_get(
             }
         };
         let status = answer.status().as_u16();
-        if (200..400).contains(&status) { Ok(()) } else { Err(format!("HTTP probe failed with statuscode: {status}")) }
+        if (200..400).contains(&status) {
+            Ok(())
+        } else {
+            Err(format!("HTTP probe failed with statuscode: {status}"))
+        }
     };
     match tokio::time::timeout(timeout, exchange).await {
         Ok(result) => result,
-        Err(_) => Err(at_fault("context deadline exceeded (Client.Timeout exceeded while awaiting headers)".into())),
+        Err(_) => {
+            Err(at_fault("context deadline exceeded (Client.Timeout exceeded while awaiting headers)".into()))
+        }
     }
 }
 
@@ -202,7 +208,8 @@ fn port_number(sandbox: &Sandbox, container: &Container, port: &IntOrString) -> 
         IntOrString::Int(number) => Some(*number),
         IntOrString::String(name) => {
             let ports = container.ports.as_deref().unwrap_or_default();
-            let named = ports.iter().find(|port| port.name.as_deref() == Some(name)).map(|port| port.container_port);
+            let named =
+                ports.iter().find(|port| port.name.as_deref() == Some(name)).map(|port| port.container_port);
             named.or_else(|| name.parse().ok())
         }
     };
@@ -224,14 +231,12 @@ mod tests {
     /// If this fails one lost probe takes a healthy pod out of service, or a dead one stays in.
     #[test]
     fn answers_count_in_a_row() {
-        let numbers = Numbers {
-            success_threshold: 2,
-            failure_threshold: 3,
-            ..Numbers::of(&Probe::default())
-        };
+        let numbers =
+            Numbers { success_threshold: 2, failure_threshold: 3, ..Numbers::of(&Probe::default()) };
         let mut tally = Tally::default();
         let answers = [true, false, false, true, true, true, false, false, false, false, true];
-        let settled: Vec<Option<bool>> = answers.iter().map(|answer| tally.record(*answer, &numbers)).collect();
+        let settled: Vec<Option<bool>> =
+            answers.iter().map(|answer| tally.record(*answer, &numbers)).collect();
         let (yes, no) = (Some(true), Some(false));
         assert_eq!(settled, [None, None, None, None, yes, yes, None, None, no, no, None]);
     }
@@ -243,7 +248,8 @@ mod tests {
         assert_eq!(numbers.period.as_secs(), 10);
         assert_eq!(numbers.timeout.as_secs(), 1);
         assert_eq!((numbers.success_threshold, numbers.failure_threshold), (1, 3));
-        let numbers = Numbers::of(&Probe { period_seconds: Some(0), failure_threshold: Some(-1), ..Probe::default() });
+        let numbers =
+            Numbers::of(&Probe { period_seconds: Some(0), failure_threshold: Some(-1), ..Probe::default() });
         assert_eq!((numbers.period.as_secs(), numbers.failure_threshold), (1, 3));
     }
 }

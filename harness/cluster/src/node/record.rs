@@ -106,7 +106,10 @@ impl PodRecord {
         Self {
             host_ip: Some(host_ip),
             start_time: Some(now),
-            init_containers: inits.iter().map(|container| ContainerRecord::new(container, "PodInitializing")).collect(),
+            init_containers: inits
+                .iter()
+                .map(|container| ContainerRecord::new(container, "PodInitializing"))
+                .collect(),
             containers: containers.iter().map(|container| ContainerRecord::new(container, reason)).collect(),
             ..Self::default()
         }

@@ -71,7 +71,11 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(record: PodRecord) -> Self {
-        Self { record: Mutex::new(record), changes: watch::Sender::new(0), deadline: watch::Sender::new(None) }
+        Self {
+            record: Mutex::new(record),
+            changes: watch::Sender::new(0),
+            deadline: watch::Sender::new(None),
+        }
     }
 
     /// Changes the record; who waits for changes is told if it differs.

@@ -61,7 +61,10 @@ pub fn phase(pod: &Pod, record: &PodRecord) -> &'static str {
         }
     }
     let sidecars = record.init_containers.iter().filter(|container| container.is_sidecar);
-    if sidecars.clone().any(|sidecar| !sidecar.is_started && sidecar.last.is_none() && sidecar.ended().is_none()) {
+    if sidecars
+        .clone()
+        .any(|sidecar| !sidecar.is_started && sidecar.last.is_none() && sidecar.ended().is_none())
+    {
         return "Pending";
     }
     let containers = &record.containers;
@@ -71,12 +74,14 @@ pub fn phase(pod: &Pod, record: &PodRecord) -> &'static str {
     if containers.iter().any(has_never_run) {
         return "Pending";
     }
-    let restarts = containers.iter().any(|container| matches!(container.state, ContainerState::Waiting { .. }));
+    let restarts =
+        containers.iter().any(|container| matches!(container.state, ContainerState::Waiting { .. }));
     if restarts || containers.iter().any(ContainerRecord::is_running) {
         return "Running";
     }
     if record.is_stopping || policy != "Always" {
-        let succeeded = containers.iter().all(|container| container.ended().is_some_and(Termination::is_success));
+        let succeeded =
+            containers.iter().all(|container| container.ended().is_some_and(Termination::is_success));
         return match (succeeded, policy) {
             (true, _) => "Succeeded",
             (false, "OnFailure") if !record.is_stopping => "Running",
@@ -88,13 +93,19 @@ pub fn phase(pod: &Pod, record: &PodRecord) -> &'static str {
 
 fn container_status(container: &ContainerRecord, record: &PodRecord, is_over: bool) -> ContainerStatus {
     let is_init = record.init_containers.iter().any(|init| init.name == container.name);
-    let is_done_init = is_init && !container.is_sidecar && container.ended().is_some_and(Termination::is_success);
-    let ready = is_done_init || (container.is_ready && container.is_running() && !record.is_stopping && !is_over);
+    let is_done_init =
+        is_init && !container.is_sidecar && container.ended().is_some_and(Termination::is_success);
+    let ready =
+        is_done_init || (container.is_ready && container.is_running() && !record.is_stopping && !is_over);
     let ran = !container.container_id.is_empty();
     ContainerStatus {
         name: container.name.clone(),
         image: if ran { images::with_default_tag(&container.image) } else { container.image.clone() },
-        image_id: if ran { format!("process://{}", images::repository(&container.image)) } else { String::new() },
+        image_id: if ran {
+            format!("process://{}", images::repository(&container.image))
+        } else {
+            String::new()
+        },
         container_id: ran.then(|| container.container_id.clone()),
         ready,
         started: Some(container.is_started && container.is_running()),
@@ -228,12 +239,19 @@ fn gated<'a>(
         return containers_ready;
     }
     let holds = |kind: &str| {
-        before.conditions.iter().flatten().any(|condition| condition.type_ == kind && condition.status == "True")
+        before
+            .conditions
+            .iter()
+            .flatten()
+            .any(|condition| condition.type_ == kind && condition.status == "True")
     };
     match gates.iter().find(|gate| !holds(&gate.condition_type)) {
         None => containers_ready,
         Some(gate) => {
-            let message = format!("the status of pod readiness gate \"{}\" is not \"True\", but False", gate.condition_type);
+            let message = format!(
+                "the status of pod readiness gate \"{}\" is not \"True\", but False",
+                gate.condition_type
+            );
             ("False", Some("ReadinessGatesNotReady"), message)
         }
     }

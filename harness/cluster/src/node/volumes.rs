@@ -71,7 +71,9 @@ fn make_one(
             "Directory" if !path.is_dir() => {
                 return Err(format!("hostPath type check failed: {} is not a directory", host.path));
             }
-            "File" if !path.is_file() => return Err(format!("hostPath type check failed: {} is not a file", host.path)),
+            "File" if !path.is_file() => {
+                return Err(format!("hostPath type check failed: {} is not a file", host.path));
+            }
             _ => {}
         }
         return Ok(path);
@@ -180,7 +182,8 @@ fn add_fields(
         let text = match (&item.field_ref, &item.resource_field_ref) {
             (Some(reference), _) => field(pod, reference, surroundings)?,
             (None, Some(reference)) => {
-                let first = pod.spec.as_ref().and_then(|spec| spec.containers.first()).cloned().unwrap_or_default();
+                let first =
+                    pod.spec.as_ref().and_then(|spec| spec.containers.first()).cloned().unwrap_or_default();
                 resource_field(pod, &first, reference, surroundings)?
             }
             (None, None) => continue,
@@ -193,7 +196,8 @@ fn add_fields(
 fn write(place: &Path, files: &Files) -> io::Result<()> {
     fs::create_dir_all(place)?;
     for (name, (bytes, mode)) in files {
-        let path = inside(place, name).ok_or_else(|| io::Error::other(format!("path {name} leads out of the volume")))?;
+        let path = inside(place, name)
+            .ok_or_else(|| io::Error::other(format!("path {name} leads out of the volume")))?;
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
@@ -206,7 +210,10 @@ fn write(place: &Path, files: &Files) -> io::Result<()> {
 /// A path below a folder; `None` if it would lead out of it.
 fn inside(folder: &Path, below: &str) -> Option<PathBuf> {
     let below = Path::new(below);
-    below.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)).then(|| folder.join(below))
+    below
+        .components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+        .then(|| folder.join(below))
 }
 
 /// How paths inside a container map to host paths: its volume mounts and its termination message file.
@@ -223,7 +230,10 @@ pub(crate) fn paths(
     map.insert(container.termination_message_path.as_deref().unwrap_or(TERMINATION_LOG), termination_log);
     for mount in container.volume_mounts.iter().flatten() {
         let volume = volumes.get(&mount.name).ok_or_else(|| {
-            format!("container \"{}\" mounts volume \"{}\", which the pod does not have", container.name, mount.name)
+            format!(
+                "container \"{}\" mounts volume \"{}\", which the pod does not have",
+                container.name, mount.name
+            )
         })?;
         map.insert(&mount.mount_path, mounted(mount, volume, env)?);
     }
@@ -240,9 +250,11 @@ fn mounted(
         (_, Some(expression)) if !expression.is_empty() => expand(expression, env),
         _ => return Ok(volume.to_owned()),
     };
-    let path = inside(volume, &below).ok_or_else(|| format!("subPath {below} leads out of volume \"{}\"", mount.name))?;
+    let path = inside(volume, &below)
+        .ok_or_else(|| format!("subPath {below} leads out of volume \"{}\"", mount.name))?;
     if !path.exists() {
-        fs::create_dir_all(&path).map_err(|error| format!("subPath {below} of volume \"{}\": {error}", mount.name))?;
+        fs::create_dir_all(&path)
+            .map_err(|error| format!("subPath {below} of volume \"{}\": {error}", mount.name))?;
     }
     Ok(path)
 }
@@ -311,7 +323,10 @@ mod tests {
         for (volume, words) in [
             (json!({"configMap": {"name": "none"}}), "configmap \"none\" not found"),
             (json!({"secret": {"secretName": "none"}}), "secret \"none\" not found"),
-            (json!({"configMap": {"name": "cfg", "items": [{"key": "z", "path": "z"}]}}), "non-existent key: z"),
+            (
+                json!({"configMap": {"name": "cfg", "items": [{"key": "z", "path": "z"}]}}),
+                "non-existent key: z",
+            ),
             (json!({"configMap": {"name": "cfg", "items": [{"key": "a.txt", "path": "../z"}]}}), "leads out"),
             (json!({"persistentVolumeClaim": {"claimName": "x"}}), "emptyDir, configMap"),
             (json!({"hostPath": {"path": "/none/such", "type": "Directory"}}), "is not a directory"),

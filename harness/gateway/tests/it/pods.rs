@@ -32,16 +32,16 @@ use windtunnel_gateway::{
 };
 
 /// Longest that a test waits for anything: far beyond what a loaded machine needs.
-pub const DEADLINE: Duration = Duration::from_secs(60);
-pub const HOST: &str = "digits-default.example.com";
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const HOST: &str = "digits-default.example.com";
 
 /// Fails the test instead of hanging it.
-pub async fn in_time<F: Future>(what: &str, future: F) -> F::Output {
+pub(crate) async fn in_time<F: Future>(what: &str, future: F) -> F::Output {
     tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
 }
 
 /// Waits until something that has no event of its own is so.
-pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     in_time(what, async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -64,26 +64,37 @@ struct PodState {
 const QUIET: Duration = Duration::from_millis(100);
 
 /// A pod that answers with its name, the path and the request's body.
-pub struct Pod {
-    pub address: SocketAddr,
+pub(crate) struct Pod {
+    pub(crate) address: SocketAddr,
     state: PodState,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Pod {
-    pub async fn start(name: &'static str) -> Self {
+    pub(crate) async fn start(name: &'static str) -> Self {
         Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), name, None)
     }
 
     /// Each answer takes one permit of `gate`.
-    pub async fn gated(name: &'static str, gate: &Arc<Semaphore>) -> Self {
+    pub(crate) async fn gated(name: &'static str, gate: &Arc<Semaphore>) -> Self {
         Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), name, Some(Arc::clone(gate)))
     }
 
-    pub fn serve(listener: TcpListener, name: &'static str, gate: Option<Arc<Semaphore>>) -> Self {
+    pub(crate) fn serve(listener: TcpListener, name: &'static str, gate: Option<Arc<Semaphore>>) -> Self {
         let address = listener.local_addr().unwrap();
-        let state = PodState { name, gate, now: Arc::default(), most: Arc::default(), total: Arc::default() };
+        let state = PodState {
+            name,
+            gate,
+            now: Arc::default(),
+            most: Arc::default(),
+            total: Arc::default(),
+            connections: Arc::default(),
+        };
+        let connections = Arc::clone(&state.connections);
+        let listener = listener.tap_io(move |_| {
+            connections.fetch_add(1, Ordering::SeqCst);
+        });
         let app = Router::new().fallback(answer).with_state(state.clone());
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
@@ -93,21 +104,21 @@ impl Pod {
         Self { address, state, stop, task }
     }
 
-    pub fn in_flight(&self) -> u32 {
+    pub(crate) fn in_flight(&self) -> u32 {
         self.state.now.load(Ordering::SeqCst)
     }
 
     /// Most requests at one time.
-    pub fn most(&self) -> u32 {
+    pub(crate) fn most(&self) -> u32 {
         self.state.most.load(Ordering::SeqCst)
     }
 
-    pub fn total(&self) -> u32 {
+    pub(crate) fn total(&self) -> u32 {
         self.state.total.load(Ordering::SeqCst)
     }
 
     /// As a well-behaved pod ends: it serves until nobody has come for a while, then closes what is idle.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         let seen = || self.total() + self.state.connections.load(Ordering::SeqCst);
         loop {
             let before = seen();
@@ -120,7 +131,7 @@ impl Pod {
     }
 
     /// Stops listening at once; requests that it has read are answered, others get a closed connection.
-    pub async fn vanish(self) {
+    pub(crate) async fn vanish(self) {
         self.stop.cancel();
         in_time("pod ends", self.task).await.unwrap();
     }
@@ -157,43 +168,43 @@ async fn answer(State(pod): State<PodState>, request: Request) -> Response {
     response.body(Body::from(body)).unwrap()
 }
 
-pub type HttpClient = Client<HttpConnector, Full<Bytes>>;
+pub(crate) type HttpClient = Client<HttpConnector, Full<Bytes>>;
 
-pub fn client() -> HttpClient {
+pub(crate) fn client() -> HttpClient {
     Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(HttpConnector::new())
 }
 
 /// An HTTP/2 client with prior knowledge.
-pub fn h2c_client() -> HttpClient {
+pub(crate) fn h2c_client() -> HttpClient {
     Client::builder(TokioExecutor::new()).http2_only(true).build(HttpConnector::new())
 }
 
-pub fn post(gateway: SocketAddr, host: &str, body: impl Into<Bytes>) -> http::Request<Full<Bytes>> {
+pub(crate) fn post(gateway: SocketAddr, host: &str, body: impl Into<Bytes>) -> http::Request<Full<Bytes>> {
     http::Request::post(format!("http://{gateway}/v1/models/digits:predict?row=1"))
         .header("host", host)
         .body(Full::new(body.into()))
         .unwrap()
 }
 
-pub async fn text(response: http::Response<Incoming>) -> String {
+pub(crate) async fn text(response: http::Response<Incoming>) -> String {
     let body = in_time("body", response.into_body().collect()).await.unwrap().to_bytes();
     String::from_utf8(body.to_vec()).unwrap()
 }
 
-pub fn header<'a, B>(response: &'a http::Response<B>, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a, B>(response: &'a http::Response<B>, name: &str) -> Option<&'a str> {
     response.headers().get(name).map(|value| value.to_str().unwrap())
 }
 
-pub fn key(name: &str) -> RevisionKey {
+pub(crate) fn key(name: &str) -> RevisionKey {
     RevisionKey::new("default", name)
 }
 
 /// One host, one revision.
-pub fn table(container_concurrency: u32, endpoints: &[SocketAddr]) -> RouteTable {
+pub(crate) fn table(container_concurrency: u32, endpoints: &[SocketAddr]) -> RouteTable {
     split_table(&[("digits-00001", 100, endpoints)], container_concurrency)
 }
 
-pub fn split_table(backends: &[(&str, u32, &[SocketAddr])], container_concurrency: u32) -> RouteTable {
+pub(crate) fn split_table(backends: &[(&str, u32, &[SocketAddr])], container_concurrency: u32) -> RouteTable {
     RouteTable {
         routes: vec![Route {
             hosts: vec![HOST.to_owned(), "digits.default.svc.cluster.local".to_owned()],
@@ -215,7 +226,7 @@ pub fn split_table(backends: &[(&str, u32, &[SocketAddr])], container_concurrenc
 }
 
 /// A gateway that already has a table.
-pub async fn gateway(table: RouteTable) -> (Gateway, GatewayHandle) {
+pub(crate) async fn gateway(table: RouteTable) -> (Gateway, GatewayHandle) {
     let gateway = Gateway::bind("127.0.0.1:0".parse().unwrap(), Options::default()).await.unwrap();
     let handle = gateway.handle();
     handle.apply(table);

@@ -30,9 +30,9 @@ impl Load {
                     let mut sent = 0_u64;
                     while running.load(Ordering::SeqCst) {
                         let body = format!("client {number} request {sent}");
-                        let response = in_time("answer", client.request(post(at, HOST, body.clone())))
-                            .await
-                            .expect(&body);
+                        let mut request = post(at, HOST, body.clone());
+                        *request.method_mut() = method.clone();
+                        let response = in_time("answer", client.request(request)).await.expect(&body);
                         let status = response.status();
                         let text = text(response).await;
                         assert_eq!(status, StatusCode::OK, "{body}: {text}");

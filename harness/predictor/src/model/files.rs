@@ -38,7 +38,9 @@ pub(crate) fn find(source: &ModelSource) -> Result<Vec<(String, PathBuf)>, Predi
 fn repository(path: &Path) -> Result<Vec<(String, PathBuf)>, PredictorError> {
     let mut models = Vec::new();
     for entry in entries(path)? {
-        let Some(name) = entry.file_stem().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+        let Some(name) = entry.file_stem().and_then(|name| name.to_str()).map(str::to_owned) else {
+            continue;
+        };
         let hidden = name.starts_with('.');
         if entry.is_dir() && !hidden {
             // A folder may have dots in its name.
@@ -50,12 +52,21 @@ fn repository(path: &Path) -> Result<Vec<(String, PathBuf)>, PredictorError> {
     }
     models.sort();
     if models.is_empty() {
-        return Err(refused(path, "no model in this folder", "put .onnx files or folders with one .onnx file there"));
+        return Err(refused(
+            path,
+            "no model in this folder",
+            "put .onnx files or folders with one .onnx file there",
+        ));
     }
     if let Some(pair) = models.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         return Err(refused(
             path,
-            format!("the model {} exists twice: {} and {}", pair[0].0, pair[0].1.display(), pair[1].1.display()),
+            format!(
+                "the model {} exists twice: {} and {}",
+                pair[0].0,
+                pair[0].1.display(),
+                pair[1].1.display()
+            ),
             "rename one of them",
         ));
     }
@@ -76,16 +87,27 @@ fn model_file(path: &Path) -> Result<PathBuf, PredictorError> {
         [] => Err(refused(path, "no .onnx file in this folder", ONE_FILE)),
         [only] => Ok(only.clone()),
         several => several.iter().find(|file| file.ends_with("model.onnx")).cloned().ok_or_else(|| {
-            let names: Vec<_> =
-                several.iter().filter_map(|file| file.file_name()).map(|name| name.to_string_lossy()).collect();
-            refused(path, format!("{} .onnx files in this folder ({})", several.len(), names.join(", ")), ONE_FILE)
+            let names: Vec<_> = several
+                .iter()
+                .filter_map(|file| file.file_name())
+                .map(|name| name.to_string_lossy())
+                .collect();
+            refused(
+                path,
+                format!("{} .onnx files in this folder ({})", several.len(), names.join(", ")),
+                ONE_FILE,
+            )
         }),
     }
 }
 
 fn entries(path: &Path) -> Result<Vec<PathBuf>, PredictorError> {
-    let cannot_read = |error: std::io::Error| refused(path, format!("cannot read the folder: {error}"), STORAGE);
-    fs::read_dir(path).map_err(cannot_read)?.map(|entry| entry.map(|entry| entry.path()).map_err(cannot_read)).collect()
+    let cannot_read =
+        |error: std::io::Error| refused(path, format!("cannot read the folder: {error}"), STORAGE);
+    fs::read_dir(path)
+        .map_err(cannot_read)?
+        .map(|entry| entry.map(|entry| entry.path()).map_err(cannot_read))
+        .collect()
 }
 
 fn is_onnx(path: &Path) -> bool {
@@ -129,7 +151,9 @@ mod tests {
         assert!(none.contains("no .onnx file in this folder"), "{none}");
         let missing = ModelSource::Directory { name: "m".to_owned(), path: "/nowhere/at/all".into() };
         let missing = find(&missing).unwrap_err().to_string();
-        assert!(missing.starts_with("/nowhere/at/all: cannot read the folder") && missing.contains("storageUri"));
+        assert!(
+            missing.starts_with("/nowhere/at/all: cannot read the folder") && missing.contains("storageUri")
+        );
     }
 
     /// Every model of a repository is served under the name that its file or folder has.

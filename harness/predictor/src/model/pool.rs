@@ -44,7 +44,11 @@ impl Pool {
     }
 
     /// Runs a model. A caller that goes away before its turn is not served.
-    pub(crate) async fn run(&self, model: &Arc<Model>, tensors: Vec<Tensor>) -> Result<Vec<Output>, RequestError> {
+    pub(crate) async fn run(
+        &self,
+        model: &Arc<Model>,
+        tensors: Vec<Tensor>,
+    ) -> Result<Vec<Output>, RequestError> {
         let (reply, answer) = oneshot::channel();
         let job = Job { model: Arc::clone(model), tensors, reply };
         self.jobs.try_send(job).map_err(|refused| match refused {
@@ -54,7 +58,10 @@ impl Pool {
             TrySendError::Disconnected(_) => RequestError::Internal("the server is stopping".to_owned()),
         })?;
         answer.await.unwrap_or_else(|_dropped| {
-            Err(RequestError::Internal(format!("model \"{}\" crashed while it ran; see the server's log", model.name)))
+            Err(RequestError::Internal(format!(
+                "model \"{}\" crashed while it ran; see the server's log",
+                model.name
+            )))
         })
     }
 }

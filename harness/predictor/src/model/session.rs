@@ -6,7 +6,10 @@ use ort::{
     environment::Environment,
     logging::LogLevel,
     session::{Session, SessionInputValue},
-    value::{DynMapValueType, DynSequenceValueType, DynTensorValueType, DynValue, Tensor as OrtTensor, TensorElementType, ValueType},
+    value::{
+        DynMap, DynMapValueType, DynSequenceValueType, DynTensorValueType, DynValue, Tensor as OrtTensor,
+        TensorElementType, ValueType,
+    },
 };
 
 use crate::{
@@ -70,17 +73,19 @@ impl ModelSession {
         };
         let values: Vec<SessionInputValue<'_>> =
             tensors.into_iter().map(input_value).collect::<Result<_, _>>().map_err(internal)?;
-        let names: Vec<String> = self.session.outputs().iter().map(|output| output.name().to_owned()).collect();
-        let mut returned = self.session.run(&*values).map_err(|error| {
-            RequestError::Inference(format!("model \"{}\" failed: {error}", self.model))
-        })?;
+        let names: Vec<String> =
+            self.session.outputs().iter().map(|output| output.name().to_owned()).collect();
+        let mut returned = self
+            .session
+            .run(&*values)
+            .map_err(|error| RequestError::Inference(format!("model \"{}\" failed: {error}", self.model)))?;
         names
             .into_iter()
             .map(|name| {
                 let value = returned.remove(&name).ok_or_else(|| {
                     RequestError::Inference(format!("model \"{}\" returned no output \"{name}\"", self.model))
                 })?;
-                let value = output_value(&value).map_err(|fault| {
+                let value = output_value(value).map_err(|fault| {
                     RequestError::Inference(format!("model \"{}\", output \"{name}\": {fault}", self.model))
                 })?;
                 Ok(Output { name, value })
@@ -93,12 +98,9 @@ fn open(environment: &Environment, path: &Path) -> ort::Result<Session> {
     // A second thread inside a session never pays at the sizes of requests (measured); workers are the way to use
     // more cores.
     let mut builder = Session::builder(environment)?
-        .with_intra_threads(1)
-        .map_err(ort::Error::from)?
-        .with_inter_threads(1)
-        .map_err(ort::Error::from)?
-        .with_log_level(LogLevel::Warning)
-        .map_err(ort::Error::from)?;
+        .with_intra_threads(1)?
+        .with_inter_threads(1)?
+        .with_log_level(LogLevel::Warning)?;
     builder.commit_from_file(path)
 }
 
@@ -153,24 +155,25 @@ fn input_value(tensor: Tensor) -> ort::Result<SessionInputValue<'static>> {
 }
 
 /// Reads what a model returned, by the value's own type and shape rather than by the declared ones.
-fn output_value(value: &DynValue) -> Result<Value, String> {
+fn output_value(value: DynValue) -> Result<Value, String> {
+    let text = |error: ort::Error| error.to_string();
     match value.dtype() {
-        ValueType::Tensor { .. } => output_tensor(value).map(Value::Tensor),
-        ValueType::Map { .. } => Ok(Value::Maps(vec![output_map(value)?])),
-        ValueType::Sequence(inner) if matches!(**inner, ValueType::Map { .. }) => {
-            let sequence = value.downcast_ref::<DynSequenceValueType>().map_err(|error| error.to_string())?;
-            let maps = sequence.try_extract_sequence::<DynMapValueType>().map_err(|error| error.to_string())?;
-            maps.into_iter().map(|map| output_map(&map.into_dyn())).collect::<Result<_, _>>().map(Value::Maps)
+        ValueType::Tensor { .. } => output_tensor(&value).map(Value::Tensor),
+        ValueType::Map { .. } => {
+            let map = value.downcast::<DynMapValueType>().map_err(text)?;
+            Ok(Value::Maps(vec![output_map(&map)?]))
         }
-        ValueType::Sequence(_) => {
-            let sequence = value.downcast_ref::<DynSequenceValueType>().map_err(|error| error.to_string())?;
-            let tensors =
-                sequence.try_extract_sequence::<DynTensorValueType>().map_err(|error| error.to_string())?;
-            tensors
-                .into_iter()
-                .map(|tensor| output_tensor(&tensor.into_dyn()))
-                .collect::<Result<_, _>>()
-                .map(Value::Tensors)
+        ValueType::Sequence(inner) => {
+            let of_maps = matches!(**inner, ValueType::Map { .. });
+            let sequence = value.downcast::<DynSequenceValueType>().map_err(text)?;
+            if of_maps {
+                let maps = sequence.try_extract_sequence::<DynMapValueType>().map_err(text)?;
+                maps.iter().map(output_map).collect::<Result<_, _>>().map(Value::Maps)
+            } else {
+                let tensors = sequence.try_extract_sequence::<DynTensorValueType>().map_err(text)?;
+                let tensors = tensors.into_iter().map(|tensor| output_tensor(&tensor.into_dyn()));
+                tensors.collect::<Result<_, _>>().map(Value::Tensors)
+            }
         }
         ValueType::Optional(_) => Err("optional values cannot be served".to_owned()),
     }
@@ -185,7 +188,8 @@ fn output_tensor(value: &DynValue) -> Result<Tensor, String> {
     };
     macro_rules! extract {
         ($variant:ident, $element:ty) => {{
-            let (shape, values) = value.try_extract_tensor::<$element>().map_err(|error| error.to_string())?;
+            let (shape, values) =
+                value.try_extract_tensor::<$element>().map_err(|error| error.to_string())?;
             (shape.to_vec(), Data::$variant(values.to_vec()))
         }};
     }
@@ -212,11 +216,10 @@ fn output_tensor(value: &DynValue) -> Result<Tensor, String> {
     Ok(Tensor { shape, data })
 }
 
-fn output_map(value: &DynValue) -> Result<Vec<(String, f64)>, String> {
-    let ValueType::Map { key, value: element } = value.dtype() else {
-        return Err(format!("expected a map, got {}", value.dtype()));
+fn output_map(map: &DynMap) -> Result<Vec<(String, f64)>, String> {
+    let ValueType::Map { key, value: element } = map.dtype() else {
+        return Err(format!("expected a map, got {}", map.dtype()));
     };
-    let map = value.downcast_ref::<DynMapValueType>().map_err(|error| error.to_string())?;
     macro_rules! entries {
         ($key:ty, $element:ty) => {{
             let mut entries =

@@ -42,7 +42,8 @@ pub(crate) fn decode(body: &[u8], inputs: &[TensorSpec]) -> Result<Asked, Reques
         (None, Some(instances)) => ("instances", instances),
         (None, None) => {
             return Err(RequestError::Invalid(
-                "the body has neither \"instances\" nor \"inputs\"; send {\"instances\": [row, …]}".to_owned(),
+                "the body has neither \"instances\" nor \"inputs\"; send {\"instances\": [row, …]}"
+                    .to_owned(),
             ));
         }
     };
@@ -51,7 +52,10 @@ pub(crate) fn decode(body: &[u8], inputs: &[TensorSpec]) -> Result<Asked, Reques
         return columns(rows, inputs).map(Asked::Tensors);
     }
     let Some(inside) = text.strip_prefix('[') else {
-        return Err(RequestError::Invalid(format!("expected \"{member}\" to be a list of rows, got {}", shown(text))));
+        return Err(RequestError::Invalid(format!(
+            "expected \"{member}\" to be a list of rows, got {}",
+            shown(text)
+        )));
     };
     match inside.trim_start().as_bytes().first() {
         Some(b']') => Ok(Asked::Nothing),
@@ -98,9 +102,9 @@ fn named_rows(rows: &RawValue, member: &str, inputs: &[TensorSpec]) -> Result<Ve
             for (index, row) in rows.iter().enumerate() {
                 let place = format!("{member}[{index}]");
                 let value = row.get(&spec.name).ok_or_else(|| missing(spec, &place, inputs))?;
-                decoder
-                    .push(value)
-                    .map_err(|fault| RequestError::Invalid(format!("{place}, input \"{}\": {fault}", spec.name)))?;
+                decoder.push(value).map_err(|fault| {
+                    RequestError::Invalid(format!("{place}, input \"{}\": {fault}", spec.name))
+                })?;
             }
             fit(spec, decoder.stacked())
         })
@@ -110,8 +114,9 @@ fn named_rows(rows: &RawValue, member: &str, inputs: &[TensorSpec]) -> Result<Ve
 /// Rows that are arrays or single values.
 fn array_rows(rows: &RawValue, member: &str, inputs: &[TensorSpec]) -> Result<Vec<Tensor>, RequestError> {
     if let [spec] = inputs {
-        let tensor = tensor(rows, spec.datatype)
-            .map_err(|fault| RequestError::Invalid(format!("\"{member}\", input \"{}\": {fault}", spec.name)))?;
+        let tensor = tensor(rows, spec.datatype).map_err(|fault| {
+            RequestError::Invalid(format!("\"{member}\", input \"{}\": {fault}", spec.name))
+        })?;
         return Ok(vec![fit(spec, tensor)?]);
     }
     if !inputs.iter().all(is_column) {
@@ -141,7 +146,10 @@ fn array_rows(rows: &RawValue, member: &str, inputs: &[TensorSpec]) -> Result<Ve
             let mut decoder = Decoder::new(spec.datatype);
             for (index, row) in rows.iter().enumerate() {
                 decoder.push(row[column]).map_err(|fault| {
-                    RequestError::Invalid(format!("{member}[{index}][{column}], input \"{}\": {fault}", spec.name))
+                    RequestError::Invalid(format!(
+                        "{member}[{index}][{column}], input \"{}\": {fault}",
+                        spec.name
+                    ))
                 })?;
             }
             fit(spec, decoder.stacked())
@@ -285,7 +293,11 @@ mod tests {
             match body {
                 // One object a row, of different shapes: refused, because it is one tensor a column.
                 body if body.contains(r#"["bob"]"#) && body.contains("{\"age\"") => {
-                    fails(body, &people(), "instances[1], input \"name\": has the shape [1], those before it have []");
+                    fails(
+                        body,
+                        &people(),
+                        "instances[1], input \"name\": has the shape [1], those before it have []",
+                    );
                 }
                 _ => assert_eq!(tensors(body, &people()), expected, "{body}"),
             }
@@ -300,11 +312,23 @@ mod tests {
         fails("{bad", &matrix(), "Unrecognized request format: ");
         fails("[1]", &matrix(), "Unrecognized request format: ");
         fails(r#"{"x":1}"#, &matrix(), "neither \"instances\" nor \"inputs\"");
-        fails(r#"{"instances": "abc"}"#, &matrix(), r#"expected "instances" to be a list of rows, got "abc""#);
+        fails(
+            r#"{"instances": "abc"}"#,
+            &matrix(),
+            r#"expected "instances" to be a list of rows, got "abc""#,
+        );
         fails(r#"{"instances": [[1,2,3]]}"#, &matrix(), r#"input "X" expects the shape [-1, 2], got [1, 3]"#);
         fails(r#"{"instances": [1,2]}"#, &matrix(), r#"input "X" expects the shape [-1, 2], got [2]"#);
-        fails(r#"{"instances": [["a",2]]}"#, &matrix(), r#""instances", input "X": expected FP32 numbers, got the string "a""#);
-        fails(r#"{"instances": [{"Y":1}]}"#, &matrix(), r#"instances[0] names "Y"; the model has the inputs "X""#);
+        fails(
+            r#"{"instances": [["a",2]]}"#,
+            &matrix(),
+            r#""instances", input "X": expected FP32 numbers, got the string "a""#,
+        );
+        fails(
+            r#"{"instances": [{"Y":1}]}"#,
+            &matrix(),
+            r#"instances[0] names "Y"; the model has the inputs "X""#,
+        );
         fails(r#"{"instances": [{"name":"a"}]}"#, &people(), r#"instances[0] has no value for input "age""#);
         fails(r#"{"instances": [["a"]]}"#, &people(), "instances[0] has 1 values; the model has 2 inputs");
         fails(r#"{"instances": [["a","b"]]}"#, &people(), r#"instances[0][1], input "age": expected INT64"#);
@@ -330,7 +354,8 @@ mod tests {
         );
         let scalar = output("sum", Value::Tensor(Tensor { shape: vec![], data: Data::Fp64(vec![6.0]) }));
         let maps = output("p", Value::Maps(vec![vec![("a".into(), 0.5)], vec![("a".into(), f64::INFINITY)]]));
-        let three = output("three", Value::Tensor(Tensor { shape: vec![3], data: Data::Bool(vec![true; 3]) }));
+        let three =
+            output("three", Value::Tensor(Tensor { shape: vec![3], data: Data::Bool(vec![true; 3]) }));
         assert_eq!(encoded(std::slice::from_ref(&label)), r#"{"predictions":[0,2]}"#);
         assert_eq!(
             encoded(std::slice::from_ref(&scores)),
@@ -342,9 +367,6 @@ mod tests {
             encoded(&[label.clone(), maps, scalar]),
             r#"{"predictions":[{"label":0,"p":{"a":0.5},"sum":6.0},{"label":2,"p":{"a":null},"sum":6.0}]}"#
         );
-        assert_eq!(
-            encoded(&[label, three]),
-            r#"{"predictions":[{"label":[0,2],"three":[true,true,true]}]}"#
-        );
+        assert_eq!(encoded(&[label, three]), r#"{"predictions":[{"label":[0,2],"three":[true,true,true]}]}"#);
     }
 }

@@ -55,12 +55,18 @@ pub(crate) fn decode(
     let request: Request<'_> = parse(body)?;
     let given = request.inputs.unwrap_or_default();
     if given.is_empty() {
-        return Err(RequestError::Invalid(format!("the body has no \"inputs\"; the model has {}", names(inputs))));
+        return Err(RequestError::Invalid(format!(
+            "the body has no \"inputs\"; the model has {}",
+            names(inputs)
+        )));
     }
     let mut tensors: Vec<Option<Tensor>> = vec![None; inputs.len()];
     for (index, input) in given.iter().enumerate() {
         let Some(name) = &input.name else {
-            return Err(RequestError::Invalid(format!("inputs[{index}] has no \"name\"; the model has {}", names(inputs))));
+            return Err(RequestError::Invalid(format!(
+                "inputs[{index}] has no \"name\"; the model has {}",
+                names(inputs)
+            )));
         };
         let Some(position) = inputs.iter().position(|spec| spec.name == *name) else {
             return Err(RequestError::Invalid(format!(
@@ -78,11 +84,16 @@ pub(crate) fn decode(
         .zip(inputs)
         .map(|(tensor, spec)| {
             tensor.ok_or_else(|| {
-                RequestError::Invalid(format!("input \"{}\" is missing; the model has {}", spec.name, names(inputs)))
+                RequestError::Invalid(format!(
+                    "input \"{}\" is missing; the model has {}",
+                    spec.name,
+                    names(inputs)
+                ))
             })
         })
         .collect::<Result<_, _>>()?;
-    let wanted: Vec<String> = request.outputs.unwrap_or_default().into_iter().map(|output| output.name).collect();
+    let wanted: Vec<String> =
+        request.outputs.unwrap_or_default().into_iter().map(|output| output.name).collect();
     if let Some(unknown) = wanted.iter().find(|name| !outputs.iter().any(|spec| spec.name == **name)) {
         return Err(RequestError::Invalid(format!(
             "the model has no output \"{unknown}\"; it has {}",
@@ -106,7 +117,9 @@ impl RequestInput<'_> {
             return Err(invalid(format!("\"shape\" is missing, expected {:?}", spec.shape)));
         };
         let Some(data) = self.data else {
-            return Err(invalid("\"data\" is missing; binary tensors are not served, send the values as JSON".to_owned()));
+            return Err(invalid(
+                "\"data\" is missing; binary tensors are not served, send the values as JSON".to_owned(),
+            ));
         };
         let shape: Vec<usize> = shape
             .iter()
@@ -214,7 +227,8 @@ fn table(maps: &[Vec<(String, f64)>]) -> (Tensor, Vec<String>) {
     let values = maps
         .iter()
         .flat_map(|map| {
-            keys.iter().map(|key| map.iter().find(|(name, _)| name == key).map_or(f64::NAN, |(_, value)| *value))
+            keys.iter()
+                .map(|key| map.iter().find(|(name, _)| name == key).map_or(f64::NAN, |(_, value)| *value))
         })
         .collect();
     (Tensor { shape: vec![maps.len(), keys.len()], data: Data::Fp64(values) }, keys)
@@ -250,11 +264,16 @@ mod tests {
             r#"{"datatype":"FP32","data":[[1,2],[3,4]],"shape":[2,2],"name":"X","parameters":{"content_type":"np"}}"#,
         ] {
             for body in [format!("{x},{n}"), format!("{n},{x}")] {
-                let body = format!(r#"{{"model_name":"m","id":"42","inputs":[{body}],"outputs":[{{"name":"label"}}]}}"#);
+                let body = format!(
+                    r#"{{"model_name":"m","id":"42","inputs":[{body}],"outputs":[{{"name":"label"}}]}}"#
+                );
                 let asked = asked(&body).expect(&body);
                 assert_eq!(asked.id, "42");
                 assert_eq!(asked.wanted, ["label"]);
-                assert_eq!(asked.tensors[0], Tensor { shape: vec![2, 2], data: Data::Fp32(vec![1.0, 2.0, 3.0, 4.0]) });
+                assert_eq!(
+                    asked.tensors[0],
+                    Tensor { shape: vec![2, 2], data: Data::Fp32(vec![1.0, 2.0, 3.0, 4.0]) }
+                );
                 assert_eq!(asked.tensors[1], Tensor { shape: vec![1], data: Data::Int64(vec![5]) });
             }
         }
@@ -265,18 +284,36 @@ mod tests {
     fn faults_name_the_input() {
         let n = r#"{"name":"n","shape":[1],"datatype":"INT64","data":[5]}"#;
         for (input, expected) in [
-            (r#"{"name":"Y","shape":[1,2],"datatype":"FP32","data":[1,2]}"#, r#"no input "Y"; it has "X", "n""#),
+            (
+                r#"{"name":"Y","shape":[1,2],"datatype":"FP32","data":[1,2]}"#,
+                r#"no input "Y"; it has "X", "n""#,
+            ),
             (r#"{"shape":[1,2],"datatype":"FP32","data":[1,2]}"#, "inputs[1] has no \"name\""),
-            (r#"{"name":"X","shape":[1,2],"datatype":"INT64","data":[1,2]}"#, r#"input "X": expected the datatype FP32, got INT64"#),
+            (
+                r#"{"name":"X","shape":[1,2],"datatype":"INT64","data":[1,2]}"#,
+                r#"input "X": expected the datatype FP32, got INT64"#,
+            ),
             (r#"{"name":"X","shape":[1,2],"datatype":"XX","data":[1,2]}"#, "got XX"),
             (r#"{"name":"X","shape":[1,2],"data":[1,2]}"#, "\"datatype\" is missing, expected FP32"),
             (r#"{"name":"X","datatype":"FP32","data":[1,2]}"#, "\"shape\" is missing, expected [-1, 2]"),
             (r#"{"name":"X","shape":[1,2],"datatype":"FP32"}"#, "\"data\" is missing"),
             (r#"{"name":"X","shape":[-1,2],"datatype":"FP32","data":[1,2]}"#, "got [-1, 2]"),
-            (r#"{"name":"X","shape":[3,4],"datatype":"FP32","data":[1,2]}"#, "the shape [3, 4] stands for 12 values, got 2"),
-            (r#"{"name":"X","shape":[4611686018427387904,4],"datatype":"FP32","data":[1]}"#, "stands for too many values"),
-            (r#"{"name":"X","shape":[2,1],"datatype":"FP32","data":[1,2]}"#, "expects the shape [-1, 2], got [2, 1]"),
-            (r#"{"name":"X","shape":[1,2],"datatype":"FP32","data":[1,"b"]}"#, r#"input "X": expected FP32 numbers, got the string "b""#),
+            (
+                r#"{"name":"X","shape":[3,4],"datatype":"FP32","data":[1,2]}"#,
+                "the shape [3, 4] stands for 12 values, got 2",
+            ),
+            (
+                r#"{"name":"X","shape":[4611686018427387904,4],"datatype":"FP32","data":[1]}"#,
+                "stands for too many values",
+            ),
+            (
+                r#"{"name":"X","shape":[2,1],"datatype":"FP32","data":[1,2]}"#,
+                "expects the shape [-1, 2], got [2, 1]",
+            ),
+            (
+                r#"{"name":"X","shape":[1,2],"datatype":"FP32","data":[1,"b"]}"#,
+                r#"input "X": expected FP32 numbers, got the string "b""#,
+            ),
             (n, r#"input "n" is given twice"#),
         ] {
             let body = format!(r#"{{"inputs":[{n},{input}]}}"#);
@@ -288,7 +325,10 @@ mod tests {
             ("", "the body is empty"),
             ("{bad", "Unrecognized request format"),
             ("{}", "the body has no \"inputs\"; the model has \"X\", \"n\""),
-            (r#"{"inputs":[{"name":"n","shape":[1],"datatype":"INT64","data":[5]}]}"#, "input \"X\" is missing"),
+            (
+                r#"{"inputs":[{"name":"n","shape":[1],"datatype":"INT64","data":[5]}]}"#,
+                "input \"X\" is missing",
+            ),
         ] {
             let error = asked(body).expect_err(body);
             assert!(error.to_string().contains(expected), "{body}: {error}");
@@ -310,10 +350,7 @@ mod tests {
     /// Class probabilities that come as maps reach V2 clients as a table whose columns are named.
     #[test]
     fn maps_become_a_table() {
-        let maps = vec![
-            vec![("a".to_owned(), 0.25), ("b".to_owned(), 0.75)],
-            vec![("b".to_owned(), 1.0)],
-        ];
+        let maps = vec![vec![("a".to_owned(), 0.25), ("b".to_owned(), 0.75)], vec![("b".to_owned(), 1.0)]];
         let outputs = [Output { name: "p".to_owned(), value: Value::Maps(maps) }];
         assert_eq!(
             String::from_utf8(encode("m", "1", &outputs, &[])).unwrap(),

@@ -64,7 +64,8 @@ pub fn install(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, 
         return Ok(library);
     }
     let job = Install { cache };
-    let wheel = WHEELS.iter().find(|wheel| wheel.architecture == env::consts::ARCH && cfg!(target_os = "linux"));
+    let wheel =
+        WHEELS.iter().find(|wheel| wheel.architecture == env::consts::ARCH && cfg!(target_os = "linux"));
     let Some(wheel) = wheel else {
         return Err(job.failed(
             format!("no wheel is pinned for {} on {}", env::consts::ARCH, env::consts::OS),
@@ -73,8 +74,10 @@ pub fn install(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, 
     };
     fs::create_dir_all(cache).map_err(|error| job.disk(&error))?;
     // Inside the cache, so that the last step is a rename on one file system. Removed when this returns.
-    let scratch =
-        tempfile::Builder::new().prefix(".installing-").tempdir_in(cache).map_err(|error| job.disk(&error))?;
+    let scratch = tempfile::Builder::new()
+        .prefix(".installing-")
+        .tempdir_in(cache)
+        .map_err(|error| job.disk(&error))?;
     progress(&format!("getting ONNX Runtime {VERSION} from the Python package index (about 28 MB) …"));
     let wheel = job.download(wheel, &scratch)?;
     progress(&format!("unpacking it into {} …", cache.display()));
@@ -117,13 +120,21 @@ impl Install<'_> {
         fs::write(&requirements, pinned).map_err(|error| self.disk(&error))?;
         let downloaded = scratch.path().join("downloaded");
         let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet", "--no-deps"])
-            .args(["--only-binary=:all:", "--require-hashes", "--no-cache-dir", "--implementation", "cp"])
-            .args(["--python-version", PYTHON_VERSION, "--platform", wheel.platform])
-            .arg("--requirement")
-            .arg(&requirements)
-            .arg("--dest")
-            .arg(&downloaded);
+        pip.args([
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "--no-input",
+            "download",
+            "--quiet",
+            "--no-deps",
+        ])
+        .args(["--only-binary=:all:", "--require-hashes", "--no-cache-dir", "--implementation", "cp"])
+        .args(["--python-version", PYTHON_VERSION, "--platform", wheel.platform])
+        .arg("--requirement")
+        .arg(&requirements)
+        .arg("--dest")
+        .arg(&downloaded);
         self.run(pip, "pip")?;
         let mut wheels = fs::read_dir(&downloaded)
             .map_err(|error| self.disk(&error))?
@@ -158,13 +169,17 @@ impl Install<'_> {
                 "install it (`python3 -m ensurepip --user`, or the package python3-pip), or set ORT_DYLIB_PATH to a libonnxruntime.so of this version",
             ));
         }
-        let last: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).rev().take(3).collect();
+        let last: Vec<&str> =
+            said.lines().map(str::trim).filter(|line| !line.is_empty()).rev().take(3).collect();
         let last: Vec<&str> = last.into_iter().rev().collect();
         Err(self.failed(format!("{what} failed ({}): {}", output.status, last.join(" / ")), OFFLINE))
     }
 
     fn disk(&self, error: &std::io::Error) -> RuntimeError {
-        self.failed(error.to_string(), "free some space or set XDG_CACHE_HOME to a folder that can be written to")
+        self.failed(
+            error.to_string(),
+            "free some space or set XDG_CACHE_HOME to a folder that can be written to",
+        )
     }
 
     fn failed(&self, cause: String, remedy: &str) -> RuntimeError {

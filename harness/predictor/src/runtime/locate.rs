@@ -31,7 +31,9 @@ pub fn locate() -> Option<PathBuf> {
 /// The folder for downloaded things: `$XDG_CACHE_HOME/windtunnel`, else `~/.cache/windtunnel`. `None` without a home.
 #[must_use]
 pub fn cache_directory() -> Option<PathBuf> {
-    absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache"))).map(|cache| cache.join("windtunnel"))
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+        .map(|cache| cache.join("windtunnel"))
 }
 
 /// The library inside the cache, whether or not it is there.
@@ -45,7 +47,8 @@ impl Places {
     pub fn of_process() -> Self {
         let prefixes = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(absolute);
         let local = absolute("HOME").map(|home| home.join(".local"));
-        let on_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
+        let on_path =
+            env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
         let interpreters = on_path.iter().filter_map(|folder| {
             let interpreter = folder.join("python3");
             interpreter.exists().then(|| folder.parent().map(Path::to_owned)).flatten()
@@ -74,7 +77,11 @@ impl Places {
     /// [`RuntimeError::NoSuchLibrary`] if `named` is no file, [`RuntimeError::NotFound`] if there is none anywhere.
     pub fn find(&self) -> Result<PathBuf, RuntimeError> {
         if let Some(named) = &self.named {
-            return if named.is_file() { Ok(named.clone()) } else { Err(RuntimeError::NoSuchLibrary(named.clone())) };
+            return if named.is_file() {
+                Ok(named.clone())
+            } else {
+                Err(RuntimeError::NoSuchLibrary(named.clone()))
+            };
         }
         let cached = self.cache.iter().map(|cache| installed(cache)).find(|library| library.is_file());
         cached
@@ -141,14 +148,17 @@ mod tests {
             system: vec![at("lib")],
         };
         assert!(matches!(places.find(), Err(RuntimeError::NotFound)));
-        for too_old in ["libonnxruntime.so.1.17.3", "libonnxruntime.so", "libonnxruntime.so.1", "libonnx.so.1.30.0"] {
+        for too_old in
+            ["libonnxruntime.so.1.17.3", "libonnxruntime.so", "libonnxruntime.so.1", "libonnx.so.1.30.0"]
+        {
             file(&at("lib"), too_old);
         }
         assert!(matches!(places.find(), Err(RuntimeError::NotFound)));
         file(&at("lib"), "libonnxruntime.so.1.24.0");
         let system = file(&at("lib"), "libonnxruntime.so.1.30.1");
         assert_eq!(places.find().unwrap(), system);
-        let python = file(&at("venv/lib/python3.12/site-packages/onnxruntime/capi"), "libonnxruntime.so.1.25.0");
+        let python =
+            file(&at("venv/lib/python3.12/site-packages/onnxruntime/capi"), "libonnxruntime.so.1.25.0");
         assert_eq!(places.find().unwrap(), python);
         let cached = file(&at("cache/onnxruntime-1.32.0"), "libonnxruntime.so.1.32.0");
         assert_eq!(places.find().unwrap(), cached);

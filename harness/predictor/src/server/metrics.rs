@@ -10,7 +10,8 @@ use prometheus_client::{
 };
 
 /// The default buckets of Python's Prometheus client, which KServe uses.
-const BUCKETS_S: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+const BUCKETS_S: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ModelLabel {
@@ -60,11 +61,27 @@ impl Metrics {
             in_flight: Family::default(),
         };
         let registry = &mut metrics.registry;
-        registry.register("request_preprocess_seconds", "pre-process request latency", metrics.preprocess.clone());
+        registry.register(
+            "request_preprocess_seconds",
+            "pre-process request latency",
+            metrics.preprocess.clone(),
+        );
         registry.register("request_predict_seconds", "predict request latency", metrics.predict.clone());
-        registry.register("request_postprocess_seconds", "post-process request latency", metrics.postprocess.clone());
-        registry.register("inference_requests", "requests by model, protocol and HTTP status", metrics.requests.clone());
-        registry.register("inference_requests_in_flight", "requests that are being served", metrics.in_flight.clone());
+        registry.register(
+            "request_postprocess_seconds",
+            "post-process request latency",
+            metrics.postprocess.clone(),
+        );
+        registry.register(
+            "inference_requests",
+            "requests by model, protocol and HTTP status",
+            metrics.requests.clone(),
+        );
+        registry.register(
+            "inference_requests_in_flight",
+            "requests that are being served",
+            metrics.in_flight.clone(),
+        );
         metrics
     }
 
@@ -78,9 +95,7 @@ impl Metrics {
     }
 
     pub(crate) fn answered(&self, model: &str, protocol: &'static str, code: u16) {
-        self.requests
-            .get_or_create(&RequestLabels { model_name: model.to_owned(), protocol, code })
-            .inc();
+        self.requests.get_or_create(&RequestLabels { model_name: model.to_owned(), protocol, code }).inc();
     }
 
     /// Counts a request as in flight until the guard is dropped.
@@ -154,8 +169,14 @@ mod tests {
         let old = metrics.text(false).unwrap();
         assert!(old.contains("# TYPE inference_requests_total counter\n") && !old.contains("# EOF"), "{old}");
         for text in [new, old] {
-            assert!(text.contains("inference_requests_total{model_name=\"m\",protocol=\"v1\",code=\"200\"} 1\n"), "{text}");
-            assert!(text.contains("request_predict_seconds_bucket{le=\"0.01\",model_name=\"m\"} 1\n"), "{text}");
+            assert!(
+                text.contains("inference_requests_total{model_name=\"m\",protocol=\"v1\",code=\"200\"} 1\n"),
+                "{text}"
+            );
+            assert!(
+                text.contains("request_predict_seconds_bucket{le=\"0.01\",model_name=\"m\"} 1\n"),
+                "{text}"
+            );
         }
     }
 }

@@ -1,8 +1,7 @@
 //! When a server stops: told by a signal or by its parent's end, and how it ends without losing a request.
 
 use std::{
-    env,
-    io::{self, Read as _},
+    env, io,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -21,6 +20,9 @@ use crate::error::PredictorError;
 
 /// A node sets this for the processes of its pods: they end when it does, however it ends.
 const EXIT_WITH_PARENT: &str = "WINDTUNNEL_EXIT_WITH_PARENT";
+
+/// Time for the requests that came before the end of the grace time.
+const LAST_REQUESTS: Duration = Duration::from_secs(4);
 
 /// How urgently to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,11 +125,12 @@ impl Shutdown {
         tracing::info!(after = ?told.elapsed(), "stopped accepting requests");
     }
 
-    /// Returns when the server has to end, requests or not: at once if that urgent, else `grace` after being told.
+    /// Returns when the server has to end, requests or not: at once if that urgent, else [`LAST_REQUESTS`] after the
+    /// grace time.
     pub(crate) async fn expired(mut self, grace: Duration) {
         self.reaches(Urgency::Drain).await;
         tokio::select! {
-            () = sleep(grace) => {}
+            () = sleep(grace + LAST_REQUESTS) => {}
             () = self.reaches(Urgency::Now) => {}
         }
     }

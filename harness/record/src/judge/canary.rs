@@ -33,14 +33,15 @@ impl CanaryClock {
         Some(self.canary_at(request.intended_ns)? == revision)
     }
 
-    /// The index of the canary.
+    /// The index of the canary; `None` while there is only one revision.
     pub(super) fn canary_at(&self, t_ns: u64) -> Option<usize> {
         let in_split = |index: &usize| self.first_split_ns[*index].is_some_and(|first_ns| first_ns <= t_ns);
         let mut routed = (0..self.first_split_ns.len()).filter(in_split);
         match (routed.next(), routed.next_back()) {
             (Some(_), Some(newest)) => Some(newest),
-            // Before the canary's first request, and for ever when it gets none, it is the newest one made.
-            _ => (0..self.created_ns.len()).rev().find(|index| self.created_ns[*index] <= t_ns),
+            // Before the canary's first request, and for ever when it gets none, it is the newest one made. The
+            // very first revision has nothing to be a canary of.
+            _ => (1..self.created_ns.len()).rev().find(|index| self.created_ns[*index] <= t_ns),
         }
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn canary_share(objective: &Objective, evidence: &Evidence<'_>) -> Fi
         (
             Verdict::Fail,
             format!(
-                "{seen}: chance does this to a share of {} once in a million runs.",
+                "{seen}: chance does this to a share of {} less than once in a million runs.",
                 show(objective.limit)
             ),
         )

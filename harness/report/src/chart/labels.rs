@@ -48,10 +48,10 @@ pub(crate) fn stairs(spans: &[(f64, f64)], levels: usize) -> Vec<Option<usize>> 
 }
 
 /// Moves `wanted` centres apart so that each two are at least `distance` away from each other and all lie in
-/// `low..=high` as far as there is room; the order is kept.
+/// `low..=high` as far as there is room; the order is kept, and of equal ones the later is the upper.
 pub(crate) fn spread(wanted: &[f64], distance: f64, low: f64, high: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
-    order.sort_by(|a, b| wanted[*a].total_cmp(&wanted[*b]));
+    order.sort_by(|a, b| wanted[*a].total_cmp(&wanted[*b]).then(b.cmp(a)));
     let mut placed = vec![0.0; wanted.len()];
     let mut floor = low;
     for index in &order {

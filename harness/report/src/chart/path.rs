@@ -40,52 +40,73 @@ pub(crate) fn thin(points: Pixels) -> Pixels {
     thinned
 }
 
-/// The `d` of a line.
-pub(crate) fn line(points: &Pixels, join: Join) -> String {
+/// The `d` of a line. Points are relative to the one before, in whole tenths of a pixel, so that paths are short
+/// and rounding does not add up.
+pub(crate) fn line(points: &[Option<(f64, f64)>], join: Join) -> String {
     let mut path = String::new();
     for run in points.split(Option::is_none) {
-        let run: Vec<(String, String)> =
-            run.iter().flatten().map(|(x, y)| (pixel(*x), pixel(*y))).collect();
-        let Some((x, y)) = run.first() else { continue };
-        let _ = write!(path, "M{x} {y}");
+        let run: Vec<(i64, i64)> = run.iter().flatten().map(|(x, y)| (tenths(*x), tenths(*y))).collect();
+        let Some(first) = run.first() else { continue };
+        let _ = write!(path, "M{} {}", written(first.0), written(first.1));
         if run.len() == 1 {
             // A point between two gaps would be invisible; a dot of no length has round caps.
             path.push_str("h.01");
         }
-        for (index, (x, y)) in run.iter().enumerate().skip(1) {
+        let mut before = *first;
+        for (index, point) in run.iter().enumerate().skip(1) {
+            let is_last = index + 1 == run.len();
+            // A value that stays needs no point of its own.
+            if join == Join::Steps && point.1 == before.1 && !is_last {
+                continue;
+            }
+            let (right, down) = (written(point.0 - before.0), written(point.1 - before.1));
             match join {
                 Join::Straight => {
-                    let _ = write!(path, "L{x} {y}");
+                    let gap = if down.starts_with('-') { "" } else { " " };
+                    let _ = write!(path, "l{right}{gap}{down}");
                 }
-                // A value that stays needs no point of its own.
-                Join::Steps if *y != run[index - 1].1 => {
-                    let _ = write!(path, "H{x}V{y}");
+                Join::Steps if down == "0" => {
+                    let _ = write!(path, "h{right}");
                 }
-                Join::Steps if index + 1 == run.len() => {
-                    let _ = write!(path, "H{x}");
+                Join::Steps => {
+                    let _ = write!(path, "h{right}v{down}");
                 }
-                Join::Steps => {}
             }
+            before = *point;
         }
     }
     path
 }
 
 /// The `d` of the area between a line and `bottom`.
-pub(crate) fn area(points: &Pixels, join: Join, bottom: f64) -> String {
+pub(crate) fn area(points: &[Option<(f64, f64)>], join: Join, bottom: f64) -> String {
     let mut path = String::new();
     for run in points.split(Option::is_none) {
-        let (Some(Some(first)), Some(Some(last))) = (run.first(), run.last()) else { continue };
-        path.push_str(&line(&run.to_vec(), join));
-        let _ = write!(path, "L{} {}H{}Z", pixel(last.0), pixel(bottom), pixel(first.0));
+        let Some(Some(first)) = run.first() else { continue };
+        path.push_str(&line(run, join));
+        let _ = write!(path, "V{}H{}Z", pixel(bottom), pixel(first.0));
     }
     path
 }
 
 /// A coordinate with a tenth of a pixel.
 pub(crate) fn pixel(value: f64) -> String {
-    let text = format!("{value:.1}");
-    text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
+    written(tenths(value))
+}
+
+fn tenths(value: f64) -> i64 {
+    (value * 10.0).round() as i64
+}
+
+/// Tenths as a decimal without what can be left out: `-.3`, `12`, `4.5`.
+fn written(tenths: i64) -> String {
+    let sign = if tenths < 0 { "-" } else { "" };
+    let (whole, rest) = (tenths.unsigned_abs() / 10, tenths.unsigned_abs() % 10);
+    match (whole, rest) {
+        (_, 0) => format!("{sign}{whole}"),
+        (0, _) => format!("{sign}.{rest}"),
+        _ => format!("{sign}{whole}.{rest}"),
+    }
 }
 
 fn flush(column: &mut Vec<(f64, f64)>, thinned: &mut Pixels) {
@@ -117,9 +138,9 @@ mod tests {
     #[test]
     fn steps_hold_and_gaps_break() {
         let points = vec![Some((0.0, 10.0)), Some((5.0, 10.0)), Some((8.0, 4.25)), None, Some((20.0, 1.0))];
-        assert_eq!(line(&points, Join::Steps), "M0 10H8V4.2M20 1h.01");
-        assert_eq!(line(&points, Join::Straight), "M0 10L5 10L8 4.2M20 1h.01");
-        assert_eq!(area(&points[..2].to_vec(), Join::Steps, 30.0), "M0 10H5L5 30H0Z");
+        assert_eq!(line(&points, Join::Steps), "M0 10h8v-5.7M20 1h.01");
+        assert_eq!(line(&points, Join::Straight), "M0 10l5 0l3-5.7M20 1h.01");
+        assert_eq!(area(&points[..2], Join::Steps, 30.0), "M0 10h5V30H0Z");
     }
 
     proptest! {

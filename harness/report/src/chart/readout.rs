@@ -9,7 +9,7 @@ use super::path::Join;
 use super::timeline::Timeline;
 
 /// Instants read out, at most.
-const MOST_INSTANTS: usize = 360;
+const MOST_INSTANTS: usize = 320;
 
 /// `{step_ns, end_ns, rows: [{name, live: [..], simulated: [..]}]}`: one text an instant, `""` for none. Texts
 /// repeat a lot, so they are indices into `words`.

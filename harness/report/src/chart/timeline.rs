@@ -13,8 +13,8 @@ use super::panel::{Layer, Limit, Origin, Panel, Shape, Tone, Unit, Weight};
 use super::path::Join;
 use crate::figures;
 
-/// Bins over the whole axis, at most: a little under three pixel columns each on a wide page.
-const MOST_BINS: usize = 360;
+/// Bins over the whole axis, at most: three pixel columns each on a wide page.
+const MOST_BINS: usize = 320;
 /// Revisions that get a chart of their own; the report says how many more there were.
 const MOST_REVISIONS: usize = 4;
 /// Events that get a line, at most.
@@ -369,6 +369,7 @@ fn latency_limits(scenario: &Scenario, flight: Flight, end_ns: u64) -> Vec<Limit
             }
             Some(Limit { value: objective.limit, label, from_ns, to_ns })
         })
+        .filter(|limit| limit.from_ns < end_ns)
         .take(4)
         .collect()
 }
@@ -380,19 +381,15 @@ fn event_marks(sources: &Sources<'_>, names: &[&str]) -> (Vec<EventMark>, usize)
     let mut marks: Vec<EventMark> = Vec::new();
     let mut hidden = 0;
     for event in &sources.main().events {
-        if !matches!(event.kind.as_str(), "scenario" | "revision" | "traffic" | "activation") {
+        let has_line = matches!(event.kind.as_str(), "scenario" | "revision" | "traffic" | "activation");
+        if !has_line || marks.len() == MOST_EVENTS {
             hidden += 1;
-        } else if marks.len() == MOST_EVENTS {
-            hidden += 1;
-        } else {
-            let label = label_of(&event.target, &event.text, &short);
-            // The same words at the same time are one mark.
-            if !marks
-                .iter()
-                .any(|mark| mark.label == label && mark.t_ns.abs_diff(event.t_ns) < bins::SECOND_NS)
-            {
-                marks.push(EventMark { t_ns: event.t_ns, label });
-            }
+            continue;
+        }
+        let label = label_of(&event.target, &event.text, &short);
+        // The same words at the same time are one mark.
+        if !marks.iter().any(|mark| mark.label == label && mark.t_ns.abs_diff(event.t_ns) < bins::SECOND_NS) {
+            marks.push(EventMark { t_ns: event.t_ns, label });
         }
     }
     marks.sort_by_key(|mark| mark.t_ns);

@@ -6,6 +6,9 @@ use crate::Input;
 use crate::figures;
 use crate::markup::Markup;
 
+/// Reasons listed, at most; the gates have their own.
+const MOST_REASONS: usize = 20;
+
 /// The section.
 pub(crate) fn section(out: &mut Markup, input: &Input<'_>) {
     let result = input.result;
@@ -27,7 +30,7 @@ pub(crate) fn section(out: &mut Markup, input: &Input<'_>) {
             item("Service", &input.scenario.load.target);
             item("Seed", &result.seed.to_string());
             item("Exit code", &result.exit_code.to_string());
-            for reason in result.reasons.iter().filter(|reason| !reason.is_empty()) {
+            for reason in result.reasons.iter().filter(|reason| !reason.is_empty()).take(MOST_REASONS) {
                 item("Reason", reason);
             }
             for (name, recording) in

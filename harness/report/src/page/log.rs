@@ -6,12 +6,10 @@ use crate::Input;
 use crate::figures;
 use crate::markup::Markup;
 
-/// Decisions of one recording, at most.
-const MOST_DECISIONS: usize = 100;
-/// Events of one recording, at most.
-const MOST_EVENTS: usize = 60;
+/// Rows of all recordings together, at most; decisions go before events.
+const MOST_ROWS: usize = 270;
 /// Bytes spent on inputs and intermediate values of decisions.
-const DETAIL_BYTES: usize = 30_000;
+const DETAIL_BYTES: usize = 20_000;
 /// Bytes of one decision's details.
 const DETAIL_BYTES_EACH: usize = 2_500;
 
@@ -85,16 +83,19 @@ fn rows<'a>(input: &Input<'a>) -> (Vec<Row<'a>>, u64) {
         [("live", input.live), ("simulated", input.simulated), ("simulated, whole", input.whole)];
     let mut rows = Vec::new();
     let mut hidden = 0;
+    let recordings = sources.iter().filter(|(_, recording)| recording.is_some()).count();
     for (source, recording) in sources {
         let Some(recording) = recording else { continue };
-        for decision in recording.decisions.iter().take(MOST_DECISIONS) {
+        let room = MOST_ROWS / recordings;
+        let decisions = recording.decisions.len().min(room - recording.events.len().min(room / 3));
+        let events = recording.events.len().min(room - decisions);
+        for decision in recording.decisions.iter().take(decisions) {
             rows.push(Row { t_ns: decision.t_ns, source, entry: Entry::Decision(decision) });
         }
-        for event in recording.events.iter().take(MOST_EVENTS) {
+        for event in recording.events.iter().take(events) {
             rows.push(Row { t_ns: event.t_ns, source, entry: Entry::Event(event) });
         }
-        hidden += recording.decisions.len().saturating_sub(MOST_DECISIONS) as u64;
-        hidden += recording.events.len().saturating_sub(MOST_EVENTS) as u64;
+        hidden += (recording.decisions.len() - decisions + recording.events.len() - events) as u64;
     }
     rows.sort_by_key(|row| row.t_ns);
     (rows, hidden)

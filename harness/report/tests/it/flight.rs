@@ -326,9 +326,9 @@ pub(crate) fn gates(bad: bool) -> Vec<Gate> {
             [
                 "11.2ms",
                 "< 300ms",
-                "8 of 3307 requests were over the limit; 20 are allowed at 99 % confidence.",
+                "8 of 3216 requests were over the limit; 20 are allowed at 99 % confidence.",
             ],
-            3307,
+            3216,
             31,
         ),
         gate(
@@ -340,9 +340,9 @@ pub(crate) fn gates(bad: bool) -> Vec<Gate> {
             [
                 "12.8ms",
                 "< 300ms",
-                "9 of 3307 requests were over the limit; 20 are allowed at 99 % confidence.",
+                "9 of 3216 requests were over the limit; 20 are allowed at 99 % confidence.",
             ],
-            3307,
+            3216,
             31,
         ),
         gate(
@@ -351,8 +351,8 @@ pub(crate) fn gates(bad: bool) -> Vec<Gate> {
             live,
             Verdict::Pass,
             Some(0.0),
-            ["0%", "< 1%", "0 of 3307 requests failed; the upper bound at 99 % confidence is 0.14 %."],
-            3307,
+            ["0%", "< 1%", "0 of 3216 requests failed; the upper bound at 99 % confidence is 0.14 %."],
+            3216,
             32,
         ),
         gate(
@@ -362,7 +362,7 @@ pub(crate) fn gates(bad: bool) -> Vec<Gate> {
             Verdict::Pass,
             Some(1.0),
             ["1", "<= 3", "The service started from zero once."],
-            3307,
+            3216,
             33,
         ),
         gate(
@@ -381,8 +381,8 @@ pub(crate) fn gates(bad: bool) -> Vec<Gate> {
             live,
             Verdict::Pass,
             Some(0.0),
-            ["0", "= 0", "All 3307 answers equal their reference predictions."],
-            3307,
+            ["0", "= 0", "All 3216 answers equal their reference predictions."],
+            3216,
             35,
         ),
         gate(
@@ -401,7 +401,7 @@ pub(crate) fn gates(bad: bool) -> Vec<Gate> {
         gates[1].observed = Some(361.4e6);
         gates[1].observed_text = "361.4ms".to_owned();
         gates[1].reason =
-            "97 of 3307 requests were over the limit; a service that meets it has more than 46 once in 100 runs."
+            "97 of 3216 requests were over the limit; a service that meets it has more than 46 once in 100 runs."
                 .to_owned();
         gates[4].verdict = Verdict::Inconclusive;
         gates[4].samples = 412;

@@ -10,7 +10,7 @@ use quick_xml::events::Event;
 pub(crate) struct Shape {
     /// `element` and `element attribute`, each once.
     pub(crate) names: BTreeSet<String>,
-    /// Text outside of scripts and styles, a line each.
+    /// Text outside of scripts, styles and pictures: a line for each row, paragraph or heading, cells apart by `|`.
     pub(crate) text: Vec<String>,
     /// Values of `href` and `src`.
     pub(crate) links: Vec<String>,
@@ -34,6 +34,11 @@ pub(crate) fn shape(document: &str) -> Shape {
             Event::Eof => break,
             Event::Start(start) => {
                 note(&mut shape, &start);
+                match start.name().as_ref() {
+                    "td" | "th" | "dd" => push_text(&mut shape, &open, " | "),
+                    "span" | "b" | "code" | "tspan" | "a" | "output" => push_text(&mut shape, &open, " "),
+                    _ => shape.text.push(String::new()),
+                }
                 open.push(start.name().as_ref().to_owned());
             }
             Event::Empty(start) => note(&mut shape, &start),
@@ -41,7 +46,7 @@ pub(crate) fn shape(document: &str) -> Shape {
                 open.pop();
             }
             Event::Text(text) => {
-                push_text(&mut shape, &open, &text, false);
+                push_text(&mut shape, &open, &text);
             }
             Event::GeneralRef(reference) => {
                 let name: &str = &reference;
@@ -55,14 +60,17 @@ pub(crate) fn shape(document: &str) -> Shape {
                         character.unwrap_or_else(|| panic!("unknown entity {name}")).to_string()
                     }
                 };
-                push_text(&mut shape, &open, &text, true);
+                push_text(&mut shape, &open, &text);
             }
             Event::DocType(_) | Event::Decl(_) => {}
             other => panic!("unexpected in a report: {other:?}"),
         }
     }
     assert!(open.is_empty(), "left open: {open:?}");
-    shape.text.retain(|line| !line.trim().is_empty());
+    for line in &mut shape.text {
+        *line = line.trim_matches(|c: char| c.is_whitespace() || c == '|').to_owned();
+    }
+    shape.text.retain(|line| !line.is_empty());
     shape
 }
 
@@ -93,13 +101,11 @@ fn note(shape: &mut Shape, start: &quick_xml::events::BytesStart<'_>) {
     shape.names.insert(element);
 }
 
-fn push_text(shape: &mut Shape, open: &[String], text: &str, joined: bool) {
-    if matches!(open.last().map(String::as_str), Some("script" | "style")) {
+fn push_text(shape: &mut Shape, open: &[String], text: &str) {
+    if open.iter().any(|element| matches!(element.as_str(), "script" | "style" | "svg")) {
         return;
     }
-    match shape.text.last_mut() {
-        // A reference belongs to the text around it.
-        Some(last) if joined => last.push_str(text),
-        _ => shape.text.push(text.to_owned()),
+    if let Some(line) = shape.text.last_mut() {
+        line.push_str(text);
     }
 }

@@ -127,7 +127,6 @@ fn pages_stay_small() {
         large.result.gates.extend(flight::gates(true));
     }
     let page = html(&Input { whole: Some(&whole), ..input(&large) });
-    std::fs::write("/tmp/large.html", &page).unwrap();
     assert!(page.len() < MOST_BYTES, "{} bytes for 98 gates and a day of load", page.len());
     shape(&without_script(&page));
 }

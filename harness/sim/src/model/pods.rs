@@ -56,7 +56,8 @@ impl World<'_> {
         let revision = &mut self.revisions[usize::from(index)];
         revision.pods_made += 1;
         let name = format!("{}-deployment-{}", revision.name, revision.pods_made);
-        let activated = revision.endpoints.is_empty() && revision.waiting_live > 0;
+        // One wake-up is one cold start, however many pods the autoscaler asks for at once.
+        let activated = revision.pods.is_empty() && revision.waiting_live > 0;
         self.note(now_ns, "pod", &name, "created");
         let key = self.pods.insert(Pod {
             name,

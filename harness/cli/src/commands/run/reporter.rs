@@ -44,10 +44,11 @@ impl FromStr for Reporter {
             Some((name, path)) => (name, Some(PathBuf::from(path))),
             None => (text, None),
         };
-        let kind = KINDS.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind).ok_or_else(|| {
-            let known: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
-            format!("there is no reporter `{name}`; choose one of {}", known.join(", "))
-        })?;
+        let kind =
+            KINDS.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind).ok_or_else(|| {
+                let known: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
+                format!("there is no reporter `{name}`; choose one of {}", known.join(", "))
+            })?;
         Ok(Self { kind, path })
     }
 }
@@ -63,7 +64,9 @@ pub(crate) fn print(
     for reporter in if reporters.is_empty() { &default[..] } else { reporters } {
         let text = match reporter.kind {
             Kind::List => {
-                let color = reporter.path.is_none() && std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+                let color = reporter.path.is_none()
+                    && std::io::stdout().is_terminal()
+                    && std::env::var_os("NO_COLOR").is_none();
                 let mut text = report::table(result, color);
                 text.push_str(&format!("report: {}\n", written.html.display()));
                 text.push_str(&format!("next:   {}\n", result.reproduce));
@@ -102,7 +105,9 @@ fn dot(verdict: Verdict) -> &'static str {
 /// Workflow commands that mark failed gates in the scenario file.
 fn annotations(result: &RunResult, input: &report::Input<'_>) -> String {
     let mut text = String::new();
-    for gate in result.gates.iter().filter(|gate| matches!(gate.verdict, Verdict::Fail | Verdict::Inconclusive)) {
+    for gate in
+        result.gates.iter().filter(|gate| matches!(gate.verdict, Verdict::Fail | Verdict::Inconclusive))
+    {
         let level = if gate.verdict == Verdict::Fail { "error" } else { "warning" };
         let message = format!("{}: {}", gate.objective, gate.reason).replace('%', "%25").replace('\n', "%0A");
         text.push_str(&format!("::{level} file={}::{message}\n", input.scenario.path.display()));

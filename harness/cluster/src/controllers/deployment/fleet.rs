@@ -46,7 +46,9 @@ impl<'a> Fleet<'a> {
                 None => {
                     let selected = set.metadata.deletion_timestamp.is_none()
                         && deployment.metadata.deletion_timestamp.is_none()
-                        && spec.is_some_and(|spec| selector::matches(&spec.selector, set.metadata.labels.as_ref()));
+                        && spec.is_some_and(|spec| {
+                            selector::matches(&spec.selector, set.metadata.labels.as_ref())
+                        });
                     if selected {
                         orphans.push(set_key.clone());
                     }
@@ -67,7 +69,8 @@ impl<'a> Fleet<'a> {
         let wanted = spec.map(|spec| normal_template(&spec.template));
         let new_index = members.iter().position(|member| {
             member.set.metadata.deletion_timestamp.is_none()
-                && member.set.spec.as_ref().and_then(|spec| spec.template.as_ref()).map(normal_template) == wanted
+                && member.set.spec.as_ref().and_then(|spec| spec.template.as_ref()).map(normal_template)
+                    == wanted
         });
         Self { deployment, members, new_index, orphans }
     }
@@ -186,8 +189,10 @@ fn strip_empty(value: &mut Value) {
             // kept on both; nulls and empty metadata are what servers drop or add.
             members.retain(|name, member| {
                 !member.is_null()
-                    && !(matches!(name.as_str(), "metadata" | "labels" | "annotations" | "resources" | "securityContext")
-                        && member.as_object().is_some_and(serde_json::Map::is_empty))
+                    && !(matches!(
+                        name.as_str(),
+                        "metadata" | "labels" | "annotations" | "resources" | "securityContext"
+                    ) && member.as_object().is_some_and(serde_json::Map::is_empty))
             });
         }
         Value::Array(items) => items.iter_mut().for_each(strip_empty),

@@ -80,7 +80,7 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Outcome {
 }
 
 /// Makes the ReplicaSet of the present template if there is none, and (for `Recreate`) fills it.
-fn bring_new(fleet: &mut Fleet, world: &World, outcome: &mut Outcome) -> NewReplicaSet {
+fn bring_new(fleet: &mut Fleet<'_>, world: &World, outcome: &mut Outcome) -> NewReplicaSet {
     let new = match fleet.new_set() {
         Some(_) => NewReplicaSet::Known,
         None => revision::create_new(fleet, world, outcome),
@@ -95,7 +95,7 @@ fn bring_new(fleet: &mut Fleet, world: &World, outcome: &mut Outcome) -> NewRepl
     new
 }
 
-fn finish(fleet: &Fleet, new: NewReplicaSet, mut outcome: Outcome, now: Timestamp) -> Outcome {
+fn finish(fleet: &Fleet<'_>, new: NewReplicaSet, mut outcome: Outcome, now: Timestamp) -> Outcome {
     let (status, requeue_after) = status::status(fleet, &new, now);
     if let Some(delay) = requeue_after {
         outcome.requeue(delay);
@@ -126,7 +126,7 @@ fn recreates(deployment: &Deployment) -> bool {
 }
 
 /// Whether a pod of an old ReplicaSet still runs; `Recreate` waits for them.
-fn old_pods_run(world: &World, fleet: &Fleet) -> bool {
+fn old_pods_run(world: &World, fleet: &Fleet<'_>) -> bool {
     let key = fleet.key();
     fleet.old_sets().any(|set| {
         let uid = set.metadata.uid.as_deref().unwrap_or_default();

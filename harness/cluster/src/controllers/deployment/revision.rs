@@ -12,7 +12,8 @@ use k8s_openapi::{
 use serde_json::json;
 
 use super::{
-    REVISION, TEMPLATE_HASH, bounds::Bounds,
+    REVISION, TEMPLATE_HASH,
+    bounds::Bounds,
     fleet::{self, Fleet, Member, normal_template, owner},
     note, rolling, scaling,
     status::NewReplicaSet,
@@ -46,7 +47,10 @@ pub fn template_hash(template: &PodTemplateSpec, collisions: i32) -> String {
     for byte in text.bytes().chain((collisions > 0).then(|| collisions.to_le_bytes()).into_iter().flatten()) {
         hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     }
-    hash.to_string().bytes().map(|digit| char::from(HASH_LETTERS[usize::from(digit) % HASH_LETTERS.len()])).collect()
+    hash.to_string()
+        .bytes()
+        .map(|digit| char::from(HASH_LETTERS[usize::from(digit) % HASH_LETTERS.len()]))
+        .collect()
 }
 
 /// Adds the ReplicaSet of the present template to the fleet, sized as the strategy allows.
@@ -125,7 +129,8 @@ pub(super) fn annotate_new(fleet: &mut Fleet<'_>, outcome: &mut Outcome) {
 
 /// Deletes old, empty ReplicaSets beyond the limit, lowest revision first.
 pub(super) fn remove_history(fleet: &Fleet<'_>, outcome: &mut Outcome) {
-    let limit = fleet.deployment.spec.as_ref().and_then(|spec| spec.revision_history_limit).unwrap_or(HISTORY_LIMIT);
+    let limit =
+        fleet.deployment.spec.as_ref().and_then(|spec| spec.revision_history_limit).unwrap_or(HISTORY_LIMIT);
     let mut old: Vec<&ReplicaSet> =
         fleet.old_sets().filter(|set| set.metadata.deletion_timestamp.is_none()).collect();
     let surplus = old.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
@@ -156,10 +161,12 @@ fn next_revision(fleet: &Fleet<'_>) -> i64 {
 
 /// The Deployment carries the revision of its present ReplicaSet.
 fn set_revision(fleet: &Fleet<'_>, set: &ReplicaSet, outcome: &mut Outcome) {
-    let Some(revision) = set.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REVISION)) else {
+    let Some(revision) = set.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REVISION))
+    else {
         return;
     };
-    let present = fleet.deployment.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REVISION));
+    let present =
+        fleet.deployment.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REVISION));
     if present != Some(revision) {
         outcome.push(Effect::Patch {
             kind: Kind::Deployment,

@@ -1,6 +1,10 @@
 //! The rolling update: how many pods the new ReplicaSet may have now and how many the old ones must give up.
 
-use super::{bounds::Bounds, fleet::{self, Fleet}, note, recreates, scaling};
+use super::{
+    bounds::Bounds,
+    fleet::{self, Fleet},
+    note, recreates, scaling,
+};
 use crate::effect::Outcome;
 
 /// Moves the new ReplicaSet towards the wanted number within the surge; returns whether it moved.

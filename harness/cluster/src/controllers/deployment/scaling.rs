@@ -2,7 +2,12 @@
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
 
-use super::{bounds::Bounds, fleet::{self, Fleet}, recreates, rolling::scale_set};
+use super::{
+    bounds::Bounds,
+    fleet::{self, Fleet},
+    recreates,
+    rolling::scale_set,
+};
 use crate::effect::Outcome;
 
 /// Annotation: the Deployment's replicas when the ReplicaSet was last sized.
@@ -13,9 +18,11 @@ const MAXIMUM: &str = "deployment.kubernetes.io/max-replicas";
 /// Whether a ReplicaSet that has pods was sized for another number of replicas than is wanted now.
 pub(super) fn is_scaling_event(fleet: &Fleet<'_>) -> bool {
     let wanted = fleet.wanted();
-    fleet.members.iter().filter(|member| fleet::size(&member.before) > 0).any(|member| {
-        annotation(&member.before, DESIRED).is_some_and(|desired| desired != wanted)
-    })
+    fleet
+        .members
+        .iter()
+        .filter(|member| fleet::size(&member.before) > 0)
+        .any(|member| annotation(&member.before, DESIRED).is_some_and(|desired| desired != wanted))
 }
 
 /// Sizes the ReplicaSets for the wanted number.
@@ -39,7 +46,8 @@ pub(super) fn scale(fleet: &mut Fleet<'_>, outcome: &mut Outcome) {
             && fleet::available(set) == wanted
     });
     if saturated {
-        for index in active.into_iter().filter(|index| Some(*index) != fleet.new_index) {
+        let new_index = fleet.new_index;
+        for index in active.into_iter().filter(|index| Some(*index) != new_index) {
             scale_set(fleet, index, 0, outcome);
         }
         return;

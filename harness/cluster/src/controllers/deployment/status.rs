@@ -8,7 +8,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use super::{bounds::Bounds, fleet::{self, Fleet}, paused};
+use super::{bounds::Bounds, fleet::Fleet, paused};
 use crate::controllers::pods::since;
 
 /// What this call found out about the ReplicaSet of the present template.
@@ -89,7 +89,12 @@ fn counts(fleet: &Fleet<'_>) -> DeploymentStatus {
 fn available_condition(fleet: &Fleet<'_>, status: &DeploymentStatus) -> DeploymentCondition {
     let least = fleet.wanted() - Bounds::of(fleet.deployment).unavailable;
     if status.available_replicas.unwrap_or(0) >= least {
-        condition("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.".into())
+        condition(
+            "Available",
+            "True",
+            "MinimumReplicasAvailable",
+            "Deployment has minimum availability.".into(),
+        )
     } else {
         let message = "Deployment does not have minimum availability.";
         condition("Available", "False", "MinimumReplicasUnavailable", message.into())
@@ -115,7 +120,11 @@ fn progress(
     let reason = present.as_ref().and_then(|condition| condition.reason.clone()).unwrap_or_default();
     if paused(fleet.deployment) {
         if reason != TIMED_OUT && reason != "DeploymentPaused" {
-            set(conditions, condition("Progressing", "Unknown", "DeploymentPaused", "Deployment is paused".into()), now);
+            set(
+                conditions,
+                condition("Progressing", "Unknown", "DeploymentPaused", "Deployment is paused".into()),
+                now,
+            );
         }
         return;
     }
@@ -128,7 +137,8 @@ fn progress(
     if reason == COMPLETE && new != NewReplicaSet::Created && status.replicas == status.updated_replicas {
         return;
     }
-    let old_pods = |status: &DeploymentStatus| status.replicas.unwrap_or(0) - status.updated_replicas.unwrap_or(0);
+    let old_pods =
+        |status: &DeploymentStatus| status.replicas.unwrap_or(0) - status.updated_replicas.unwrap_or(0);
     let moved = status.updated_replicas > before.updated_replicas
         || old_pods(status) < old_pods(before)
         || status.ready_replicas > before.ready_replicas
@@ -144,7 +154,8 @@ fn progress(
         let update = condition("Progressing", "True", "ReplicaSetUpdated", message);
         // Each step forward starts the deadline anew, so the time of update is written even if nothing else differs.
         conditions.retain(|condition| condition.type_ != "Progressing");
-        let transition = present.filter(|before| before.status == "True").and_then(|before| before.last_transition_time);
+        let transition =
+            present.filter(|before| before.status == "True").and_then(|before| before.last_transition_time);
         conditions.push(DeploymentCondition {
             last_update_time: Some(Time(now)),
             last_transition_time: transition.or(Some(Time(now))),
@@ -205,7 +216,8 @@ fn set(conditions: &mut Vec<DeploymentCondition>, mut wanted: DeploymentConditio
         return;
     };
     let present = &conditions[at];
-    if present.status == wanted.status && present.reason == wanted.reason && present.message == wanted.message {
+    if present.status == wanted.status && present.reason == wanted.reason && present.message == wanted.message
+    {
         return;
     }
     wanted.last_update_time = Some(Time(now));

@@ -84,14 +84,12 @@ fn claim<'a>(world: &'a World, set: &ReplicaSet, outcome: &mut Outcome) -> Vec<&
         match controller_of(&pod.metadata) {
             Some(owner) if owner.uid == uid && matches => owned.push(pod),
             Some(owner) if owner.uid == uid => {
-                let others: Vec<_> = pod.metadata.owner_references.iter().flatten().filter(|o| o.uid != uid).collect();
+                let others: Vec<_> =
+                    pod.metadata.owner_references.iter().flatten().filter(|o| o.uid != uid).collect();
                 outcome.push(patch_owners(key, &json!(others)));
             }
             Some(_) => {}
-            None if matches
-                && set.metadata.deletion_timestamp.is_none()
-                && pods::is_active(pod) =>
-            {
+            None if matches && set.metadata.deletion_timestamp.is_none() && pods::is_active(pod) => {
                 let mut owners = pod.metadata.owner_references.clone().unwrap_or_default();
                 owners.push(owner(Kind::ReplicaSet, &set.metadata));
                 outcome.push(patch_owners(key, &json!(owners)));

@@ -17,7 +17,8 @@ pub fn victims<'a>(active: &[&'a Arc<Pod>], count: usize, now: Timestamp) -> Vec
     let mut ranked: Vec<&Arc<Pod>> = active.to_vec();
     ranked.sort_by_cached_key(|pod| {
         let node = node(pod);
-        let together = node.map_or(0, |node| active.iter().filter(|other| self::node(other) == Some(node)).count());
+        let together =
+            node.map_or(0, |node| active.iter().filter(|other| self::node(other) == Some(node)).count());
         let phase = match phase(pod) {
             "Pending" => 0,
             "Running" => 2,

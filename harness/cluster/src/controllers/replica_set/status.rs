@@ -64,7 +64,8 @@ pub(super) fn status(
 fn conditions(set: &ReplicaSet, failure: Option<&str>, now: Timestamp) -> Option<Vec<ReplicaSetCondition>> {
     let before = set.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
     let present = before.iter().find(|condition| condition.type_ == "ReplicaFailure").cloned();
-    let mut after: Vec<_> = before.into_iter().filter(|condition| condition.type_ != "ReplicaFailure").collect();
+    let mut after: Vec<_> =
+        before.into_iter().filter(|condition| condition.type_ != "ReplicaFailure").collect();
     if let Some(message) = failure {
         after.push(ReplicaSetCondition {
             type_: "ReplicaFailure".into(),

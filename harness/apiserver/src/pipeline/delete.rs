@@ -1,0 +1,502 @@
+//! Deletion: preconditions, grace, finalizers, and the garbage that follows.
+//!
+//! Dependents go in the same step as their owner, so nobody ever sees an owner gone and its dependents there
+//! for longer than one write takes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::{Timestamp, ToSpan};
+use serde_json::{Value, json};
+
+use super::{
+    Answer, Request, State, body,
+    options::parse_dry_run,
+    read::Selection,
+    state::{DEFINITIONS, NAMESPACES, Place},
+    write::{Write, seconds},
+};
+use crate::{
+    admission::Operation,
+    kinds::Kind,
+    object::{as_map, has_finalizers, is_terminating, list, map_at, meta, metadata_mut, text},
+    schema::decode::Findings,
+    status::{ApiError, FieldError},
+    store::{Key, Object},
+};
+
+/// Finalizer of an owner that waits for its dependents.
+const FOREGROUND: &str = "foregroundDeletion";
+/// Finalizer of an owner that lets its dependents go.
+const ORPHAN: &str = "orphan";
+/// Finalizer of a definition whose objects are still there.
+const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// `DeleteOptions`.
+#[derive(Debug, Clone, Default)]
+struct DeleteOptions {
+    grace_s: Option<i64>,
+    propagation: Option<Propagation>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    dry_run: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Propagation {
+    Background,
+    Foreground,
+    Orphan,
+}
+
+/// What became of an object that was to be deleted.
+enum Outcome {
+    /// It is gone; this was its last state.
+    Removed(Arc<Object>),
+    /// It waits for its finalizers or its grace period.
+    Waiting(Arc<Object>),
+}
+
+pub(crate) fn delete(write: &mut Write<'_, '_>, request: &Request, name: &str) -> Result<Answer, ApiError> {
+    let options = parse_options(write, request)?;
+    let old = write.stored(name).ok_or_else(|| write.target.not_found(name))?;
+    check_preconditions(write, &options, &old, name)?;
+    let mut object = write.shown(&old);
+    write.admit(&mut object, Some(&old), Operation::Delete)?;
+    let kind = Arc::clone(&write.target.kind);
+    let mut warnings = Vec::new();
+    if &*kind.shelf == "batch/jobs" && options.propagation.is_none() {
+        warnings.push(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or \
+set propagationPolicy=Orphan to suppress this warning"
+                .to_owned(),
+        );
+    }
+    if options.dry_run {
+        return Ok(removed_answer(write, &old, warnings));
+    }
+    match delete_object(write.state, write.context.now, &kind, &write.target.key(name), &options) {
+        Outcome::Removed(object) => Ok(removed_answer(write, &object, warnings)),
+        Outcome::Waiting(object) => Ok(write.answer(200, &object, warnings)),
+    }
+}
+
+pub(crate) fn delete_collection(write: &mut Write<'_, '_>, request: &Request) -> Result<Answer, ApiError> {
+    let options = parse_options(write, request)?;
+    let selection = Selection::parse(write.target, write.options)?;
+    let kind = Arc::clone(&write.target.kind);
+    let selected: Vec<(Key, Arc<Object>)> = write
+        .state
+        .store
+        .list(&kind.shelf, write.target.namespace.as_deref())
+        .filter(|(_, object)| selection.matches(write.target, &object.value))
+        .map(|(key, object)| (key.clone(), Arc::clone(object)))
+        .collect();
+    let mut items = Vec::new();
+    for (key, object) in selected {
+        let mut shown = write.shown(&object);
+        write.admit(&mut shown, Some(&object), Operation::Delete)?;
+        if !options.dry_run && write.state.store.get(&kind.shelf, &key).is_some() {
+            delete_object(write.state, write.context.now, &kind, &key, &options);
+        }
+        items.push(shown);
+    }
+    let metadata = json!({"resourceVersion": write.state.store.revision().to_string()});
+    Ok(Answer::json(
+        200,
+        json!({"kind": &*kind.list_name, "apiVersion": kind.api_version(write.target.version), "metadata": metadata,
+            "items": items}),
+    ))
+}
+
+/// `POST pods/NAME/eviction` is a deletion that a disruption budget could refuse.
+pub(crate) fn evict(write: &mut Write<'_, '_>, request: &Request, name: &str) -> Result<Answer, ApiError> {
+    let eviction = body::object(request, "Eviction", &mut Findings::default())?;
+    let grace_s = eviction["deleteOptions"]["gracePeriodSeconds"].as_i64();
+    write.stored(name).ok_or_else(|| write.target.not_found(name))?;
+    let kind = Arc::clone(&write.target.kind);
+    if !write.options.dry_run {
+        let options = DeleteOptions { grace_s, ..DeleteOptions::default() };
+        delete_object(write.state, write.context.now, &kind, &write.target.key(name), &options);
+    }
+    Ok(Answer::json(201, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})))
+}
+
+fn parse_options(write: &Write<'_, '_>, request: &Request) -> Result<DeleteOptions, ApiError> {
+    let mut options = DeleteOptions {
+        grace_s: write.options.grace_period_s,
+        dry_run: write.options.dry_run,
+        ..DeleteOptions::default()
+    };
+    let mut policy = write.options.propagation_policy.clone();
+    let mut orphan = None;
+    if !request.body.is_empty() {
+        let body = body::object(request, "DeleteOptions", &mut Findings::default())?;
+        options.grace_s = body["gracePeriodSeconds"].as_i64().or(options.grace_s);
+        if let Some(given) = body["propagationPolicy"].as_str() {
+            policy = given.to_owned();
+        }
+        orphan = body["orphanDependents"].as_bool();
+        let dry_run: Vec<String> =
+            list(&body, &["dryRun"]).iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect();
+        options.dry_run |= parse_dry_run(&dry_run, "DeleteOptions")?;
+        let precondition = |field: &str| body["preconditions"][field].as_str().map(ToOwned::to_owned);
+        options.uid = precondition("uid");
+        options.resource_version = precondition("resourceVersion");
+    }
+    options.propagation = match (policy.as_str(), orphan) {
+        ("", None) => None,
+        ("", Some(true)) | ("Orphan", _) => Some(Propagation::Orphan),
+        ("", Some(false)) | ("Background", _) => Some(Propagation::Background),
+        ("Foreground", _) => Some(Propagation::Foreground),
+        (other, _) => {
+            let supported = ["Foreground", "Background", "Orphan", "nil"];
+            let mut error = FieldError::not_supported("propagationPolicy", &other.into(), &supported);
+            error.message = error.message.replace("\"nil\"", "nil");
+            return Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &[error]));
+        }
+    };
+    Ok(options)
+}
+
+fn check_preconditions(
+    write: &Write<'_, '_>,
+    options: &DeleteOptions,
+    old: &Object,
+    name: &str,
+) -> Result<(), ApiError> {
+    let (group, resource) = write.target.error_name();
+    let check = |what: &str, wanted: &Option<String>, found: &str| match wanted {
+        Some(wanted) if wanted != found => {
+            let why = format!(
+                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+            );
+            Err(ApiError::conflict(group, resource, name, &why))
+        }
+        _ => Ok(()),
+    };
+    check("UID", &options.uid, meta(&old.value, "uid"))?;
+    check("ResourceVersion", &options.resource_version, meta(&old.value, "resourceVersion"))
+}
+
+fn removed_answer(write: &Write<'_, '_>, object: &Object, warnings: Vec<String>) -> Answer {
+    /// Kinds whose deletion gives the object back.
+    const RETURNED: [&str; 8] = [
+        "/pods",
+        "/podtemplates",
+        "/persistentvolumes",
+        "/persistentvolumeclaims",
+        "/replicationcontrollers",
+        "/resourcequotas",
+        "/serviceaccounts",
+        "/services",
+    ];
+    let kind = &write.target.kind;
+    if RETURNED.contains(&&*kind.shelf) {
+        return write.answer(200, object, warnings);
+    }
+    let mut details = json!({"name": meta(&object.value, "name")});
+    if !kind.group.is_empty() {
+        details["group"] = (&*kind.group).into();
+    }
+    details["kind"] = (&*kind.plural).into();
+    details["uid"] = meta(&object.value, "uid").into();
+    let mut answer = Answer::json(
+        200,
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}),
+    );
+    answer.warnings = warnings;
+    answer
+}
+
+fn delete_object(state: &mut State, now: Timestamp, kind: &Kind, key: &Key, options: &DeleteOptions) -> Outcome {
+    let old = Arc::clone(state.store.get(&kind.shelf, key).expect("callers have found it"));
+    let mut object = old.value.clone();
+    if let Some(waiting) = graceful(state, now, kind, key, &object, options) {
+        return waiting;
+    }
+    let mut propagation = options.propagation;
+    if propagation.is_none() {
+        let finalizers = list(&object, &["metadata", "finalizers"]);
+        propagation = if finalizers.iter().any(|finalizer| finalizer == ORPHAN) {
+            Some(Propagation::Orphan)
+        } else if finalizers.iter().any(|finalizer| finalizer == FOREGROUND) {
+            Some(Propagation::Foreground)
+        } else if &*kind.shelf == "batch/jobs" {
+            Some(Propagation::Orphan)
+        } else {
+            None
+        };
+    }
+    if propagation == Some(Propagation::Orphan) {
+        release_dependents(state, meta(&object, "uid"));
+        set_finalizer(&mut object, ORPHAN, false);
+    }
+    set_finalizer(&mut object, FOREGROUND, propagation == Some(Propagation::Foreground));
+    if &*kind.shelf == DEFINITIONS {
+        set_finalizer(&mut object, CLEANUP, true);
+    }
+    if &*kind.shelf == NAMESPACES {
+        return delete_namespace(state, now, kind, key, object);
+    }
+    if !has_finalizers(&object) {
+        let removed = remove(state, now, &kind.shelf, key).unwrap_or(old);
+        return Outcome::Removed(removed);
+    }
+    let object = mark(state, now, kind, key, object, 0);
+    if &*kind.shelf == DEFINITIONS {
+        delete_instances(state, now, &object.value);
+    }
+    if propagation == Some(Propagation::Foreground) {
+        delete_dependents(state, now, meta(&object.value, "uid"), true);
+        finish_owner(state, now, meta(&object.value, "uid"));
+    }
+    Outcome::Waiting(object)
+}
+
+/// A pod on a node ends in its own time.
+fn graceful(
+    state: &mut State,
+    now: Timestamp,
+    kind: &Kind,
+    key: &Key,
+    object: &Value,
+    options: &DeleteOptions,
+) -> Option<Outcome> {
+    if !kind.row().is_some_and(|row| row.graceful) {
+        return None;
+    }
+    let scheduled = !text(object, &["spec", "nodeName"]).is_empty();
+    let over = matches!(text(object, &["status", "phase"]), "Succeeded" | "Failed");
+    let own = object["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
+    let mut grace_s = options.grace_s.unwrap_or(own).max(0);
+    if !scheduled || over {
+        grace_s = 0;
+    }
+    if grace_s == 0 {
+        return None;
+    }
+    if is_terminating(object) {
+        let left = object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or_default();
+        if grace_s >= left {
+            let current = Arc::clone(state.store.get(&kind.shelf, key)?);
+            return Some(Outcome::Waiting(current));
+        }
+    }
+    Some(Outcome::Waiting(mark(state, now, kind, key, object.clone(), grace_s)))
+}
+
+/// Notes that the object is being deleted.
+fn mark(
+    state: &mut State,
+    now: Timestamp,
+    kind: &Kind,
+    key: &Key,
+    mut object: Value,
+    grace_s: i64,
+) -> Arc<Object> {
+    let generation = object["metadata"]["generation"].as_i64();
+    let again = is_terminating(&object);
+    let metadata = metadata_mut(&mut object);
+    if !again || grace_s > 0 {
+        let end = now.checked_add(grace_s.seconds()).unwrap_or(now);
+        metadata.insert("deletionTimestamp".into(), seconds(end).into());
+        metadata.insert("deletionGracePeriodSeconds".into(), grace_s.into());
+        if let Some(generation) = generation {
+            metadata.insert("generation".into(), (generation + 1).into());
+        }
+    } else {
+        metadata.insert("deletionGracePeriodSeconds".into(), grace_s.into());
+    }
+    let unchanged = state.store.get(&kind.shelf, key).filter(|old| old.value == object).cloned();
+    unchanged.unwrap_or_else(|| state.put(kind, key, object))
+}
+
+/// Removes an object for good, then what hangs on it.
+pub(crate) fn remove(state: &mut State, now: Timestamp, shelf: &Arc<str>, key: &Key) -> Option<Arc<Object>> {
+    let removed = state.remove(shelf, key)?;
+    delete_dependents(state, now, meta(&removed.value, "uid"), false);
+    for owner in list(&removed.value, &["metadata", "ownerReferences"]) {
+        finish_owner(state, now, text(owner, &["uid"]));
+    }
+    if !key.namespace.is_empty() {
+        finish_namespace(state, now, &key.namespace);
+    }
+    finish_definition(state, now, shelf);
+    Some(removed)
+}
+
+/// Deletes the objects that have no owner left but the one with this uid.
+fn delete_dependents(state: &mut State, now: Timestamp, uid: &str, owner_is_there: bool) {
+    for (shelf, key) in state.dependents_of(uid) {
+        let Some(object) = state.store.get(&shelf, &key).cloned() else { continue };
+        let Some(kind) = state.kind_of_shelf(&shelf) else { continue };
+        let owners = list(&object.value, &["metadata", "ownerReferences"]);
+        let has_other = owners.iter().any(|owner| {
+            let other = text(owner, &["uid"]);
+            other != uid && state.place_of(other).is_some()
+        });
+        if has_other {
+            if !owner_is_there {
+                drop_owner(state, &kind, &key, &object, uid);
+            }
+        } else if !is_terminating(&object.value) {
+            let propagation = if owner_is_there { Propagation::Foreground } else { Propagation::Background };
+            let options = DeleteOptions { propagation: Some(propagation), ..DeleteOptions::default() };
+            delete_object(state, now, &kind, &key, &options);
+        }
+    }
+}
+
+/// Makes the dependents of an owner forget it.
+fn release_dependents(state: &mut State, uid: &str) {
+    for (shelf, key) in state.dependents_of(uid) {
+        let Some(object) = state.store.get(&shelf, &key).cloned() else { continue };
+        let Some(kind) = state.kind_of_shelf(&shelf) else { continue };
+        drop_owner(state, &kind, &key, &object, uid);
+    }
+}
+
+fn drop_owner(state: &mut State, kind: &Kind, key: &Key, object: &Object, uid: &str) {
+    let mut changed = object.value.clone();
+    let metadata = metadata_mut(&mut changed);
+    if let Some(owners) = metadata.get_mut("ownerReferences").and_then(Value::as_array_mut) {
+        owners.retain(|owner| text(owner, &["uid"]) != uid);
+        if owners.is_empty() {
+            metadata.shift_remove("ownerReferences");
+        }
+    }
+    state.put(kind, key, changed);
+}
+
+/// An owner that waits for its dependents goes when none is left that blocks it.
+fn finish_owner(state: &mut State, now: Timestamp, uid: &str) {
+    let Some((shelf, key)) = state.place_of(uid).cloned() else { return };
+    let Some(owner) = state.store.get(&shelf, &key).cloned() else { return };
+    let waits = list(&owner.value, &["metadata", "finalizers"]).iter().any(|finalizer| finalizer == FOREGROUND);
+    if !is_terminating(&owner.value) || !waits {
+        return;
+    }
+    let blocked = state.dependents_of(uid).iter().any(|(shelf, key)| {
+        state.store.get(shelf, key).is_some_and(|object| {
+            list(&object.value, &["metadata", "ownerReferences"])
+                .iter()
+                .any(|owner| text(owner, &["uid"]) == uid && owner["blockOwnerDeletion"] == Value::Bool(true))
+        })
+    });
+    if blocked {
+        return;
+    }
+    drop_finalizer(state, now, &shelf, &key, &owner, FOREGROUND);
+}
+
+/// A definition goes when its last object is gone.
+fn finish_definition(state: &mut State, now: Timestamp, shelf: &str) {
+    let Some((group, plural)) = shelf.split_once('/') else { return };
+    let definitions: Arc<str> = DEFINITIONS.into();
+    let key = Key::new("", &format!("{plural}.{group}"));
+    let Some(definition) = state.store.get(&definitions, &key).cloned() else { return };
+    if is_terminating(&definition.value) && state.store.list(shelf, None).next().is_none() {
+        drop_finalizer(state, now, &definitions, &key, &definition, CLEANUP);
+    }
+}
+
+fn delete_instances(state: &mut State, now: Timestamp, definition: &Value) {
+    let spec = &definition["spec"];
+    let (group, plural) = (text(spec, &["group"]), text(spec, &["names", "plural"]));
+    let shelf = format!("{group}/{plural}");
+    let Some(kind) = state.registry.get(group, plural).cloned() else { return };
+    let keys: Vec<Key> = state.store.list(&shelf, None).map(|(key, _)| key.clone()).collect();
+    for key in keys {
+        if state.store.get(&shelf, &key).is_some() {
+            delete_object(state, now, &kind, &key, &DeleteOptions::default());
+        }
+    }
+    finish_definition(state, now, &shelf);
+}
+
+/// Removes a finalizer of ours, and the object with its last one.
+fn drop_finalizer(
+    state: &mut State,
+    now: Timestamp,
+    shelf: &Arc<str>,
+    key: &Key,
+    object: &Object,
+    finalizer: &str,
+) {
+    let mut changed = object.value.clone();
+    set_finalizer(&mut changed, finalizer, false);
+    if has_finalizers(&changed) {
+        if let Some(kind) = state.kind_of_shelf(shelf) {
+            state.put(&kind, key, changed);
+        }
+    } else {
+        remove(state, now, shelf, key);
+    }
+}
+
+fn set_finalizer(object: &mut Value, finalizer: &str, present: bool) {
+    let metadata = metadata_mut(object);
+    let mut finalizers = match metadata.shift_remove("finalizers") {
+        Some(Value::Array(finalizers)) => finalizers,
+        _ => Vec::new(),
+    };
+    finalizers.retain(|found| found != finalizer);
+    if present {
+        finalizers.push(finalizer.into());
+    }
+    if !finalizers.is_empty() {
+        metadata.insert("finalizers".into(), Value::Array(finalizers));
+    }
+}
+
+/// A namespace ends when its contents are gone.
+fn delete_namespace(state: &mut State, now: Timestamp, kind: &Kind, key: &Key, mut object: Value) -> Outcome {
+    map_at(as_map(&mut object), "status").insert("phase".into(), "Terminating".into());
+    let marked = mark(state, now, kind, key, object, 0);
+    // Owners first: their dependents go along in the right order.
+    let mut contents: BTreeMap<bool, Vec<Place>> = BTreeMap::new();
+    for place in state.contents_of(&key.name) {
+        let owned = state
+            .store
+            .get(&place.0, &place.1)
+            .is_some_and(|object| !list(&object.value, &["metadata", "ownerReferences"]).is_empty());
+        contents.entry(owned).or_default().push(place);
+    }
+    for (shelf, place) in contents.into_values().flatten() {
+        let Some(object) = state.store.get(&shelf, &place).cloned() else { continue };
+        if is_terminating(&object.value) {
+            continue;
+        }
+        if let Some(kind) = state.kind_of_shelf(&shelf) {
+            let propagation = Some(Propagation::Background);
+            delete_object(state, now, &kind, &place, &DeleteOptions { propagation, ..DeleteOptions::default() });
+        }
+    }
+    finish_namespace(state, now, &key.name);
+    Outcome::Waiting(marked)
+}
+
+/// Removes a terminating namespace that has become empty.
+pub(crate) fn finish_namespace(state: &mut State, now: Timestamp, name: &str) {
+    let shelf: Arc<str> = NAMESPACES.into();
+    let key = Key::new("", name);
+    let Some(namespace) = state.store.get(&shelf, &key).cloned() else { return };
+    if !is_terminating(&namespace.value) || !state.contents_of(name).is_empty() {
+        return;
+    }
+    let only_ours = list(&namespace.value, &["spec", "finalizers"]).iter().all(|finalizer| finalizer == "kubernetes");
+    if only_ours && !has_finalizers(&namespace.value) {
+        remove(state, now, &shelf, &key);
+    }
+}
+
+/// A new object whose owners are all gone is garbage from the start.
+pub(crate) fn collect_if_orphan(state: &mut State, now: Timestamp, kind: &Kind, object: &Value) {
+    let owners = list(object, &["metadata", "ownerReferences"]);
+    if owners.is_empty() || owners.iter().any(|owner| state.place_of(text(owner, &["uid"])).is_some()) {
+        return;
+    }
+    let key = Key::new(meta(object, "namespace"), meta(object, "name"));
+    let options = DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
+    delete_object(state, now, kind, &key, &options);
+}

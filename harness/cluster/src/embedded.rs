@@ -1,0 +1,250 @@
+//! An embedded cluster: everything started, and everything stopped.
+
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, ReplicaSet},
+        core::v1::{Endpoints, Namespace, Node, Pod, Service, ServiceAccount},
+    },
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use windtunnel_apiserver::ApiServer;
+
+use crate::{
+    ClusterError, Options,
+    adapter::{self, Executor, Reconcile, Recorder, Store, Watches},
+    controllers::{deployment, endpoints, namespace, replica_set, scheduler},
+    directory::Directory,
+    kubeconfig,
+    node::{self, NODE_NAME, PodNetwork, Processes, images::Images},
+};
+
+/// How long the controllers' first lists may take, in seconds.
+const SYNC_LIMIT_S: u64 = 10;
+/// How long stopping waits for processes to end by themselves; after that they are killed.
+const STOP_LIMIT: Duration = Duration::from_secs(8);
+
+/// A Kubernetes cluster in this process.
+///
+/// Dropping it kills every process that it started, at once; [`EmbeddedCluster::stop`] lets them end in good order.
+pub struct EmbeddedCluster {
+    client: Client,
+    server_url: String,
+    kubeconfig: PathBuf,
+    directory: Directory,
+    processes: Arc<Processes>,
+    /// Ends the controllers, then the pods, then the API server.
+    stop_controllers: CancellationToken,
+    stop_node: CancellationToken,
+    stop_server: CancellationToken,
+    controllers: TaskTracker,
+    node: TaskTracker,
+    server: TaskTracker,
+}
+
+impl EmbeddedCluster {
+    /// Starts a cluster and returns when it takes pods. Needs a tokio runtime with time and I/O enabled.
+    ///
+    /// # Errors
+    /// A [`ClusterError`] that says what is missing; nothing is left running then.
+    pub async fn start(options: Options) -> Result<Self, ClusterError> {
+        let directory = Directory::claim(&options.directory)?;
+        let network = PodNetwork::claim().map_err(|source| ClusterError::PodNetwork { source })?;
+        let at_fault = |source| ClusterError::Listen { address: options.listen, source };
+        let listener = TcpListener::bind(options.listen).await.map_err(at_fault)?;
+        let address = listener.local_addr().map_err(at_fault)?;
+        let processes = Processes::start().map_err(|source| ClusterError::Warden { source })?;
+
+        let server = ApiServer::new(windtunnel_apiserver::Options::default());
+        for admission in &options.admission {
+            server.add_admission(admission.clone());
+        }
+        let client = server.client();
+        let server_url = format!("http://{}", reachable(address));
+        let kubeconfig = directory.path().join("kubeconfig");
+        kubeconfig::write(&kubeconfig, &server_url)
+            .map_err(|source| ClusterError::Directory { path: kubeconfig.clone(), source })?;
+
+        // From here on dropping the cluster stops what has been started.
+        let cluster = Self {
+            client,
+            server_url,
+            kubeconfig,
+            directory,
+            processes,
+            stop_controllers: CancellationToken::new(),
+            stop_node: CancellationToken::new(),
+            stop_server: CancellationToken::new(),
+            controllers: TaskTracker::new(),
+            node: TaskTracker::new(),
+            server: TaskTracker::new(),
+        };
+        cluster.server.spawn(server.serve(listener, cluster.stop_server.clone()));
+        cluster.register_node(&network).await?;
+        let store = cluster.start_watches().await?;
+        cluster.start_controllers(store, network, &options);
+        Ok(cluster)
+    }
+
+    /// A client of the cluster, in process, without a socket.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Where other programs reach the API server.
+    #[must_use]
+    pub fn server_url(&self) -> &str {
+        &self.server_url
+    }
+
+    /// A kubeconfig file (mode 0600) whose context is `windtunnel`.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Ends every pod (SIGTERM, and SIGKILL after at most 2 seconds), waits for the processes, and removes the
+    /// cluster's folder.
+    pub async fn stop(self) {
+        self.stop_controllers.cancel();
+        self.stop_node.cancel();
+        self.node.close();
+        if tokio::time::timeout(STOP_LIMIT, self.node.wait()).await.is_err() {
+            tracing::warn!("some processes did not end in time; killing them");
+        }
+        self.processes.kill_all();
+        self.stop_server.cancel();
+        for tasks in [&self.controllers, &self.server] {
+            tasks.close();
+            if tokio::time::timeout(STOP_LIMIT, tasks.wait()).await.is_err() {
+                tracing::warn!("some tasks of the cluster did not end in time");
+            }
+        }
+        // The rest, as for a cluster that is dropped.
+    }
+
+    /// Writes the Node object.
+    async fn register_node(&self, network: &PodNetwork) -> Result<(), ClusterError> {
+        let at_fault = |source: kube::Error| ClusterError::Api {
+            action: format!("registering node {NODE_NAME}"),
+            source: Box::new(source),
+        };
+        let node = node::node(network.node_address(), Timestamp::now());
+        let api = Api::<Node>::all(self.client.clone());
+        api.create(&PostParams::default(), &node).await.map_err(at_fault)?;
+        let status = json!({"status": node.status});
+        api.patch_status(NODE_NAME, &PatchParams::default(), &Patch::Merge(&status))
+            .await
+            .map_err(at_fault)?;
+        Ok(())
+    }
+
+    /// Starts the watches and waits for their first lists.
+    async fn start_watches(&self) -> Result<Arc<Store>, ClusterError> {
+        let store = Arc::new(Store::default());
+        let watches = Watches {
+            client: self.client.clone(),
+            store: store.clone(),
+            stop: self.stop_controllers.clone(),
+            tasks: self.controllers.clone(),
+            synced: watch::Sender::new(0),
+        };
+        let mut synced = watches.synced.subscribe();
+        watches.start::<Namespace>();
+        watches.start::<ServiceAccount>();
+        watches.start::<Node>();
+        watches.start::<Pod>();
+        watches.start::<Service>();
+        watches.start::<Endpoints>();
+        watches.start::<Deployment>();
+        watches.start::<ReplicaSet>();
+        let all = synced.wait_for(|count| *count == 8);
+        match tokio::time::timeout(Duration::from_secs(SYNC_LIMIT_S), all).await {
+            Ok(Ok(_)) => Ok(store),
+            _ => Err(ClusterError::NotSynced { limit_s: SYNC_LIMIT_S }),
+        }
+    }
+
+    fn start_controllers(&self, store: Arc<Store>, network: PodNetwork, options: &Options) {
+        let (recorder, notes) = Recorder::new();
+        let stop = &self.stop_controllers;
+        self.controllers.spawn(adapter::record(self.client.clone(), NODE_NAME, notes, stop.clone()));
+        let executor = Executor::new(self.client.clone(), store.clone(), recorder.clone());
+        let controllers: [(&str, Reconcile, _); 5] = [
+            ("deployment", deployment::reconcile, &store.deployments),
+            ("replicaset", replica_set::reconcile, &store.replica_sets),
+            ("endpoints", endpoints::reconcile, &store.endpoints),
+            ("scheduler", scheduler::reconcile, &store.scheduler),
+            ("namespace", namespace::reconcile, &store.namespaces),
+        ];
+        for (name, reconcile, queue) in controllers {
+            self.controllers.spawn(adapter::control(
+                name,
+                reconcile,
+                queue.clone(),
+                store.clone(),
+                executor.clone(),
+                stop.clone(),
+            ));
+        }
+        let context = Arc::new(node::Context {
+            client: self.client.clone(),
+            store,
+            executor,
+            recorder,
+            images: Images::new(&options.images),
+            network,
+            processes: self.processes.clone(),
+            directory: self.directory.path().to_owned(),
+            inherited: node::inherited(),
+            capacity: node::capacity(),
+            stop: self.stop_node.clone(),
+            retired_logs: Mutex::new(VecDeque::new()),
+        });
+        self.node.spawn(node::run(context));
+    }
+}
+
+impl Drop for EmbeddedCluster {
+    fn drop(&mut self) {
+        self.stop_controllers.cancel();
+        self.stop_node.cancel();
+        self.stop_server.cancel();
+        self.processes.close();
+        self.directory.remove();
+    }
+}
+
+impl std::fmt::Debug for EmbeddedCluster {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("EmbeddedCluster")
+            .field("server_url", &self.server_url)
+            .field("directory", &self.directory.path())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The address under which a listener is reached from this machine.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        ip if !ip.is_unspecified() => address,
+        IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        IpAddr::V6(_) => SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, address.port())),
+    }
+}

@@ -1,0 +1,199 @@
+//! A cluster without an API server: carries out effects on a world, so that controllers can be run step by step.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, ReplicaSet},
+        core::v1::{Endpoints, Pod},
+    },
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+    jiff::Timestamp,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use windtunnel_cluster::{
+    controllers::{deployment, replica_set},
+    effect::{Effect, Outcome},
+    world::{Key, Kind, Stored, World},
+};
+
+/// A world that effects change.
+pub(crate) struct Model {
+    pub(crate) world: World,
+    pub(crate) now: Timestamp,
+    version: AtomicU64,
+    /// Messages of the events.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Model {
+    pub(crate) fn new() -> Self {
+        Self {
+            world: World::default(),
+            now: Timestamp::from_second(1_800_000_000).expect("a time"),
+            version: AtomicU64::new(1),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Puts an object in, as the API server would store it.
+    pub(crate) fn create<T: Stored>(
+        &mut self,
+        mut object: T,
+        metadata: impl Fn(&mut T) -> &mut ObjectMeta,
+    ) -> Key {
+        let number = self.version.fetch_add(1, Ordering::Relaxed);
+        let meta = metadata(&mut object);
+        meta.uid = Some(format!("uid-{number}"));
+        meta.resource_version = Some(number.to_string());
+        meta.generation = Some(1);
+        meta.namespace.get_or_insert_with(|| "ns".to_owned());
+        meta.creation_timestamp = Some(Time(self.now));
+        if let Some(prefix) = &meta.generate_name {
+            meta.name = Some(format!("{prefix}{number:05}"));
+        }
+        let key = Key::of(meta);
+        self.world = std::mem::take(&mut self.world).with(object);
+        key
+    }
+
+    /// Merges a patch into an object; a change of its specification raises its generation.
+    pub(crate) fn patch<T: Stored + Serialize + DeserializeOwned>(&mut self, key: &Key, patch: &Value) {
+        let object = T::table(&self.world).get(key).expect("the object").clone();
+        let mut value = serde_json::to_value(&*object).expect("JSON");
+        let before = value["spec"].clone();
+        json_patch::merge(&mut value, patch);
+        let number = self.version.fetch_add(1, Ordering::Relaxed);
+        value["metadata"]["resourceVersion"] = json!(number.to_string());
+        if value["spec"] != before {
+            value["metadata"]["generation"] =
+                json!(value["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
+        }
+        let object: T = serde_json::from_value(value).expect("the object after the patch");
+        self.world = std::mem::take(&mut self.world).with(object);
+    }
+
+    pub(crate) fn delete<T: Stored>(&mut self, key: &Key) {
+        let uid = T::table(&self.world).get(key).and_then(|object| object.metadata().uid.clone());
+        T::table_mut(&mut self.world).bury(key, &uid.unwrap_or_default());
+    }
+
+    pub(crate) fn carry_out(&mut self, outcome: Outcome) {
+        for effect in outcome.effects {
+            match effect {
+                Effect::CreatePod(pod) => drop(self.create(*pod, |pod: &mut Pod| &mut pod.metadata)),
+                Effect::CreateReplicaSet(set) => {
+                    drop(self.create(*set, |set: &mut ReplicaSet| &mut set.metadata))
+                }
+                Effect::CreateEndpoints(endpoints) => {
+                    drop(self.create(*endpoints, |endpoints: &mut Endpoints| &mut endpoints.metadata));
+                }
+                Effect::Patch { kind: Kind::Pod, key, patch, .. } => self.patch::<Pod>(&key, &patch),
+                Effect::Patch { kind: Kind::ReplicaSet, key, patch, .. } => {
+                    self.patch::<ReplicaSet>(&key, &patch)
+                }
+                Effect::Patch { kind: Kind::Deployment, key, patch, .. } => {
+                    self.patch::<Deployment>(&key, &patch)
+                }
+                Effect::Patch { kind: Kind::Endpoints, key, patch, .. } => {
+                    self.patch::<Endpoints>(&key, &patch)
+                }
+                Effect::Delete { kind: Kind::Pod, key, .. } => self.delete::<Pod>(&key),
+                Effect::Delete { kind: Kind::ReplicaSet, key, .. } => self.delete::<ReplicaSet>(&key),
+                Effect::Report(note) => self.notes.push(note.message),
+                other => panic!("the model has no {other:?}"),
+            }
+        }
+    }
+
+    /// Runs the Deployment and ReplicaSet controllers until they have nothing more to do.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..1000 {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("the controllers do not come to rest");
+    }
+
+    /// Calls each controller once for each object; returns whether any had something to do.
+    pub(crate) fn step(&mut self) -> bool {
+        let mut is_changed = false;
+        let deployments: Vec<Key> = self.world.deployments.iter().map(|(key, _)| key.clone()).collect();
+        for key in deployments {
+            let outcome = deployment::reconcile(&self.world, &key, self.now);
+            is_changed |= !outcome.effects.is_empty();
+            self.carry_out(outcome);
+        }
+        let sets: Vec<Key> = self.world.replica_sets.iter().map(|(key, _)| key.clone()).collect();
+        for key in sets {
+            let outcome = replica_set::reconcile(&self.world, &key, self.now);
+            is_changed |= !outcome.effects.is_empty();
+            self.carry_out(outcome);
+        }
+        is_changed
+    }
+
+    /// Makes up to `count` pending pods run and be ready.
+    pub(crate) fn ready(&mut self, count: usize) {
+        let waiting: Vec<Key> = self
+            .world
+            .pods
+            .iter()
+            .filter(|(_, pod)| {
+                pod.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Running")
+            })
+            .map(|(key, _)| key.clone())
+            .take(count)
+            .collect();
+        for key in waiting {
+            self.patch::<Pod>(
+                &key,
+                &json!({"status": {"phase": "Running", "conditions":
+                    [{"type": "Ready", "status": "True", "lastTransitionTime": Time(self.now)}]}}),
+            );
+        }
+    }
+
+    pub(crate) fn deployment(&self) -> Value {
+        let (_, deployment) = self.world.deployments.iter().next().expect("a Deployment");
+        serde_json::to_value(&**deployment).expect("JSON")
+    }
+
+    /// Wanted replicas of each ReplicaSet by its revision.
+    pub(crate) fn sizes(&self) -> Vec<(i64, i32)> {
+        let mut sizes: Vec<_> = self
+            .world
+            .replica_sets
+            .iter()
+            .map(|(_, set)| {
+                let revision = &set.metadata.annotations.as_ref().expect("annotations")[deployment::REVISION];
+                let size = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+                (revision.parse().expect("a number"), size)
+            })
+            .collect();
+        sizes.sort_unstable();
+        sizes
+    }
+}
+
+/// A Deployment `d` of so many replicas, with this update strategy.
+pub(crate) fn deployment_of(replicas: i32, strategy: &Value) -> Deployment {
+    serde_json::from_value(json!({
+        "metadata": {"name": "d", "namespace": "ns"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "d"}},
+            "template": {"metadata": {"labels": {"app": "d"}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}},
+            "strategy": strategy,
+        },
+    }))
+    .expect("a Deployment")
+}
+
+/// Changes the Deployment's image.
+pub(crate) fn change_image(model: &mut Model, image: &str) {
+    let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": image}]}}}});
+    model.patch::<Deployment>(&Key::new("ns", "d"), &patch);
+}

@@ -1,0 +1,346 @@
+//! The loop that keeps the world, calls the reconcilers of what changed and carries their effects out.
+//!
+//! One task owns all state, so there are no locks and the order of work is that of the keys. Writes run beside
+//! it, at most [`WRITES_AT_ONCE`] keys at a time and one after the other for a key; a key that changes while
+//! its writes run is looked at again afterwards.
+
+mod affected;
+mod carry_out;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use windtunnel_gateway::{GatewayHandle, RevisionStat, RouteTable};
+
+use crate::admission::LiveConfig;
+use crate::autoscaler::{AutoscaleDecision, Loops, Step};
+use crate::clock::Clock;
+use crate::effect::Effects;
+use crate::world::{Key, Kind, Object, ObjectKey, World};
+use crate::{gateway_routes, knative, kserve};
+use watch::Change;
+
+/// Keys whose writes run at the same time.
+const WRITES_AT_ONCE: usize = 64;
+/// Changes that may wait for the loop before watchers wait.
+const CHANGES_QUEUED: usize = 1024;
+/// Wait before the first retry of a failed write; doubles each time.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+/// Longest wait before a retry.
+const RETRY_LONGEST: Duration = Duration::from_secs(10);
+/// How long writes may take to finish when the control plane stops.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// The running state of a control plane.
+pub(crate) struct Engine {
+    client: kube::Client,
+    gateway: GatewayHandle,
+    live_config: LiveConfig,
+    decisions: broadcast::Sender<AutoscaleDecision>,
+    clock: Clock,
+    world: World,
+    loops: Loops,
+    table: RouteTable,
+    table_is_stale: bool,
+    dirty: BTreeSet<Key>,
+    in_flight: BTreeSet<Key>,
+    /// Writes of autoscalers that wait for older ones of theirs to end; a newer one replaces an older.
+    waiting: BTreeMap<Key, Effects>,
+    retries: BTreeMap<Key, Retry>,
+    writes: JoinSet<Written>,
+}
+
+/// A key whose writes failed.
+struct Retry {
+    attempts: u32,
+    due: Option<Instant>,
+}
+
+/// The end of a key's writes.
+struct Written {
+    key: Key,
+    objects: Vec<Object>,
+    error: Option<String>,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        client: kube::Client,
+        gateway: GatewayHandle,
+        live_config: LiveConfig,
+        decisions: broadcast::Sender<AutoscaleDecision>,
+    ) -> Self {
+        Self {
+            client,
+            gateway,
+            live_config,
+            decisions,
+            clock: Clock::new(),
+            world: World::default(),
+            loops: Loops::default(),
+            table: RouteTable::default(),
+            table_is_stale: false,
+            dirty: BTreeSet::new(),
+            in_flight: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            retries: BTreeMap::new(),
+            writes: JoinSet::new(),
+        }
+    }
+
+    /// Runs until stopped.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut stats = self.gateway.stats();
+        let mut reports = true;
+        let (sender, mut changes) = mpsc::channel(CHANGES_QUEUED);
+        let mut watchers = watch::start(&self.client, &sender);
+        drop(sender);
+        loop {
+            self.work();
+            let due = self.next_due();
+            tokio::select! {
+                () = stop.cancelled() => break,
+                change = changes.recv() => match change {
+                    Some(change) => {
+                        self.take(change);
+                        // What has arrived together is worked on together.
+                        while let Ok(change) = changes.try_recv() {
+                            self.take(change);
+                        }
+                    }
+                    None => break,
+                },
+                Some(written) = self.writes.join_next() => match written {
+                    Ok(written) => self.finish(written),
+                    Err(error) => tracing::error!(%error, "a write was lost"),
+                },
+                report = stats.recv(), if reports => match report {
+                    Ok(report) => self.report(&report),
+                    Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "concurrency reports were lost"),
+                    Err(RecvError::Closed) => reports = false,
+                },
+                () = sleep_until(due) => self.tick(),
+            }
+        }
+        watchers.shutdown().await;
+        let rest = async { while self.writes.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_WITHIN, rest).await.is_err() {
+            tracing::warn!("writes were cut off while stopping");
+        }
+    }
+
+    /// Reconciles every key that has changed and is not being written, in order, until nothing is left that
+    /// can be done now.
+    fn work(&mut self) {
+        let free: Vec<Key> = self.dirty.difference(&self.in_flight).cloned().collect();
+        for key in free {
+            if self.in_flight.len() >= WRITES_AT_ONCE {
+                break;
+            }
+            self.dirty.remove(&key);
+            let now_ns = self.clock.now_ns();
+            let effects = match &key {
+                Key::InferenceService(of) => kserve::reconcile(&self.world, of, now_ns),
+                Key::Service(of) => knative::service::reconcile(&self.world, of, now_ns),
+                Key::Configuration(of) => knative::configuration::reconcile(&self.world, of, now_ns),
+                Key::Revision(of) => knative::revision::reconcile(&self.world, of, now_ns),
+                Key::Route(of) => knative::route::reconcile(&self.world, of, now_ns),
+                Key::Scale(of) => {
+                    let step = self.loops.changed(&self.world, of, now_ns);
+                    self.follow(of, step);
+                    continue;
+                }
+            };
+            self.write(key, effects);
+        }
+        if self.table_is_stale {
+            self.table_is_stale = false;
+            let table = gateway_routes::table(&self.world);
+            if table != self.table {
+                self.gateway.apply(table.clone());
+                self.table = table;
+            }
+        }
+    }
+
+    fn write(&mut self, key: Key, effects: Effects) {
+        if effects.is_empty() {
+            self.retries.remove(&key);
+            return;
+        }
+        tracing::debug!(%key, writes = effects.len(), "reconciled");
+        self.in_flight.insert(key.clone());
+        let client = self.client.clone();
+        self.writes.spawn(async move {
+            let mut objects = Vec::new();
+            for effect in effects {
+                match carry_out::carry_out(&client, effect).await {
+                    Ok(object) => objects.extend(object),
+                    Err(error) => return Written { key, objects, error: Some(error) },
+                }
+            }
+            Written { key, objects, error: None }
+        });
+    }
+
+    fn finish(&mut self, written: Written) {
+        let Written { key, objects, error } = written;
+        self.in_flight.remove(&key);
+        for object in objects {
+            let affected = affected::by(&self.world, &object);
+            self.note_table(object.kind());
+            if self.world.refresh(object) {
+                self.dirty.extend(affected);
+            }
+        }
+        match error {
+            None => {
+                self.retries.remove(&key);
+            }
+            Some(error) => {
+                self.waiting.remove(&key);
+                tracing::warn!(%key, error, "a write failed and is tried again");
+                if let Key::Scale(of) = &key {
+                    self.loops.write_failed(of);
+                }
+                let retry = self.retries.entry(key).or_insert(Retry { attempts: 0, due: None });
+                let wait = RETRY_FIRST.saturating_mul(1 << retry.attempts.min(16)).min(RETRY_LONGEST);
+                retry.attempts += 1;
+                retry.due = Some(Instant::now() + wait);
+                return;
+            }
+        }
+        if let Some(effects) = self.waiting.remove(&key) {
+            self.write(key, effects);
+        }
+    }
+
+    fn take(&mut self, change: Change) {
+        match change {
+            Change::Applied(object) => self.applied(*object),
+            Change::Deleted(kind, key) => self.deleted(kind, &key),
+            Change::Listed { kind, namespace, keys } => {
+                let known = self.world.keys(kind).into_iter();
+                let gone: Vec<ObjectKey> = known
+                    .filter(|key| namespace.as_ref().is_none_or(|only| *only == key.namespace))
+                    .filter(|key| !keys.contains(key))
+                    .collect();
+                for key in gone {
+                    self.deleted(kind, &key);
+                }
+            }
+        }
+    }
+
+    fn applied(&mut self, object: Object) {
+        let (kind, key) = (object.kind(), object.key());
+        let affected = affected::by(&self.world, &object);
+        if !self.world.apply(object) {
+            return;
+        }
+        self.note_table(kind);
+        self.dirty.extend(affected);
+        if kind == Kind::ConfigMap {
+            self.configured(&key);
+        }
+    }
+
+    fn deleted(&mut self, kind: Kind, key: &ObjectKey) {
+        let affected = affected::by_key(&self.world, kind, key);
+        if self.world.remove(kind, key) {
+            self.note_table(kind);
+            self.dirty.extend(affected);
+            if kind == Kind::Revision {
+                self.world.scales.remove(key);
+            }
+        }
+    }
+
+    fn configured(&self, key: &ObjectKey) {
+        use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
+        if key.namespace == CONFIG_NAMESPACE && key.name == CONFIG_MAP {
+            match self.world.kserve_config() {
+                Ok(config) => self.live_config.set(config),
+                Err(error) => tracing::warn!(error, "the webhooks keep their last configuration"),
+            }
+        }
+    }
+
+    fn note_table(&mut self, kind: Kind) {
+        self.table_is_stale |=
+            matches!(kind, Kind::Route | Kind::Revision | Kind::Endpoints | Kind::InferenceService);
+    }
+
+    fn report(&mut self, report: &RevisionStat) {
+        let now_ns = self.clock.now_ns();
+        let (key, step) = self.loops.record(&self.world, &report.revision, &report.stat, now_ns);
+        self.follow(&key, step);
+    }
+
+    fn tick(&mut self) {
+        let now_ns = self.clock.now_ns();
+        for key in self.loops.due(now_ns) {
+            let step = self.loops.run_due(&self.world, &key, now_ns);
+            self.follow(&key, step);
+        }
+        let now = Instant::now();
+        for (key, retry) in &mut self.retries {
+            if retry.due.is_some_and(|due| due <= now) {
+                retry.due = None;
+                self.dirty.insert(key.clone());
+            }
+        }
+    }
+
+    /// Publishes and writes what a step of an autoscaler came to.
+    fn follow(&mut self, key: &ObjectKey, step: Step) {
+        if let Some(decision) = step.decision {
+            tracing::info!(revision = %key, from = decision.from, to = decision.to, why = %decision.text, "scaled");
+            // Nobody listening is fine.
+            let _ = self.decisions.send(decision);
+        }
+        match self.loops.view(key) {
+            Some(view) if self.world.scales.get(key) != Some(&view) => {
+                self.world.scales.insert(key.clone(), view);
+                self.dirty.insert(Key::Revision(key.clone()));
+            }
+            None => {
+                self.world.scales.remove(key);
+            }
+            Some(_) => {}
+        }
+        if step.effects.is_empty() {
+            return;
+        }
+        let work = Loops::work_key(key);
+        if self.in_flight.contains(&work) {
+            self.waiting.insert(work, step.effects);
+        } else {
+            self.write(work, step.effects);
+        }
+    }
+
+    /// When a tick, a requeue or a retry is due.
+    fn next_due(&self) -> Option<Instant> {
+        let now_ns = self.clock.now_ns();
+        let scale = self
+            .loops
+            .next_due_ns()
+            .map(|due| Instant::now() + Duration::from_nanos(due.saturating_sub(now_ns)));
+        let retry = self.retries.values().filter_map(|retry| retry.due).min();
+        [scale, retry].into_iter().flatten().min()
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

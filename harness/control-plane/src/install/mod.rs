@@ -1,0 +1,107 @@
+//! What must be on the API server before the controllers: definitions, namespaces, ConfigMaps, runtimes.
+//! Everything is made only where it is absent: what is there belongs to somebody.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::PostParams;
+use kube::runtime::wait::{await_condition, conditions};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
+use windtunnel_api::kserve::{ClusterServingRuntime, KserveConfig};
+use windtunnel_api::{crds, runtimes};
+
+use crate::ControlPlaneError;
+
+/// Namespace of Knative's ConfigMaps.
+pub const KNATIVE_NAMESPACE: &str = "knative-serving";
+/// ConfigMap of the autoscaler.
+pub const CONFIG_AUTOSCALER: &str = "config-autoscaler";
+/// ConfigMap of the domains.
+pub const CONFIG_DOMAIN: &str = "config-domain";
+
+const ESTABLISHED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Installs everything, for host names that end with `domain`.
+///
+/// # Errors
+/// The first object that the API server refuses.
+pub async fn install(client: &Client, domain: &str) -> Result<(), ControlPlaneError> {
+    let definitions = Api::<CustomResourceDefinition>::all(client.clone());
+    let namespaces = Api::<Namespace>::all(client.clone());
+    let all = try_join_all(crds().into_iter().map(|crd| create_if_absent(&definitions, crd)));
+    let both =
+        [CONFIG_NAMESPACE, KNATIVE_NAMESPACE].map(|name| create_if_absent(&namespaces, namespace(name)));
+    tokio::try_join!(all, try_join_all(both))?;
+    try_join_all(crds().iter().map(|crd| established(&definitions, crd.name_any()))).await?;
+
+    let maps = config_maps(domain).into_iter().map(|map| {
+        let api = Api::<ConfigMap>::namespaced(
+            client.clone(),
+            map.metadata.namespace.as_deref().unwrap_or_default(),
+        );
+        async move { create_if_absent(&api, map).await }
+    });
+    let cluster = Api::<ClusterServingRuntime>::all(client.clone());
+    let shipped = runtimes::shipped().into_iter().map(|runtime| create_if_absent(&cluster, runtime));
+    tokio::try_join!(try_join_all(maps), try_join_all(shipped))?;
+    Ok(())
+}
+
+/// The ConfigMaps with their first contents.
+#[must_use]
+pub fn config_maps(domain: &str) -> Vec<ConfigMap> {
+    let kserve = KserveConfig { ingress_domain: domain.to_owned(), ..KserveConfig::default() };
+    let make = |namespace: &str, name: &str, data: BTreeMap<String, String>| ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            ..ObjectMeta::default()
+        },
+        data: (!data.is_empty()).then_some(data),
+        ..ConfigMap::default()
+    };
+    vec![
+        make(CONFIG_NAMESPACE, CONFIG_MAP, kserve.to_config_map()),
+        make(KNATIVE_NAMESPACE, CONFIG_AUTOSCALER, BTreeMap::new()),
+        make(KNATIVE_NAMESPACE, CONFIG_DOMAIN, BTreeMap::from([(domain.to_owned(), String::new())])),
+    ]
+}
+
+fn namespace(name: &str) -> Namespace {
+    Namespace {
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        ..Namespace::default()
+    }
+}
+
+async fn create_if_absent<K>(api: &Api<K>, object: K) -> Result<(), ControlPlaneError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    match api.create(&PostParams::default(), &object).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(source) => Err(ControlPlaneError::Install {
+            what: format!("{} {}", K::kind(&()), object.name_any()),
+            source: Box::new(source),
+        }),
+    }
+}
+
+async fn established(api: &Api<CustomResourceDefinition>, name: String) -> Result<(), ControlPlaneError> {
+    let waiting = await_condition(api.clone(), &name, conditions::is_crd_established());
+    match tokio::time::timeout(ESTABLISHED_WITHIN, waiting).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) | Err(_) => {
+            Err(ControlPlaneError::NotEstablished { name, waited_s: ESTABLISHED_WITHIN.as_secs() })
+        }
+    }
+}

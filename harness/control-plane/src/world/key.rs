@@ -1,0 +1,73 @@
+//! Names of objects and of the work on them.
+
+use std::fmt;
+
+use kube::ResourceExt;
+
+/// Namespace (empty for cluster-scoped kinds) and name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// Namespace, empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// A key of its parts.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The key of an object.
+    pub fn of<K: ResourceExt>(object: &K) -> Self {
+        Self { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    }
+
+    /// Another name in the same namespace.
+    #[must_use]
+    pub fn sibling(&self, name: impl Into<String>) -> Self {
+        Self { namespace: self.namespace.clone(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}/{}", self.namespace, self.name)
+        }
+    }
+}
+
+/// What a reconcile is about. The order is that of the chain, children first, so that a change travels up in
+/// one round.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// A Knative Revision.
+    Revision(ObjectKey),
+    /// A Knative Configuration.
+    Configuration(ObjectKey),
+    /// A Knative Route.
+    Route(ObjectKey),
+    /// A Knative Service.
+    Service(ObjectKey),
+    /// An InferenceService.
+    InferenceService(ObjectKey),
+    /// The autoscaler of a Revision.
+    Scale(ObjectKey),
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Revision(key) => write!(f, "Revision {key}"),
+            Self::Configuration(key) => write!(f, "Configuration {key}"),
+            Self::Route(key) => write!(f, "Route {key}"),
+            Self::Service(key) => write!(f, "Service {key}"),
+            Self::InferenceService(key) => write!(f, "InferenceService {key}"),
+            Self::Scale(key) => write!(f, "autoscaler of {key}"),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The objects as last seen, by kind, namespace and name.
+
+mod key;
+mod kinds;
+
+/// The types behind [`Kind`], for generic calls.
+pub(crate) mod kind_types {
+    pub(crate) use k8s_openapi::api::apps::v1::Deployment;
+    pub(crate) use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service as CoreService};
+    pub(crate) use windtunnel_api::knative::{Configuration, Revision, Route, Service};
+    pub(crate) use windtunnel_api::kserve::{ClusterServingRuntime, InferenceService, ServingRuntime};
+}
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use key::{Key, ObjectKey};
+pub(crate) use kinds::with_kind;
+pub use kinds::{Kept, Kind, Object};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service as CoreService};
+use windtunnel_api::knative::{Configuration, Revision, Route, Service};
+use windtunnel_api::kserve::{ClusterServingRuntime, InferenceService, KserveConfig, ServingRuntime};
+use windtunnel_kernel::autoscale::kpa::GlobalConfig;
+
+/// Objects of one kind.
+pub type Store<K> = BTreeMap<ObjectKey, Arc<K>>;
+
+/// Everything that the reconcilers look at.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// InferenceServices.
+    pub inference_services: Store<InferenceService>,
+    /// Runtimes of namespaces.
+    pub serving_runtimes: Store<ServingRuntime>,
+    /// Runtimes of the cluster (empty namespace).
+    pub cluster_serving_runtimes: Store<ClusterServingRuntime>,
+    /// Knative Services.
+    pub services: Store<Service>,
+    /// Knative Configurations.
+    pub configurations: Store<Configuration>,
+    /// Knative Revisions.
+    pub revisions: Store<Revision>,
+    /// Knative Routes.
+    pub routes: Store<Route>,
+    /// Deployments of revisions.
+    pub deployments: Store<Deployment>,
+    /// Services of revisions.
+    pub core_services: Store<CoreService>,
+    /// Endpoints.
+    pub endpoints: Store<Endpoints>,
+    /// Pods of InferenceServices.
+    pub pods: Store<Pod>,
+    /// ConfigMaps of the control plane's namespaces.
+    pub config_maps: Store<ConfigMap>,
+    /// What the autoscaler thinks of each revision.
+    pub scales: BTreeMap<ObjectKey, ScaleView>,
+}
+
+/// What the autoscaler thinks of a revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScaleView {
+    /// Status, reason and message of the `Active` condition.
+    pub active: (String, String, String),
+    /// Replicas that it wants; `None` before its first data.
+    pub desired: Option<i32>,
+}
+
+impl World {
+    /// The objects of a kind.
+    #[must_use]
+    pub fn store<K: Kept>(&self) -> &Store<K> {
+        K::store(self)
+    }
+
+    /// Takes an object in, unless a newer version of it is there. True = the world has changed.
+    pub fn apply(&mut self, object: Object) -> bool {
+        kinds::apply(self, object)
+    }
+
+    /// Takes an object in only if the world has an older version of it: the answer to a patch, which must not
+    /// bring back what was deleted meanwhile. True = the world has changed.
+    pub fn refresh(&mut self, object: Object) -> bool {
+        kinds::contains(self, &object) && kinds::apply(self, object)
+    }
+
+    /// Forgets an object.
+    pub fn remove(&mut self, kind: Kind, key: &ObjectKey) -> bool {
+        kinds::remove(self, kind, key)
+    }
+
+    /// The keys of a kind's objects.
+    #[must_use]
+    pub fn keys(&self, kind: Kind) -> Vec<ObjectKey> {
+        kinds::keys(self, kind)
+    }
+
+    /// The data of a ConfigMap, empty when it is not there.
+    #[must_use]
+    pub fn config_data(&self, namespace: &str, name: &str) -> BTreeMap<String, String> {
+        let map = self.config_maps.get(&ObjectKey::new(namespace, name));
+        map.and_then(|map| map.data.clone()).unwrap_or_default()
+    }
+
+    /// KServe's configuration.
+    ///
+    /// # Errors
+    /// What is wrong with its ConfigMap, in words.
+    pub fn kserve_config(&self) -> Result<KserveConfig, String> {
+        use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
+        let data = self.config_data(CONFIG_NAMESPACE, CONFIG_MAP);
+        KserveConfig::from_config_map(&data).map_err(|fault| fault.to_string())
+    }
+
+    /// The autoscaler's configuration of the cluster.
+    ///
+    /// # Errors
+    /// What is wrong with its ConfigMap, in words.
+    pub fn autoscaler_config(&self) -> Result<GlobalConfig, String> {
+        let data = self.config_data(crate::install::KNATIVE_NAMESPACE, crate::install::CONFIG_AUTOSCALER);
+        GlobalConfig::from_config_map(&data).map_err(|error| error.to_string())
+    }
+
+    /// End of the host names of Knative routes: the first domain without a selector in `config-domain`.
+    #[must_use]
+    pub fn knative_domain(&self) -> Option<String> {
+        let data = self.config_data(crate::install::KNATIVE_NAMESPACE, crate::install::CONFIG_DOMAIN);
+        data.into_iter()
+            .find(|(key, value)| !key.starts_with('_') && value.trim().is_empty())
+            .map(|(key, _)| key)
+    }
+}

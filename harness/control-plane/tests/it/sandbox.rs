@@ -1,0 +1,303 @@
+//! A world in memory that carries effects out as an API server would, without a server, tasks or time.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service as CoreService;
+use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Value, json};
+use windtunnel_api::knative::{Configuration, Revision, Route, Service};
+use windtunnel_api::kserve::InferenceService;
+use windtunnel_api::runtimes;
+use windtunnel_control_plane::autoscaler::{AutoscaleDecision, Loops, Step};
+use windtunnel_control_plane::{
+    Effect, Kept, Kind, Object, ObjectKey, World, gateway_routes, install, knative, kserve,
+};
+use windtunnel_gateway::RevisionKey;
+use windtunnel_kernel::autoscale::kpa::Stat;
+
+/// The world, the autoscalers, and the time.
+pub(crate) struct Sandbox {
+    pub(crate) world: World,
+    pub(crate) loops: Loops,
+    pub(crate) now_ns: u64,
+    pub(crate) decisions: Vec<AutoscaleDecision>,
+    /// Every write since the last look.
+    pub(crate) writes: Vec<Effect>,
+    version: u64,
+}
+
+/// Rounds after which a world that still changes will never rest.
+const ROUNDS: usize = 40;
+
+impl Sandbox {
+    /// A world with everything installed, at a whole second.
+    pub(crate) fn new() -> Self {
+        let mut sandbox = Self {
+            world: World::default(),
+            loops: Loops::default(),
+            now_ns: 1_700_000_000_000_000_000,
+            decisions: Vec::new(),
+            writes: Vec::new(),
+            version: 0,
+        };
+        for runtime in runtimes::shipped() {
+            sandbox.put(runtime);
+        }
+        for map in install::config_maps("example.com") {
+            sandbox.put(map);
+        }
+        sandbox
+    }
+
+    /// Creates or replaces an object as a user would.
+    pub(crate) fn put<K: Kept>(&mut self, object: K) {
+        let key = ObjectKey::of(&object);
+        let old = K::store(&self.world).get(&key).map(|old| serde_json::to_value(&**old).unwrap());
+        self.store::<K>(old.as_ref(), serde_json::to_value(object).unwrap());
+    }
+
+    /// Changes an object by a merge patch as a user would.
+    pub(crate) fn patch<K: Kept>(&mut self, key: &ObjectKey, patch: &Value) {
+        let old = serde_json::to_value(&*K::store(&self.world)[key].clone()).unwrap();
+        let mut new = old.clone();
+        json_patch::merge(&mut new, patch);
+        self.store::<K>(Some(&old), new);
+    }
+
+    fn store<K: Kept>(&mut self, old: Option<&Value>, mut new: Value) {
+        if let Some(old) = old {
+            new["metadata"]["uid"] = old["metadata"]["uid"].clone();
+            new["metadata"]["generation"] = old["metadata"]["generation"].clone();
+            new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+            if new["status"].is_null() && !old["status"].is_null() {
+                new["status"] = old["status"].clone();
+            }
+            if new == *old {
+                return;
+            }
+            if new["spec"] != old["spec"] {
+                new["metadata"]["generation"] =
+                    json!(old["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
+            }
+        } else {
+            new["metadata"]["uid"] = json!(format!("uid-{}", self.version + 1));
+            new["metadata"]["generation"] = json!(1);
+        }
+        self.version += 1;
+        new["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        let object: K = serde_json::from_value(new).unwrap();
+        assert!(self.world.apply(object.wrap()));
+    }
+
+    /// Deletes an object and everything that it controls.
+    pub(crate) fn delete<K: Kept>(&mut self, key: &ObjectKey) {
+        let uid = K::store(&self.world).get(key).and_then(|object| object.meta().uid.clone());
+        self.world.remove(K::KIND, key);
+        if let Some(uid) = uid {
+            self.collect::<Service>(&uid);
+            self.collect::<Configuration>(&uid);
+            self.collect::<Route>(&uid);
+            self.collect::<Revision>(&uid);
+            self.collect::<Deployment>(&uid);
+            self.collect::<CoreService>(&uid);
+        }
+    }
+
+    fn collect<K: Kept>(&mut self, owner: &str) {
+        let children: Vec<ObjectKey> = K::store(&self.world)
+            .iter()
+            .filter(|(_, child)| {
+                child.meta().owner_references.iter().flatten().any(|found| found.uid == owner)
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in children {
+            self.delete::<K>(&key);
+        }
+    }
+
+    /// Carries an effect out.
+    fn carry_out(&mut self, effect: Effect) {
+        match effect.clone() {
+            Effect::Create(object) => match object {
+                Object::Service(object) => self.create(*object),
+                Object::Configuration(object) => self.create(*object),
+                Object::Revision(object) => self.create(*object),
+                Object::Route(object) => self.create(*object),
+                Object::Deployment(object) => self.create(*object),
+                Object::CoreService(object) => self.create(*object),
+                other => panic!("created {other:?}"),
+            },
+            Effect::Patch { kind, key, patch, .. } => match kind {
+                Kind::InferenceService => self.patch::<InferenceService>(&key, &patch),
+                Kind::Service => self.patch::<Service>(&key, &patch),
+                Kind::Configuration => self.patch::<Configuration>(&key, &patch),
+                Kind::Revision => self.patch::<Revision>(&key, &patch),
+                Kind::Route => self.patch::<Route>(&key, &patch),
+                Kind::Deployment => self.patch::<Deployment>(&key, &patch),
+                other => panic!("patched {other:?}"),
+            },
+            Effect::Delete { kind: Kind::Service, key } => self.delete::<Service>(&key),
+            Effect::Delete { kind, .. } => panic!("deleted {kind:?}"),
+            Effect::Event { .. } => {}
+        }
+        self.writes.push(effect);
+    }
+
+    fn create<K: Kept>(&mut self, object: K) {
+        if !K::store(&self.world).contains_key(&ObjectKey::of(&object)) {
+            self.store::<K>(None, serde_json::to_value(object).unwrap());
+        }
+    }
+
+    /// Reconciles everything until nothing changes any more; returns how many writes that took.
+    pub(crate) fn settle(&mut self) -> usize {
+        let before = self.writes.len();
+        for _ in 0..ROUNDS {
+            let count = self.writes.len();
+            self.round();
+            if self.writes.len() == count {
+                return self.writes.len() - before;
+            }
+        }
+        panic!(
+            "still writing after {ROUNDS} rounds: {:#?}",
+            self.writes.iter().rev().take(5).collect::<Vec<_>>()
+        );
+    }
+
+    fn round(&mut self) {
+        let now_ns = self.now_ns;
+        type Reconcile = fn(&World, &ObjectKey, u64) -> Vec<Effect>;
+        let areas: [(Kind, Reconcile); 5] = [
+            (Kind::InferenceService, kserve::reconcile),
+            (Kind::Service, knative::service::reconcile),
+            (Kind::Configuration, knative::configuration::reconcile),
+            (Kind::Revision, knative::revision::reconcile),
+            (Kind::Route, knative::route::reconcile),
+        ];
+        for (kind, reconcile) in areas {
+            for key in self.world.keys(kind) {
+                for effect in reconcile(&self.world, &key, now_ns) {
+                    self.carry_out(effect);
+                }
+            }
+        }
+        for key in self.world.keys(Kind::Revision) {
+            let step = self.loops.changed(&self.world, &key, now_ns);
+            self.follow(&key, step);
+        }
+    }
+
+    fn follow(&mut self, key: &ObjectKey, step: Step) {
+        self.decisions.extend(step.decision);
+        for effect in step.effects {
+            self.carry_out(effect);
+        }
+        if let Some(view) = self.loops.view(key) {
+            self.world.scales.insert(key.clone(), view);
+        }
+    }
+
+    /// Lets time pass second by second, doing what comes due; pods follow the Deployments at once.
+    pub(crate) fn advance(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now_ns += 1_000_000_000;
+            for key in self.loops.due(self.now_ns) {
+                let step = self.loops.run_due(&self.world, &key, self.now_ns);
+                self.follow(&key, step);
+            }
+            self.kubelet();
+            self.settle();
+        }
+    }
+
+    /// A report of the gateway.
+    pub(crate) fn report(&mut self, revision: &str, concurrency: f64) {
+        let stat = Stat {
+            at_ns: self.now_ns,
+            average_concurrency: concurrency,
+            average_proxied_concurrency: 0.0,
+            request_count: concurrency,
+            proxied_request_count: 0.0,
+        };
+        let revision = RevisionKey { namespace: "default".to_owned(), name: revision.to_owned() };
+        let (key, step) = self.loops.record(&self.world, &revision, &stat, self.now_ns);
+        self.follow(&key, step);
+    }
+
+    /// Makes every Deployment's pods ready.
+    pub(crate) fn kubelet(&mut self) {
+        let deployments: Vec<(String, i32)> = self
+            .world
+            .deployments
+            .iter()
+            .map(|(key, deployment)| {
+                (key.name.clone(), deployment.spec.as_ref().unwrap().replicas.unwrap_or(1))
+            })
+            .collect();
+        for (name, replicas) in deployments {
+            self.pods(name.strip_suffix("-deployment").unwrap(), replicas);
+        }
+    }
+
+    /// Gives a revision so many ready pods.
+    pub(crate) fn pods(&mut self, revision: &str, count: i32) {
+        let number = revision.rsplit('-').next().unwrap().trim_start_matches('0').to_owned();
+        let addresses = (1..=count)
+            .map(|pod| EndpointAddress { ip: format!("127.64.{number}.{pod}"), ..EndpointAddress::default() })
+            .collect();
+        self.put(Endpoints {
+            metadata: ObjectMeta {
+                name: Some(format!("{revision}-private")),
+                namespace: Some("default".to_owned()),
+                ..ObjectMeta::default()
+            },
+            subsets: (count > 0).then(|| {
+                vec![EndpointSubset {
+                    addresses: Some(addresses),
+                    ports: Some(vec![EndpointPort { port: 8080, ..EndpointPort::default() }]),
+                    ..EndpointSubset::default()
+                }]
+            }),
+        });
+    }
+
+    /// The InferenceService `digits`.
+    pub(crate) fn digits(&self) -> &InferenceService {
+        &self.world.inference_services[&ObjectKey::new("default", "digits")]
+    }
+
+    /// The shares of the InferenceService's host in the gateway's table, by revision.
+    pub(crate) fn shares(&self) -> Vec<(String, u32)> {
+        let table = gateway_routes::table(&self.world);
+        let mut routes = table
+            .routes
+            .iter()
+            .filter(|route| route.hosts.iter().any(|host| host == "digits-default.example.com"));
+        let route = routes.next();
+        assert!(routes.next().is_none(), "two routes for one host");
+        let backends = route.into_iter().flat_map(|route| &route.backends);
+        backends.map(|backend| (backend.revision.name.clone(), backend.percent)).collect()
+    }
+
+    /// Replicas of a revision's Deployment.
+    pub(crate) fn replicas(&self, revision: &str) -> i32 {
+        let key = ObjectKey::new("default", format!("{revision}-deployment"));
+        self.world.deployments[&key].spec.as_ref().unwrap().replicas.unwrap()
+    }
+
+    /// The kinds that have been written since the last look, once each.
+    pub(crate) fn written_kinds(&mut self) -> BTreeSet<Kind> {
+        std::mem::take(&mut self.writes)
+            .into_iter()
+            .filter_map(|effect| match effect {
+                Effect::Create(object) => Some(object.kind()),
+                Effect::Patch { kind, .. } | Effect::Delete { kind, .. } => Some(kind),
+                Effect::Event { .. } => None,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,188 @@
+//! The running controllers on the embedded API server. The test plays kubelet: it writes the Endpoints.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Endpoints, Event, Pod};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
+use windtunnel_api::knative::Route;
+use windtunnel_api::kserve::{InferenceService, InferenceServiceStatus};
+use windtunnel_apiserver::ApiServer;
+use windtunnel_control_plane::{ControlPlane, Options};
+use windtunnel_gateway::Gateway;
+
+use crate::digits;
+use crate::wait::until;
+
+const FIRST: &str = "digits-predictor-00001";
+const SECOND: &str = "digits-predictor-00002";
+
+/// API server, gateway and control plane.
+struct Stage {
+    client: Client,
+    gateway: Gateway,
+    control_plane: ControlPlane,
+}
+
+impl Stage {
+    async fn start() -> Self {
+        let server = ApiServer::new(windtunnel_apiserver::Options::default());
+        for reviewer in ControlPlane::admission() {
+            server.add_admission(reviewer);
+        }
+        let client = server.client();
+        let gateway = Gateway::bind("127.0.0.1:0".parse().unwrap(), windtunnel_gateway::Options::default())
+            .await
+            .unwrap();
+        let control_plane = ControlPlane::start(client.clone(), gateway.handle(), Options::default())
+            .await
+            .expect("a control plane");
+        Self { client, gateway, control_plane }
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), "default")
+    }
+
+    /// Waits for the revision's Deployment and makes one pod of it ready.
+    async fn kubelet(&self, revision: &str, address: &str) {
+        let deployments = self.api::<Deployment>();
+        until(deployments, &format!("{revision}-deployment"), "a Deployment", |_| true).await;
+        let endpoints: Endpoints = serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Endpoints",
+            "metadata": {"name": format!("{revision}-private"), "namespace": "default"},
+            "subsets": [{"addresses": [{"ip": address}], "ports": [{"port": 8080}]}],
+        }))
+        .unwrap();
+        self.api::<Endpoints>().create(&PostParams::default(), &endpoints).await.expect("Endpoints");
+    }
+
+    async fn ready(&self) -> InferenceServiceStatus {
+        let is_ready = |service: &InferenceService| {
+            service.status.as_ref().is_some_and(InferenceServiceStatus::is_ready)
+        };
+        until(self.api::<InferenceService>(), "digits", "a ready InferenceService", is_ready)
+            .await
+            .status
+            .unwrap()
+    }
+
+    async fn stop(self) {
+        self.control_plane.stop().await;
+        self.gateway.shutdown().await;
+    }
+}
+
+/// Nothing would be served on a real cluster, however right the pure functions are.
+#[tokio::test]
+async fn from_apply_to_ready_and_a_canary() {
+    let stage = Stage::start().await;
+    let services = stage.api::<InferenceService>();
+    services.create(&PostParams::default(), &digits("v1", json!({}))).await.expect("an InferenceService");
+    stage.kubelet(FIRST, "127.64.1.1").await;
+    let status = stage.ready().await;
+    assert_eq!(status.url.as_deref(), Some("http://digits-default.example.com"));
+    let revision =
+        |status: &InferenceServiceStatus| status.predictor().unwrap().latest_rolledout_revision.clone();
+    assert_eq!(revision(&status).as_deref(), Some(FIRST));
+
+    let canary = json!({"spec": {"predictor": {
+        "canaryTrafficPercent": 10, "model": {"storageUri": "s3://models/digits/v2"},
+    }}});
+    services.patch("digits", &PatchParams::default(), &Patch::Merge(&canary)).await.expect("a patch");
+    stage.kubelet(SECOND, "127.64.2.1").await;
+    let split = |route: &Route| {
+        let traffic = route.status.iter().flat_map(|status| &status.traffic);
+        let mut shares: Vec<_> =
+            traffic.map(|t| (t.revision_name.clone().unwrap(), t.percent.unwrap())).collect();
+        shares.sort();
+        shares == [(FIRST.to_owned(), 90), (SECOND.to_owned(), 10)]
+    };
+    until(stage.api::<Route>(), "digits-predictor", "a split of 90 to 10", split).await;
+    let status = stage.ready().await;
+    assert_eq!(revision(&status).as_deref(), Some(FIRST));
+
+    let events = stage.api::<Event>().list(&ListParams::default()).await.expect("events");
+    assert!(events.iter().any(|event| event.reason.as_deref() == Some("InferenceServiceReady")));
+    stage.stop().await;
+}
+
+/// An invalid service must be refused in the words that users of KServe know.
+#[tokio::test]
+async fn invalid_services_are_refused_by_the_webhook() {
+    let stage = Stage::start().await;
+    let invalid = digits("v1", json!({"minReplicas": 3, "maxReplicas": 1}));
+    let refused = stage.api::<InferenceService>().create(&PostParams::default(), &invalid).await;
+    let Err(kube::Error::Api(answer)) = refused else { panic!("{refused:?}") };
+    assert_eq!(
+        answer.message,
+        "admission webhook \"inferenceservice.kserve-webhook-server.validator\" denied the request: 'MinReplicas' cannot be greater than MaxReplicas"
+    );
+    stage.stop().await;
+}
+
+/// Controllers that answer their own writes for ever would fill the event log and the machine.
+#[tokio::test]
+async fn a_ready_service_is_left_alone() {
+    let stage = Stage::start().await;
+    let services = stage.api::<InferenceService>();
+    services.create(&PostParams::default(), &digits("v1", json!({"minReplicas": 1}))).await.expect("created");
+    stage.kubelet(FIRST, "127.64.1.1").await;
+    stage.ready().await;
+    // A change that concerns nobody makes every reconciler of the chain look again.
+    let mut versions = Vec::new();
+    for round in 0..3 {
+        let note = json!({"metadata": {"annotations": {"note": format!("{round}")}}});
+        let runtimes = Api::<windtunnel_api::kserve::ClusterServingRuntime>::all(stage.client.clone());
+        runtimes
+            .patch("windtunnel-onnxserver", &PatchParams::default(), &Patch::Merge(&note))
+            .await
+            .expect("patched");
+        let settled = services.get("digits").await.expect("the service");
+        versions.push(settled.metadata.resource_version);
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    let last = versions.pop();
+    assert_eq!(versions.last(), last.as_ref(), "the service was written without a reason");
+    stage.stop().await;
+}
+
+/// Pods of a model would start without it.
+#[tokio::test]
+async fn pods_are_mutated_on_creation() {
+    let stage = Stage::start().await;
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": "p", "labels": {"serving.kserve.io/inferenceservice": "digits"},
+            "annotations": {"internal.serving.kserve.io/storage-initializer-sourceuri": "s3://m/v1"}},
+        "spec": {"containers": [{"name": "kserve-container", "image": "x"}]},
+    }))
+    .unwrap();
+    let created = stage.api::<Pod>().create(&PostParams::default(), &pod).await.expect("a pod");
+    let initializers = created.spec.unwrap().init_containers.unwrap_or_default();
+    assert_eq!(
+        initializers[0].args.as_deref(),
+        Some(&["s3://m/v1".to_owned(), "/mnt/models".to_owned()][..])
+    );
+    stage.stop().await;
+}
+
+/// Installing twice, or over what others have installed, must change nothing of theirs.
+#[tokio::test]
+async fn installing_leaves_what_is_there() {
+    let stage = Stage::start().await;
+    let maps =
+        Api::<k8s_openapi::api::core::v1::ConfigMap>::namespaced(stage.client.clone(), "knative-serving");
+    let theirs = json!({"data": {"scale-to-zero-grace-period": "7s"}});
+    maps.patch("config-autoscaler", &PatchParams::default(), &Patch::Merge(&theirs)).await.expect("patched");
+    windtunnel_control_plane::install::install(&stage.client, "other.example")
+        .await
+        .expect("installed again");
+    let kept = maps.get("config-autoscaler").await.expect("the map");
+    assert_eq!(kept.data.unwrap()["scale-to-zero-grace-period"], "7s");
+    stage.stop().await;
+}
