@@ -15,7 +15,11 @@ enum Step {
     Index(i64),
     Every,
     /// Items whose value at the keys compares so with the text.
-    Filter { keys: Vec<String>, operator: Operator, value: Option<Value> },
+    Filter {
+        keys: Vec<String>,
+        operator: Operator,
+        value: Option<Value>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +34,9 @@ impl JsonPath {
         let text = text.trim().trim_start_matches('{').trim_end_matches('}').trim_start_matches('$');
         parse_steps(text).map_or_else(
             // A path that finds nothing, whatever the object.
-            || Self { steps: vec![Step::Filter { keys: Vec::new(), operator: Operator::Exists, value: None }] },
+            || Self {
+                steps: vec![Step::Filter { keys: Vec::new(), operator: Operator::Exists, value: None }],
+            },
             |steps| Self { steps },
         )
     }
@@ -169,9 +175,9 @@ fn literal(text: &str) -> Option<Value> {
 }
 
 fn unquote(text: &str) -> Option<String> {
-    ['\'', '"'].iter().find_map(|quote| {
-        text.strip_prefix(*quote)?.strip_suffix(*quote).map(ToOwned::to_owned)
-    })
+    ['\'', '"']
+        .iter()
+        .find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote).map(ToOwned::to_owned))
 }
 
 #[cfg(test)]
@@ -184,7 +190,8 @@ mod tests {
     fn printer_columns_of_real_definitions_find_their_values() {
         let object = json!({"metadata": {"annotations": {"a.b/c": "v"}}, "status": {"url": "u", "conditions": [
             {"type": "Other", "status": "False"}, {"type": "Ready", "status": "True", "reason": "R"}]}});
-        let find = |path: &str| -> Vec<Value> { JsonPath::parse(path).find(&object).into_iter().cloned().collect() };
+        let find =
+            |path: &str| -> Vec<Value> { JsonPath::parse(path).find(&object).into_iter().cloned().collect() };
         assert_eq!(find(".status.conditions[?(@.type=='Ready')].status"), [json!("True")]);
         assert_eq!(find(".status.conditions[?(@.type==\"Ready\")].reason"), [json!("R")]);
         assert_eq!(find(".status.url"), [json!("u")]);

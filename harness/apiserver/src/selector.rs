@@ -51,7 +51,9 @@ impl LabelSelector {
             Requirement::Exists(key) => label(key).is_some(),
             Requirement::Absent(key) => label(key).is_none(),
             Requirement::In(key, values) => label(key).is_some_and(|value| values.iter().any(|v| v == value)),
-            Requirement::NotIn(key, values) => label(key).is_none_or(|value| values.iter().all(|v| v != value)),
+            Requirement::NotIn(key, values) => {
+                label(key).is_none_or(|value| values.iter().all(|v| v != value))
+            }
             Requirement::Greater(key, bound) => {
                 label(key).and_then(|value| value.parse::<i64>().ok()).is_some_and(|value| value > *bound)
             }
@@ -93,7 +95,10 @@ impl FieldSelector {
 
     /// The name that the selector pins, if any: a list of one object needs no scan.
     pub(crate) fn pinned_name(&self) -> Option<&str> {
-        self.terms.iter().find(|term| term.equal && term.path == "metadata.name").map(|term| term.value.as_str())
+        self.terms
+            .iter()
+            .find(|term| term.equal && term.path == "metadata.name")
+            .map(|term| term.value.as_str())
     }
 
     pub(crate) fn matches(&self, object: &Value) -> bool {
@@ -219,7 +224,11 @@ impl Parser {
                         "values[0]: Invalid value: \"{value}\": for 'Gt', 'Lt' operators, the value must be an integer"
                     )
                 })?;
-                Ok(if operator == ">" { Requirement::Greater(key, bound) } else { Requirement::Less(key, bound) })
+                Ok(if operator == ">" {
+                    Requirement::Greater(key, bound)
+                } else {
+                    Requirement::Less(key, bound)
+                })
             }
             found => Err(format!("found '{found}', expected: in, notin, =, ==, !=, gt, lt")),
         }
@@ -249,7 +258,8 @@ impl Parser {
             match self.take() {
                 Some(Token::Word(word)) => values.push(word),
                 Some(Token::Symbol(",")) => {
-                    if self.tokens.get(self.position.wrapping_sub(2)) != Some(&Token::Symbol("(")) || values.is_empty()
+                    if self.tokens.get(self.position.wrapping_sub(2)) != Some(&Token::Symbol("("))
+                        || values.is_empty()
                     {
                         // `(a,,b)` and `(,a)` name the empty string too.
                         let before = self.tokens.get(self.position.saturating_sub(2));
@@ -300,10 +310,13 @@ mod tests {
 
     #[test]
     fn every_operator_selects_as_kubectl_users_expect() {
-        for yes in ["", "app", "app=x", "app==x", "app!=y", "!none", "app in (x, y)", "app notin (y)", "tier>1"] {
+        for yes in
+            ["", "app", "app=x", "app==x", "app!=y", "!none", "app in (x, y)", "app notin (y)", "tier>1"]
+        {
             assert!(selects(yes), "{yes}");
         }
-        for no in ["none", "app=y", "app!=x", "!app", "app in ()", "app notin (x,z)", "tier<2", "app=x,none"] {
+        for no in ["none", "app=y", "app!=x", "!app", "app in ()", "app notin (x,z)", "tier<2", "app=x,none"]
+        {
             assert!(!selects(no), "{no}");
         }
         assert!(selects("none notin (x)"), "notin holds for an absent label");
@@ -324,6 +337,9 @@ mod tests {
         assert!(parse("metadata.name=a,spec.nodeName!=m,status.phase=").matches(&object));
         assert!(!parse("spec.nodeName!=n").matches(&object));
         assert_eq!(parse("metadata.name=a").pinned_name(), Some("a"));
-        assert_eq!(FieldSelector::parse("x=y", |_| false).unwrap_err().message, "field label not supported: x");
+        assert_eq!(
+            FieldSelector::parse("x=y", |_| false).unwrap_err().message,
+            "field label not supported: x"
+        );
     }
 }

@@ -1,68 +1,178 @@
-//! The server handle.
+//! The server handle: state behind one lock, and the signals that wake watchers.
 
 use std::{
-    future::Future,
-    sync::{Arc, RwLock},
+    collections::BTreeMap,
+    convert::Infallible,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use tokio::net::TcpListener;
+use bytes::Bytes;
+use rand::Rng;
+use rand_pcg::Pcg64;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::Admission;
+use crate::{
+    admission::Admission,
+    http_layer,
+    pipeline::{self, Answer, Context, Request, State},
+};
 
 /// What a server is started with.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Changes that the event log of one kind keeps for watchers and old lists; older ones answer 410 Gone.
+    /// Changes that the log of one kind keeps for watchers and old lists; older ones answer 410 Gone.
     pub event_log_capacity: usize,
     /// Largest request body in bytes; larger ones answer 413.
     pub body_limit_bytes: usize,
+    /// Seconds between bookmarks for watchers that ask for them.
+    pub bookmark_interval_s: u64,
+    /// Seconds after which a watch without `timeoutSeconds` ends; clients reconnect.
+    pub watch_limit_s: u64,
+    /// Whether pods get the volume with their service account's token, as a node with a token issuer needs it.
+    pub mount_service_account_tokens: bool,
+    /// PEM text that every namespace's `kube-root-ca.crt` holds.
+    pub certificate_authority: String,
+    /// Seed of uids and generated names; `None` draws one.
+    pub seed: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { event_log_capacity: 10_000, body_limit_bytes: 3 * 1024 * 1024 }
+        Self {
+            event_log_capacity: 10_000,
+            body_limit_bytes: 3 * 1024 * 1024,
+            bookmark_interval_s: 60,
+            watch_limit_s: 1_800,
+            mount_service_account_tokens: false,
+            certificate_authority: String::new(),
+            seed: None,
+        }
     }
 }
 
 /// A handle on one API server; clones share it.
 #[derive(Clone)]
 pub struct ApiServer {
-    admission: Arc<RwLock<Vec<Arc<dyn Admission>>>>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: Options,
+    state: RwLock<State>,
+    admission: RwLock<Vec<Arc<dyn Admission>>>,
+    random: Mutex<Pcg64>,
+    /// The newest revision of each kind's shelf, for its watchers.
+    signals: Mutex<BTreeMap<Arc<str>, watch::Sender<u64>>>,
 }
 
 impl ApiServer {
-    /// An empty server with the built-in kinds and the namespaces `default`, `kube-system`, `kube-public` and `kube-node-lease`.
+    /// A server with the built-in kinds and the namespaces `default`, `kube-system`, `kube-public` and
+    /// `kube-node-lease`.
     #[must_use]
-    pub fn new(_options: Options) -> Self {
-        Self { admission: Arc::default() }
+    pub fn new(options: Options) -> Self {
+        let seed = options.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+        let server = Self {
+            inner: Arc::new(Inner {
+                state: RwLock::new(State::new(options.event_log_capacity)),
+                admission: RwLock::default(),
+                random: Mutex::new(Pcg64::new(u128::from(seed), 0x0a02_bdbf_7bb3_c0a7_ac28_fa16_a64a_bf96)),
+                signals: Mutex::default(),
+                options,
+            }),
+        };
+        for namespace in ["default", "kube-system", "kube-public", "kube-node-lease"] {
+            let request = Request {
+                method: "POST".into(),
+                path: "/api/v1/namespaces".into(),
+                user_agent: "kube-apiserver".into(),
+                body: Bytes::from(format!("{{\"metadata\":{{\"name\":\"{namespace}\"}}}}")),
+                ..Request::default()
+            };
+            let answer = server.handle(&request);
+            debug_assert_eq!(answer.code, 201, "{answer:?}");
+        }
+        server
     }
 
     /// Adds a reviewer of writes, behind those already there.
     pub fn add_admission(&self, admission: Arc<dyn Admission>) {
-        self.admission.write().unwrap_or_else(std::sync::PoisonError::into_inner).push(admission);
+        self.inner.admission.write().unwrap_or_else(PoisonError::into_inner).push(admission);
     }
 
     /// A client that calls this server in process, without a socket. Needs a tokio runtime.
     #[must_use]
     pub fn client(&self) -> kube::Client {
-        let service = tower::service_fn(|_request: http::Request<kube::client::Body>| async {
-            Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::new(
-                bytes::Bytes::new(),
-            )))
+        let server = self.clone();
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let server = server.clone();
+            async move { Ok::<_, Infallible>(http_layer::respond(&server, request).await) }
         });
         kube::Client::new(service, "default")
     }
 
-    /// Serves HTTP/1.1 and HTTP/2 (prior knowledge) on `listener` until `shutdown` is cancelled.
+    /// Serves HTTP/1.1 and HTTP/2 (prior knowledge) on `listener` until `shutdown` is cancelled, then ends the
+    /// open connections.
     pub fn serve(
         &self,
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
-        async move {
-            let _listener = listener;
-            shutdown.cancelled().await;
+        http_layer::serve(self.clone(), listener, shutdown)
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// Answers a request; a watch is answered with its description.
+    pub(crate) fn handle(&self, request: &Request) -> Answer {
+        let admission = self.inner.admission.read().unwrap_or_else(PoisonError::into_inner);
+        let mut random = || {
+            let mut generator = self.inner.random.lock().unwrap_or_else(PoisonError::into_inner);
+            (u128::from(generator.next_u64()) << 64) | u128::from(generator.next_u64())
+        };
+        let mut context = Context {
+            now: jiff::Timestamp::now(),
+            admission: &admission,
+            options: &self.inner.options,
+            random: &mut random,
+        };
+        if !pipeline::is_write(request) {
+            return pipeline::read(&self.read(), &context, request);
         }
+        let mut state = self.write();
+        let answer = pipeline::write(&mut state, &mut context, request);
+        let dirty = state.take_dirty();
+        let revision = state.store.revision();
+        drop(state);
+        if !dirty.is_empty() {
+            let signals = self.signals();
+            for shelf in dirty {
+                if let Some(signal) = signals.get(&shelf) {
+                    signal.send_replace(revision);
+                }
+            }
+        }
+        answer
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.inner.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A signal that changes with every write to a shelf.
+    pub(crate) fn subscribe(&self, shelf: &Arc<str>) -> watch::Receiver<u64> {
+        let mut signals = self.signals();
+        signals.entry(Arc::clone(shelf)).or_insert_with(|| watch::channel(0).0).subscribe()
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.inner.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn signals(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, watch::Sender<u64>>> {
+        self.inner.signals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,6 @@
 //! Exit codes, the part of the command line that scripts read.
 
+use std::fmt;
 use std::process::ExitCode;
 
 /// How a command ended. The order is that of severity: of several outcomes the worst is reported.
@@ -49,6 +50,20 @@ impl From<Exit> for ExitCode {
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) error: anyhow::Error,
+}
+
+impl fmt::Display for Failure {
+    /// The error and its causes, each once: libraries differ in whether a message repeats its cause.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut told = String::new();
+        for cause in self.error.chain().map(ToString::to_string) {
+            if !told.contains(&cause) {
+                let separator = if told.is_empty() { "" } else { ": " };
+                told = format!("{told}{separator}{cause}");
+            }
+        }
+        f.write_str(&told)
+    }
 }
 
 /// What every command returns.

@@ -106,7 +106,10 @@ impl FieldSet {
             .children
             .iter()
             .map(|(element, child)| {
-                let left = other.children.get(element).map_or_else(|| child.clone(), |other| child.difference(other));
+                let left = other
+                    .children
+                    .get(element)
+                    .map_or_else(|| child.clone(), |other| child.difference(other));
                 (element.clone(), left)
             })
             .filter(|(_, child)| !child.is_empty())

@@ -50,7 +50,8 @@ pub(crate) fn read(object: &Value) -> Option<Vec<Manager>> {
         .iter()
         .map(|entry| {
             let operation = text(entry, &["operation"]);
-            let fields = entry.get("fieldsV1").map_or_else(|| Some(FieldSet::default()), FieldSet::from_json)?;
+            let fields =
+                entry.get("fieldsV1").map_or_else(|| Some(FieldSet::default()), FieldSet::from_json)?;
             (matches!(operation, "Apply" | "Update") && entry.get("fieldsV1").is_some()).then(|| Manager {
                 name: text(entry, &["manager"]).to_owned(),
                 is_apply: operation == "Apply",
@@ -102,7 +103,9 @@ pub(crate) fn write(mut managers: Vec<Manager>) -> Value {
 /// Merges the oldest plain updates, so that an object's record stays bounded.
 fn cap(managers: &mut Vec<Manager>) {
     let updates = managers.iter().filter(|manager| !manager.is_apply).count();
-    let Some(surplus) = updates.checked_sub(LIMIT_UPDATE_MANAGERS).filter(|surplus| *surplus > 0) else { return };
+    let Some(surplus) = updates.checked_sub(LIMIT_UPDATE_MANAGERS).filter(|surplus| *surplus > 0) else {
+        return;
+    };
     managers.sort_by(|a, b| (a.is_apply, &a.time).cmp(&(b.is_apply, &b.time)));
     let rest = managers.split_off(surplus + 1);
     let mut ancient: Option<Manager> = None;

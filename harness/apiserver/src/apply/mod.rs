@@ -139,7 +139,9 @@ pub(crate) fn apply(
     let faults = faults(schema, &config);
     match &faults[..] {
         [] => {}
-        [one] => return Err(ApiError::internal(format!("failed to create typed patch object ({place}): {one}"))),
+        [one] => {
+            return Err(ApiError::internal(format!("failed to create typed patch object ({place}): {one}")));
+        }
         many => {
             let list: String = many.iter().map(|fault| format!("\n  {fault}")).collect();
             return Err(ApiError::internal(format!(
@@ -238,8 +240,14 @@ fn prune_below(set: &FieldSet) -> FieldSet {
 /// A configuration can't change who an object is.
 fn restore_identity(object: &mut Value, live: &Value) {
     let metadata = metadata_mut(object);
-    for field in ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"]
-    {
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "resourceVersion",
+    ] {
         match live["metadata"].get(field) {
             Some(value) => metadata.insert(field.to_owned(), value.clone()),
             None => metadata.shift_remove(field),
@@ -255,7 +263,8 @@ fn conflict(mut conflicts: Vec<(String, FieldSet)>) -> ApiError {
     for (title, fields) in &conflicts {
         let paths: Vec<String> = fields.paths().iter().map(|path| path_text(path)).collect();
         for path in &paths {
-            causes.push(json!({"reason": "FieldManagerConflict", "message": format!("conflict with {title}"),
+            causes
+                .push(json!({"reason": "FieldManagerConflict", "message": format!("conflict with {title}"),
                 "field": path}));
         }
         parts.push(match &paths[..] {
@@ -280,7 +289,9 @@ fn faults(schema: &Schema, config: &Value) -> Vec<String> {
         let metadata = map.shift_remove("metadata");
         let meta_schema = crate::schema::builtin::definition(crate::schema::builtin::OBJECT_META);
         if let (Some(metadata), Some(meta_schema)) = (metadata, meta_schema) {
-            found.extend(structure::faults(meta_schema, &metadata).iter().map(|fault| format!(".metadata{fault}")));
+            found.extend(
+                structure::faults(meta_schema, &metadata).iter().map(|fault| format!(".metadata{fault}")),
+            );
         }
     }
     found.extend(structure::faults(schema, &content));

@@ -123,7 +123,9 @@ fn walk(schema: &Schema, old: &Value, new: &Value, path: &mut Vec<Element>, diff
                 }
                 path.pop();
             }
-            for (element, item) in old.iter().filter(|(element, _)| !new.iter().any(|(other, _)| other == element)) {
+            for (element, item) in
+                old.iter().filter(|(element, _)| !new.iter().any(|(other, _)| other == element))
+            {
                 path.push(element.clone());
                 everything(schema.item(), item, path, &mut difference.removed);
                 path.pop();
@@ -182,12 +184,14 @@ pub(crate) fn merge(schema: &Schema, live: &Value, config: &Value) -> Value {
 
 /// Items of the configuration in its order; those only in the live list keep their place among them.
 fn merge_items(schema: &Schema, live: &[(Element, &Value)], config: &[(Element, &Value)]) -> Vec<Value> {
-    let find = |list: &[(Element, &Value)], element: &Element| list.iter().position(|(other, _)| other == element);
+    let find =
+        |list: &[(Element, &Value)], element: &Element| list.iter().position(|(other, _)| other == element);
     let merged = |element: &Element, item: &Value| match find(live, element) {
         Some(index) => merge(schema.item(), live[index].1, item),
         None => item.clone(),
     };
-    let mut shared = config.iter().map(|(element, _)| element).filter(|element| find(live, element).is_some());
+    let mut shared =
+        config.iter().map(|(element, _)| element).filter(|element| find(live, element).is_some());
     let mut next_shared = shared.next();
     let mut done: Vec<&Element> = Vec::new();
     let mut out = Vec::with_capacity(live.len() + config.len());
@@ -377,9 +381,10 @@ mod tests {
     #[test]
     fn removal_takes_the_item_and_leaves_its_neighbours() {
         let spec = json!({"containers": [{"name": "c", "image": "i"}, {"name": "d"}]});
-        let paths = FieldSet::from_json(&json!({"f:containers": {"k:{\"name\":\"d\"}": {".": {}, "f:name": {}},
+        let paths =
+            FieldSet::from_json(&json!({"f:containers": {"k:{\"name\":\"d\"}": {".": {}, "f:name": {}},
             "k:{\"name\":\"c\"}": {"f:image": {}}}}))
-        .unwrap();
+            .unwrap();
         assert_eq!(remove(pod_spec(), &spec, &paths), json!({"containers": [{"name": "c"}]}));
     }
 }

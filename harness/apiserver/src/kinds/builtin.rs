@@ -2,10 +2,11 @@
 
 use k8s_openapi::{
     api::{
-        admissionregistration::v1 as admissionregistration, apps::v1 as apps, autoscaling::v1 as autoscaling_v1,
-        autoscaling::v2 as autoscaling, batch::v1 as batch, coordination::v1 as coordination, core::v1 as core,
-        discovery::v1 as discovery, events::v1 as events, networking::v1 as networking, policy::v1 as policy,
-        rbac::v1 as rbac, scheduling::v1 as scheduling, storage::v1 as storage,
+        admissionregistration::v1 as admissionregistration, apps::v1 as apps,
+        autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling, batch::v1 as batch,
+        coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, events::v1 as events,
+        networking::v1 as networking, policy::v1 as policy, rbac::v1 as rbac, scheduling::v1 as scheduling,
+        storage::v1 as storage,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions,
     apimachinery::pkg::apis::meta::v1 as meta,
@@ -183,7 +184,9 @@ const EVENT_FIELDS: &[&str] = &[
 
 /// Every built-in kind; of several versions of one kind the preferred comes first.
 pub(crate) const ROWS: &[Row] = &[
-    row("", "v1", "configmaps", "ConfigMap", "core.v1.ConfigMap").short(&["cm"]).columns(&columns::CONFIG_MAP)
+    row("", "v1", "configmaps", "ConfigMap", "core.v1.ConfigMap")
+        .short(&["cm"])
+        .columns(&columns::CONFIG_MAP)
         .validate(rules::config::config_map),
     Row { create_on_update: true, ..row("", "v1", "endpoints", "Endpoints", "core.v1.Endpoints") }
         .short(&["ep"])
@@ -194,7 +197,9 @@ pub(crate) const ROWS: &[Row] = &[
         .fields(EVENT_FIELDS)
         .complete(event_conversion::complete)
         .columns(&columns::EVENT),
-    row("", "v1", "limitranges", "LimitRange", "core.v1.LimitRange").short(&["limits"]).columns(&columns::CREATED_AT),
+    row("", "v1", "limitranges", "LimitRange", "core.v1.LimitRange")
+        .short(&["limits"])
+        .columns(&columns::CREATED_AT),
     row("", "v1", "namespaces", "Namespace", "core.v1.Namespace")
         .short(&["ns"])
         .cluster()
@@ -246,7 +251,9 @@ pub(crate) const ROWS: &[Row] = &[
         .status()
         .scale()
         .fields(&["status.replicas"]),
-    row("", "v1", "resourcequotas", "ResourceQuota", "core.v1.ResourceQuota").short(&["quota"]).status()
+    row("", "v1", "resourcequotas", "ResourceQuota", "core.v1.ResourceQuota")
+        .short(&["quota"])
+        .status()
         .columns(&columns::RESOURCE_QUOTA),
     row("", "v1", "secrets", "Secret", "core.v1.Secret")
         .fields(&["type"])
@@ -301,14 +308,20 @@ pub(crate) const ROWS: &[Row] = &[
         .complete(defaults::workload::stateful_set)
         .validate(rules::workload::workload)
         .columns(&columns::STATEFUL_SET),
-    row("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", "autoscaling.v2.HorizontalPodAutoscaler")
-        .short(&["hpa"])
-        .all()
-        .status()
-        .generation(Generation::Spec)
-        .complete(defaults::autoscaling::horizontal_pod_autoscaler)
-        .validate(rules::workload::horizontal_pod_autoscaler)
-        .columns(&columns::HORIZONTAL_POD_AUTOSCALER),
+    row(
+        "autoscaling",
+        "v2",
+        "horizontalpodautoscalers",
+        "HorizontalPodAutoscaler",
+        "autoscaling.v2.HorizontalPodAutoscaler",
+    )
+    .short(&["hpa"])
+    .all()
+    .status()
+    .generation(Generation::Spec)
+    .complete(defaults::autoscaling::horizontal_pod_autoscaler)
+    .validate(rules::workload::horizontal_pod_autoscaler)
+    .columns(&columns::HORIZONTAL_POD_AUTOSCALER),
     row("batch", "v1", "cronjobs", "CronJob", "batch.v1.CronJob")
         .short(&["cj"])
         .all()
@@ -323,8 +336,11 @@ pub(crate) const ROWS: &[Row] = &[
         .fields(&["status.successful"])
         .complete(defaults::workload::job)
         .columns(&columns::JOB),
-    Row { create_on_update: true, ..row("coordination.k8s.io", "v1", "leases", "Lease", "coordination.v1.Lease") }
-        .columns(&columns::LEASE),
+    Row {
+        create_on_update: true,
+        ..row("coordination.k8s.io", "v1", "leases", "Lease", "coordination.v1.Lease")
+    }
+    .columns(&columns::LEASE),
     row("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", "discovery.v1.EndpointSlice")
         .generation(Generation::Content)
         .complete(defaults::network::endpoint_slice)
@@ -337,9 +353,17 @@ pub(crate) const ROWS: &[Row] = &[
         ..row("events.k8s.io", "v1", "events", "Event", "events.v1.Event")
     }
     .short(&["ev"])
-    .fields(&["reason", "reportingController", "type", "regarding.name", "regarding.namespace", "regarding.kind"])
+    .fields(&[
+        "reason",
+        "reportingController",
+        "type",
+        "regarding.name",
+        "regarding.namespace",
+        "regarding.kind",
+    ])
     .columns(&columns::EVENT_V1),
-    row("networking.k8s.io", "v1", "ingressclasses", "IngressClass", "networking.v1.IngressClass").cluster()
+    row("networking.k8s.io", "v1", "ingressclasses", "IngressClass", "networking.v1.IngressClass")
+        .cluster()
         .generation(Generation::Spec),
     row("networking.k8s.io", "v1", "ingresses", "Ingress", "networking.v1.Ingress")
         .short(&["ing"])
@@ -358,11 +382,17 @@ pub(crate) const ROWS: &[Row] = &[
         .generation(Generation::Spec)
         .complete(defaults::config::pod_disruption_budget)
         .columns(&columns::POD_DISRUPTION_BUDGET),
-    row("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", "rbac.v1.ClusterRoleBinding")
-        .cluster()
-        .names(NameRule::PathSegment)
-        .complete(defaults::config::role_binding)
-        .columns(&columns::CLUSTER_ROLE_BINDING),
+    row(
+        "rbac.authorization.k8s.io",
+        "v1",
+        "clusterrolebindings",
+        "ClusterRoleBinding",
+        "rbac.v1.ClusterRoleBinding",
+    )
+    .cluster()
+    .names(NameRule::PathSegment)
+    .complete(defaults::config::role_binding)
+    .columns(&columns::CLUSTER_ROLE_BINDING),
     row("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", "rbac.v1.ClusterRole")
         .cluster()
         .names(NameRule::PathSegment)
@@ -386,16 +416,21 @@ pub(crate) const ROWS: &[Row] = &[
         .cluster()
         .complete(defaults::config::storage_class)
         .columns(&columns::STORAGE_CLASS),
-    row("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition",
-        "apiextensions.v1.CustomResourceDefinition")
-        .short(&["crd", "crds"])
-        .category(&["api-extensions"])
-        .cluster()
-        .status()
-        .generation(Generation::Spec)
-        .complete(defaults::config::custom_resource_definition)
-        .validate(rules::definition::custom_resource_definition)
-        .columns(&columns::CREATED_AT),
+    row(
+        "apiextensions.k8s.io",
+        "v1",
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+        "apiextensions.v1.CustomResourceDefinition",
+    )
+    .short(&["crd", "crds"])
+    .category(&["api-extensions"])
+    .cluster()
+    .status()
+    .generation(Generation::Spec)
+    .complete(defaults::config::custom_resource_definition)
+    .validate(rules::definition::custom_resource_definition)
+    .columns(&columns::CREATED_AT),
 ];
 
 /// Makes the schema generator know every type of the table.

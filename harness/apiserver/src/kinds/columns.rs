@@ -54,7 +54,8 @@ impl Columns {
         };
         let meta = |name: &str| {
             let meta = crate::schema::builtin::definition(crate::schema::builtin::OBJECT_META);
-            meta.and_then(|meta| meta.properties.get(name)).map_or_else(String::new, |found| found.description.to_string())
+            meta.and_then(|meta| meta.properties.get(name))
+                .map_or_else(String::new, |found| found.description.to_string())
         };
         let mut definitions = vec![
             json!({"name": "Name", "type": "string", "format": "name", "description": meta("name"), "priority": 0}),
@@ -181,7 +182,11 @@ pub(crate) static POD: BuiltinColumns = BuiltinColumns {
     columns: &[
         column("Ready", "string", "The aggregate readiness state of this pod for accepting traffic."),
         column("Status", "string", "The aggregate status of the containers in this pod."),
-        column("Restarts", "string", "The number of times the containers in this pod have been restarted and when the last container in this pod has restarted."),
+        column(
+            "Restarts",
+            "string",
+            "The number of times the containers in this pod have been restarted and when the last container in this pod has restarted.",
+        ),
         AGE,
         wide("IP", "string", "@status.podIP"),
         wide("Node", "string", "@spec.nodeName"),
@@ -281,8 +286,16 @@ pub(crate) static PERSISTENT_VOLUME: BuiltinColumns = BuiltinColumns {
 
 pub(crate) static RESOURCE_QUOTA: BuiltinColumns = BuiltinColumns {
     columns: &[
-        column("Request", "string", "Request represents a minimum amount of cpu/memory that a container may consume."),
-        column("Limit", "string", "Limits control the maximum amount of cpu/memory that a container may use independent of contention on the node."),
+        column(
+            "Request",
+            "string",
+            "Request represents a minimum amount of cpu/memory that a container may consume.",
+        ),
+        column(
+            "Limit",
+            "string",
+            "Limits control the maximum amount of cpu/memory that a container may use independent of contention on the node.",
+        ),
         AGE,
     ],
     cells: cells::resource_quota,
@@ -384,12 +397,18 @@ pub(crate) static HORIZONTAL_POD_AUTOSCALER: BuiltinColumns = BuiltinColumns {
     cells: cells::horizontal_pod_autoscaler,
 };
 
-pub(crate) static LEASE: BuiltinColumns =
-    BuiltinColumns { columns: &[column("Holder", "string", "@spec.holderIdentity"), AGE], cells: cells::lease };
+pub(crate) static LEASE: BuiltinColumns = BuiltinColumns {
+    columns: &[column("Holder", "string", "@spec.holderIdentity"), AGE],
+    cells: cells::lease,
+};
 
 pub(crate) static INGRESS: BuiltinColumns = BuiltinColumns {
     columns: &[
-        column("Class", "string", "The name of the IngressClass resource that should be used for additional configuration"),
+        column(
+            "Class",
+            "string",
+            "The name of the IngressClass resource that should be used for additional configuration",
+        ),
         column("Hosts", "string", "Hosts that incoming requests are matched against before the ingress rule"),
         column("Address", "string", "Address is a list containing ingress points for the load-balancer"),
         column("Ports", "string", "Ports of TLS configurations that open"),
@@ -407,7 +426,11 @@ pub(crate) static POD_DISRUPTION_BUDGET: BuiltinColumns = BuiltinColumns {
     columns: &[
         column("Min Available", "string", "The minimum number of pods that must be available."),
         column("Max Unavailable", "string", "The maximum number of pods that may be unavailable."),
-        column("Allowed Disruptions", "integer", "Calculated number of pods that may be disrupted at this time."),
+        column(
+            "Allowed Disruptions",
+            "integer",
+            "Calculated number of pods that may be disrupted at this time.",
+        ),
         AGE,
     ],
     cells: cells::pod_disruption_budget,

@@ -25,7 +25,8 @@ pub(crate) fn kind_of(definition: &Value) -> Kind {
     let plural = text(names, &["plural"]);
     let mut sources: Vec<&Value> = list(spec, &["versions"]).iter().collect();
     sources.sort_by_key(|version| version_rank(text(version, &["name"])));
-    let storage = sources.iter().position(|version| version["storage"] == Value::Bool(true)).unwrap_or_default();
+    let storage =
+        sources.iter().position(|version| version["storage"] == Value::Bool(true)).unwrap_or_default();
     Kind {
         shelf: format!("{group}/{plural}").into(),
         group: group.into(),

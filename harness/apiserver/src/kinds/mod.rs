@@ -43,7 +43,9 @@ pub(crate) struct Kind {
 pub(crate) enum Source {
     Builtin(&'static Row),
     /// `closing`: its definition is being deleted, so new objects are refused.
-    Custom { closing: bool },
+    Custom {
+        closing: bool,
+    },
 }
 
 /// One served or stored version of a kind.
@@ -136,7 +138,8 @@ impl Kind {
     pub(crate) fn generation_changes(&self, version: usize, old: &Value, new: &Value) -> bool {
         match self.source {
             Source::Custom { .. } => {
-                let without = if self.versions[version].status { &["metadata", "status"][..] } else { &["metadata"] };
+                let without =
+                    if self.versions[version].status { &["metadata", "status"][..] } else { &["metadata"] };
                 differs_without(old, new, without)
             }
             Source::Builtin(row) => match row.generation {
@@ -190,11 +193,6 @@ impl Registry {
 
     pub(crate) fn get(&self, group: &str, plural: &str) -> Option<&Arc<Kind>> {
         self.kinds.get(&(group.into(), plural.into()) as &(Box<str>, Box<str>))
-    }
-
-    /// The kind of an `apiVersion` and `kind`.
-    pub(crate) fn by_kind(&self, group: &str, name: &str) -> Option<&Arc<Kind>> {
-        self.of_group(group).find(|kind| &*kind.name == name)
     }
 
     pub(crate) fn of_group<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Arc<Kind>> {

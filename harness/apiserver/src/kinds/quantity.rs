@@ -64,7 +64,11 @@ fn parse(text: &str) -> Option<(i128, Format)> {
     let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
     let (number, suffix) = unsigned.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || whole.len() > 19 || fraction.len() > 30 {
+    if (whole.is_empty() && fraction.is_empty())
+        || fraction.contains('.')
+        || whole.len() > 19
+        || fraction.len() > 30
+    {
         return None;
     }
     let (multiplier, power, format) = suffix_value(suffix)?;

@@ -30,7 +30,8 @@ pub(crate) fn apply(current: &Value, document: &Value) -> Result<Value, PatchErr
     let mut object = current.clone();
     let mut copied = 0;
     for operation in operations {
-        let operation: PatchOperation = serde_json::from_value(operation.clone()).map_err(|_| PatchError::Unfit)?;
+        let operation: PatchOperation =
+            serde_json::from_value(operation.clone()).map_err(|_| PatchError::Unfit)?;
         if let PatchOperation::Copy(copy) = &operation {
             copied += object.pointer(copy.from.as_str()).map_or(0, |value| value.to_string().len());
             if copied > LIMIT_BYTES {

@@ -133,7 +133,9 @@ fn merge_by_key(
     patch: &[Value],
     order: Option<&Vec<Value>>,
 ) -> Result<Vec<Value>, PatchError> {
-    if patch.iter().any(|item| item.get(DIRECTIVE).and_then(Value::as_str) == Some("replace") && item.get(key).is_none())
+    if patch
+        .iter()
+        .any(|item| item.get(DIRECTIVE).and_then(Value::as_str) == Some("replace") && item.get(key).is_none())
     {
         return Ok(patch.iter().filter(|item| item.get(DIRECTIVE).is_none()).cloned().collect());
     }
@@ -208,7 +210,8 @@ fn in_order(
 
 /// A map as Go prints it.
 fn go_map(map: &Map<String, Value>) -> String {
-    let mut pairs: Vec<String> = map.iter().map(|(key, value)| format!("{key}:{}", go_print(value))).collect();
+    let mut pairs: Vec<String> =
+        map.iter().map(|(key, value)| format!("{key}:{}", go_print(value))).collect();
     pairs.sort_unstable();
     format!("map[{}]", pairs.join(" "))
 }
@@ -239,14 +242,20 @@ mod tests {
     }
 
     fn containers(object: &Value) -> Vec<&str> {
-        object["spec"]["containers"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect()
+        object["spec"]["containers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["name"].as_str().unwrap())
+            .collect()
     }
 
     #[test]
     fn containers_merge_by_name_and_keep_the_rest() {
         let pod = json!({"spec": {"containers": [{"name": "c", "image": "1", "env": [{"name": "A", "value": "1"}]},
             {"name": "d", "image": "2"}]}});
-        let merged = patched(&pod, &json!({"spec": {"containers": [{"name": "d", "image": "9"}, {"name": "e"}]}}));
+        let merged =
+            patched(&pod, &json!({"spec": {"containers": [{"name": "d", "image": "9"}, {"name": "e"}]}}));
         assert_eq!(containers(&merged), ["c", "d", "e"]);
         assert_eq!(merged["spec"]["containers"][0]["image"], "1");
         let ordered = patched(

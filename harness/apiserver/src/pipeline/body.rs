@@ -54,7 +54,9 @@ pub(crate) fn object(request: &Request, kind: &str, findings: &mut Findings) -> 
     };
     let value = match format {
         Format::Json => json(body, findings).map_err(|why| unrecognized(&why))?,
-        Format::Yaml => yaml(body).map_err(|why| ApiError::bad_request(format!("error parsing YAML: {why}")))?,
+        Format::Yaml => {
+            yaml(body).map_err(|why| ApiError::bad_request(format!("error parsing YAML: {why}")))?
+        }
     };
     if !value.is_object() {
         let found = match &value {
@@ -95,7 +97,8 @@ fn go_message(error: &serde_json::Error, text: &[u8]) -> String {
     if error.is_eof() {
         return "unexpected end of JSON input".into();
     }
-    let line_start = text.split(|c| *c == b'\n').take(error.line().saturating_sub(1)).map(|line| line.len() + 1);
+    let line_start =
+        text.split(|c| *c == b'\n').take(error.line().saturating_sub(1)).map(|line| line.len() + 1);
     let at = line_start.sum::<usize>() + error.column().saturating_sub(1);
     match text.get(at) {
         Some(byte) if !error.is_data() => {
@@ -217,6 +220,9 @@ mod tests {
 
     #[test]
     fn yaml_words_of_truth_are_booleans() {
-        assert_eq!(yaml(b"a: y\nb: 'y'\nc: true").unwrap(), serde_json::json!({"a": true, "b": "y", "c": true}));
+        assert_eq!(
+            yaml(b"a: y\nb: 'y'\nc: true").unwrap(),
+            serde_json::json!({"a": true, "b": "y", "c": true})
+        );
     }
 }

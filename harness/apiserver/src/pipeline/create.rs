@@ -228,9 +228,7 @@ pub(crate) fn establish(write: &mut Write<'_, '_>, definition: &Value) {
     let now = write.now_text();
     let mut object = definition.clone();
     let names = object["spec"]["names"].clone();
-    let condition = |kind: &str, reason: &str, message: &str| {
-        json!({"type": kind, "status": "True", "lastTransitionTime": now, "reason": reason, "message": message})
-    };
+    let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now, "reason": reason, "message": message});
     let status = map_at(as_map(&mut object), "status");
     status.insert("acceptedNames".into(), names);
     status.insert(
@@ -277,7 +275,10 @@ pub(crate) fn bind(write: &mut Write<'_, '_>, request: &Request, name: &str) -> 
         let key = write.target.key(name);
         write.state.put(&kind, &key, object);
     }
-    Ok(Answer::json(201, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})))
+    Ok(Answer::json(
+        201,
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+    ))
 }
 
 /// After a change of a definition its accepted names follow, and it stays established.

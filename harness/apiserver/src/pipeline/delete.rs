@@ -118,7 +118,10 @@ pub(crate) fn evict(write: &mut Write<'_, '_>, request: &Request, name: &str) ->
         let options = DeleteOptions { grace_s, ..DeleteOptions::default() };
         delete_object(write.state, write.context.now, &kind, &write.target.key(name), &options);
     }
-    Ok(Answer::json(201, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})))
+    Ok(Answer::json(
+        201,
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+    ))
 }
 
 fn parse_options(write: &Write<'_, '_>, request: &Request) -> Result<DeleteOptions, ApiError> {
@@ -208,7 +211,13 @@ fn removed_answer(write: &Write<'_, '_>, object: &Object, warnings: Vec<String>)
     answer
 }
 
-fn delete_object(state: &mut State, now: Timestamp, kind: &Kind, key: &Key, options: &DeleteOptions) -> Outcome {
+fn delete_object(
+    state: &mut State,
+    now: Timestamp,
+    kind: &Kind,
+    key: &Key,
+    options: &DeleteOptions,
+) -> Outcome {
     let old = Arc::clone(state.store.get(&kind.shelf, key).expect("callers have found it"));
     let mut object = old.value.clone();
     if let Some(waiting) = graceful(state, now, kind, key, &object, options) {
@@ -372,7 +381,8 @@ fn drop_owner(state: &mut State, kind: &Kind, key: &Key, object: &Object, uid: &
 fn finish_owner(state: &mut State, now: Timestamp, uid: &str) {
     let Some((shelf, key)) = state.place_of(uid).cloned() else { return };
     let Some(owner) = state.store.get(&shelf, &key).cloned() else { return };
-    let waits = list(&owner.value, &["metadata", "finalizers"]).iter().any(|finalizer| finalizer == FOREGROUND);
+    let waits =
+        list(&owner.value, &["metadata", "finalizers"]).iter().any(|finalizer| finalizer == FOREGROUND);
     if !is_terminating(&owner.value) || !waits {
         return;
     }
@@ -469,7 +479,13 @@ fn delete_namespace(state: &mut State, now: Timestamp, kind: &Kind, key: &Key, m
         }
         if let Some(kind) = state.kind_of_shelf(&shelf) {
             let propagation = Some(Propagation::Background);
-            delete_object(state, now, &kind, &place, &DeleteOptions { propagation, ..DeleteOptions::default() });
+            delete_object(
+                state,
+                now,
+                &kind,
+                &place,
+                &DeleteOptions { propagation, ..DeleteOptions::default() },
+            );
         }
     }
     finish_namespace(state, now, &key.name);
@@ -484,7 +500,8 @@ pub(crate) fn finish_namespace(state: &mut State, now: Timestamp, name: &str) {
     if !is_terminating(&namespace.value) || !state.contents_of(name).is_empty() {
         return;
     }
-    let only_ours = list(&namespace.value, &["spec", "finalizers"]).iter().all(|finalizer| finalizer == "kubernetes");
+    let only_ours =
+        list(&namespace.value, &["spec", "finalizers"]).iter().all(|finalizer| finalizer == "kubernetes");
     if only_ours && !has_finalizers(&namespace.value) {
         remove(state, now, &shelf, &key);
     }

@@ -93,7 +93,13 @@ pub(crate) struct Target {
 
 impl Answer {
     pub(crate) fn json(code: u16, value: Value) -> Self {
-        Self { code, content_type: "application/json", warnings: Vec::new(), etag: None, payload: Payload::Json(value) }
+        Self {
+            code,
+            content_type: "application/json",
+            warnings: Vec::new(),
+            etag: None,
+            payload: Payload::Json(value),
+        }
     }
 
     pub(crate) fn text(code: u16, text: impl Into<String>) -> Self {
@@ -207,7 +213,9 @@ fn write_resource(
     let needs_namespace = target.kind.namespaced && target.namespace.is_none();
     let mut write = write::Write { state, context, target: &target, options: &options };
     let answer = match (request.method.as_str(), &target.name, target.subresource.as_str()) {
-        (_, _, subresource) if !known_subresource(&target, subresource) => return Err(ApiError::no_such_resource()),
+        (_, _, subresource) if !known_subresource(&target, subresource) => {
+            return Err(ApiError::no_such_resource());
+        }
         ("POST", None, _) if !needs_namespace => create::create(&mut write, request)?,
         ("DELETE", None, _) if !needs_namespace && &*target.kind.plural != "namespaces" => {
             delete::delete_collection(&mut write, request)?

@@ -54,7 +54,9 @@ impl RequestOptions {
                 "continue" => options.continue_token = value,
                 "resourceVersion" => options.resource_version = value,
                 "resourceVersionMatch" => options.resource_version_match = value,
-                "timeoutSeconds" if !value.is_empty() => options.timeout_s = u64::try_from(integer(&value)?).ok(),
+                "timeoutSeconds" if !value.is_empty() => {
+                    options.timeout_s = u64::try_from(integer(&value)?).ok()
+                }
                 "allowWatchBookmarks" => options.allow_bookmarks = flag(&value)?,
                 "sendInitialEvents" => options.send_initial_events = Some(flag(&value)?),
                 "dryRun" => dry_run.push(value),
@@ -65,8 +67,14 @@ impl RequestOptions {
                         "Strict" => FieldValidation::Strict,
                         _ => {
                             let supported = ["Ignore", "Strict", "Warn"];
-                            let error = FieldError::not_supported("fieldValidation", &value.into(), &supported);
-                            return Err(ApiError::invalid("meta.k8s.io", options_kind(&request.method), "", &[error]));
+                            let error =
+                                FieldError::not_supported("fieldValidation", &value.into(), &supported);
+                            return Err(ApiError::invalid(
+                                "meta.k8s.io",
+                                options_kind(&request.method),
+                                "",
+                                &[error],
+                            ));
                         }
                     };
                 }

@@ -38,12 +38,7 @@ pub(crate) fn patch(write: &mut Write<'_, '_>, request: &Request, name: &str) ->
     }
 }
 
-fn plain(
-    write: &mut Write<'_, '_>,
-    request: &Request,
-    name: &str,
-    form: &str,
-) -> Result<Answer, ApiError> {
+fn plain(write: &mut Write<'_, '_>, request: &Request, name: &str, form: &str) -> Result<Answer, ApiError> {
     let mut findings = Findings::default();
     let document = body::json(&request.body, &mut findings)
         .map_err(|why| ApiError::bad_request(format!("error decoding patch: {why}")))?;
@@ -145,7 +140,8 @@ fn apply_patch(write: &mut Write<'_, '_>, request: &Request, name: &str) -> Resu
         version.name,
         write.target.kind.name
     );
-    let applied = apply::apply(&tracking, live.as_ref(), config, write.options.force.unwrap_or(false), &place)?;
+    let applied =
+        apply::apply(&tracking, live.as_ref(), config, write.options.force.unwrap_or(false), &place)?;
     finish_apply(write, request, name, old.as_ref(), applied)
 }
 
@@ -186,7 +182,9 @@ fn check_config(write: &Write<'_, '_>, config: &mut Value, name: &str) -> Result
     let given = text(config, &["apiVersion"]);
     if given.is_empty() || text(config, &["kind"]).is_empty() {
         let missing = if text(config, &["kind"]).is_empty() { "Kind" } else { "apiVersion" };
-        return Err(ApiError::bad_request(format!("error decoding YAML: Object '{missing}' is missing in '{config}'")));
+        return Err(ApiError::bad_request(format!(
+            "error decoding YAML: Object '{missing}' is missing in '{config}'"
+        )));
     }
     if given != expected {
         return Err(ApiError::bad_request(format!(
@@ -200,7 +198,10 @@ fn check_config(write: &Write<'_, '_>, config: &mut Value, name: &str) -> Result
             kind.name
         )));
     }
-    if config["metadata"].get("managedFields").is_some_and(|fields| fields.as_array().is_some_and(|list| !list.is_empty())) {
+    if config["metadata"]
+        .get("managedFields")
+        .is_some_and(|fields| fields.as_array().is_some_and(|list| !list.is_empty()))
+    {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
     let given = meta(config, "name").to_owned();

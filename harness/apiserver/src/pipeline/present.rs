@@ -66,7 +66,9 @@ impl Presentation {
                         });
                     return Ok(Self::Table { include });
                 }
-                "PartialObjectMetadata" | "PartialObjectMetadataList" if group == "meta.k8s.io" && version == "v1" => {
+                "PartialObjectMetadata" | "PartialObjectMetadataList"
+                    if group == "meta.k8s.io" && version == "v1" =>
+                {
                     return Ok(Self::Metadata);
                 }
                 _ => {}
@@ -182,7 +184,8 @@ fn table(
     with_columns: bool,
 ) -> Value {
     let columns: &Columns = &kind.versions[version].columns;
-    let definitions = if with_columns { columns.definitions(&kind.versions[version].schema) } else { Vec::new() };
+    let definitions =
+        if with_columns { columns.definitions(&kind.versions[version].schema) } else { Vec::new() };
     let rows: Vec<Value> = items
         .iter()
         .map(|item| {

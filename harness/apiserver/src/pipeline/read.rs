@@ -21,7 +21,9 @@ pub(crate) struct Selection {
 
 impl Selection {
     pub(crate) fn parse(target: &Target, options: &RequestOptions) -> Result<Self, ApiError> {
-        let fields = FieldSelector::parse(&options.field_selector, |field| target.kind.selectable(target.version, field));
+        let fields = FieldSelector::parse(&options.field_selector, |field| {
+            target.kind.selectable(target.version, field)
+        });
         Ok(Self { labels: LabelSelector::parse(&options.label_selector)?, fields: fields? })
     }
 
@@ -50,7 +52,8 @@ pub(crate) fn get(
     presentation: &Presentation,
 ) -> Result<Answer, ApiError> {
     reached(state, &options.resource_version)?;
-    let object = state.store.get(&target.kind.shelf, &target.key(name)).ok_or_else(|| target.not_found(name))?;
+    let object =
+        state.store.get(&target.kind.shelf, &target.key(name)).ok_or_else(|| target.not_found(name))?;
     if *presentation == Presentation::Plain && target.version == target.kind.storage && !is_view(target) {
         let mut answer = Answer::json(200, Value::Null);
         answer.payload = Payload::Bytes(object.json());
@@ -69,7 +72,8 @@ pub(crate) fn list(
 ) -> Result<Answer, ApiError> {
     let selection = Selection::parse(target, options)?;
     let page = page(state, target, options, &selection)?;
-    let items = page.objects.iter().map(|object| target.kind.convert(&object.value, target.version)).collect();
+    let items =
+        page.objects.iter().map(|object| target.kind.convert(&object.value, target.version)).collect();
     let mut metadata = Map::new();
     if target.kind.is_custom() {
         metadata.insert("continue".into(), page.continue_token.clone().unwrap_or_default().into());
@@ -100,10 +104,13 @@ fn page(
 ) -> Result<Page, ApiError> {
     check_match(options)?;
     let wanted = parse_revision(&options.resource_version)?;
-    let token = (!options.continue_token.is_empty()).then(|| Token::parse(&options.continue_token)).transpose()?;
+    let token =
+        (!options.continue_token.is_empty()).then(|| Token::parse(&options.continue_token)).transpose()?;
     let at = match (&token, wanted) {
         (Some(_), Some(revision)) if revision > 0 => {
-            return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
+            return Err(ApiError::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
         }
         (Some(token), _) => token.revision,
         (None, Some(revision)) if revision > 0 => {
@@ -140,7 +147,8 @@ fn page(
         }
         (None, ..) => state.store.list(shelf, namespace).for_each(|(key, object)| take(key, object)),
         (Some(at), ..) => {
-            let old = state.store.list_at(shelf, namespace, at).map_err(|_| expired(start.as_ref(), state))?;
+            let old =
+                state.store.list_at(shelf, namespace, at).map_err(|_| expired(start.as_ref(), state))?;
             old.iter().for_each(|(key, object)| take(key, object));
         }
     }
@@ -169,7 +177,10 @@ impl Token {
         let revision = value["rv"].as_i64().ok_or_else(bad)?;
         let start = value["start"].as_str().ok_or_else(bad)?;
         let (namespace, name) = start.split_once('/').unwrap_or(("", start));
-        Ok(Self { revision: u64::try_from(revision).ok(), start: Key::new(namespace, name.trim_end_matches('\0')) })
+        Ok(Self {
+            revision: u64::try_from(revision).ok(),
+            start: Key::new(namespace, name.trim_end_matches('\0')),
+        })
     }
 
     fn text(&self) -> String {
@@ -206,10 +217,12 @@ fn check_match(options: &RequestOptions) -> Result<(), ApiError> {
     let given = &options.resource_version_match;
     let error = match given.as_str() {
         "" => return Ok(()),
-        "Exact" | "NotOlderThan" if options.resource_version.is_empty() && !options.watch => FieldError::forbidden(
-            "resourceVersionMatch",
-            "resourceVersionMatch is forbidden unless resourceVersion is provided",
-        ),
+        "Exact" | "NotOlderThan" if options.resource_version.is_empty() && !options.watch => {
+            FieldError::forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            )
+        }
         "Exact" if options.resource_version == "0" => FieldError::forbidden(
             "resourceVersionMatch",
             "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",

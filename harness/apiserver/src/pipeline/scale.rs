@@ -12,7 +12,8 @@ use crate::{
 
 pub(crate) fn get(state: &State, target: &Target, name: &str) -> Result<Answer, ApiError> {
     let paths = paths(target)?;
-    let object = state.store.get(&target.kind.shelf, &target.key(name)).ok_or_else(|| target.not_found(name))?;
+    let object =
+        state.store.get(&target.kind.shelf, &target.key(name)).ok_or_else(|| target.not_found(name))?;
     Ok(Answer::json(200, scale_of(&target.kind.convert(&object.value, target.version), paths)))
 }
 
@@ -50,7 +51,8 @@ ScaleSpec.spec.replicas of type int32",
         })?,
     };
     if replicas < 0 {
-        let error = FieldError::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0");
+        let error =
+            FieldError::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0");
         return Err(ApiError::invalid("autoscaling", "Scale", name, &[error]));
     }
     let mut object = shown.clone();
@@ -65,7 +67,8 @@ ScaleSpec.spec.replicas of type int32",
     };
     // A scale of zero is not written out by the encoder, so nobody owns it.
     let untracked = managed_fields.is_none() && replicas == 0;
-    let kept = untracked.then(|| shown["metadata"].get("managedFields").cloned().unwrap_or_else(|| json!([])));
+    let kept =
+        untracked.then(|| shown["metadata"].get("managedFields").cloned().unwrap_or_else(|| json!([])));
     let stored = update::update_object(write, request, &old, object, managed_fields.or(kept))?;
     let shown = write.shown(&stored);
     Ok(Answer::json(200, scale_of(&shown, &paths)))

@@ -46,7 +46,8 @@ pub(crate) fn replace(write: &mut Write<'_, '_>, request: &Request, name: &str) 
         return Ok(write.answer(201, &created, warnings));
     };
     if write.target.kind.is_custom() && meta(&object, "resourceVersion").is_empty() {
-        let error = FieldError::invalid("metadata.resourceVersion", &0.into(), "must be specified for an update");
+        let error =
+            FieldError::invalid("metadata.resourceVersion", &0.into(), "must be specified for an update");
         let (group, resource) = write.target.error_name();
         return Err(ApiError::invalid(group, resource, name, &[error]));
     }
@@ -94,7 +95,8 @@ pub(crate) fn update_object(
     carry_over(write, &mut object, &shown, part);
     let mut draft = Draft { object, old: Some(Arc::clone(old)), part };
     write.prepare(&mut draft, Operation::Update)?;
-    if part == Part::Main && write.target.kind.generation_changes(write.target.version, &shown, &draft.object) {
+    if part == Part::Main && write.target.kind.generation_changes(write.target.version, &shown, &draft.object)
+    {
         let generation = shown["metadata"]["generation"].as_i64().unwrap_or_default() + 1;
         metadata_mut(&mut draft.object).insert("generation".into(), generation.into());
     }
@@ -178,7 +180,9 @@ fn carry_over(write: &Write<'_, '_>, object: &mut Value, old: &Value, part: Part
         map.insert("spec".into(), old["spec"].clone());
     }
     let metadata = metadata_mut(object);
-    for field in ["creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+    for field in
+        ["creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"]
+    {
         match old["metadata"].get(field) {
             Some(value) => metadata.insert(field.to_owned(), value.clone()),
             None => metadata.shift_remove(field),

@@ -122,7 +122,10 @@ fn check(options: &RequestOptions) -> Result<(), ApiError> {
             ));
         }
         if options.send_initial_events == Some(true) && !options.allow_bookmarks {
-            return invalid(FieldError::forbidden("sendInitialEvents", "sendInitialEvents requires setting allowWatchBookmarks"));
+            return invalid(FieldError::forbidden(
+                "sendInitialEvents",
+                "sendInitialEvents requires setting allowWatchBookmarks",
+            ));
         }
     } else if !options.resource_version_match.is_empty() {
         return invalid(FieldError::forbidden(
@@ -166,7 +169,10 @@ impl Cursor {
         }
         match state.store.changes_since(self.shelf(), self.revision, STEP) {
             Err(gone) => {
-                let error = ApiError::expired(format!("too old resource version: {} ({})", gone.requested, gone.oldest));
+                let error = ApiError::expired(format!(
+                    "too old resource version: {} ({})",
+                    gone.requested, gone.oldest
+                ));
                 let mut body = error.body();
                 body["metadata"] = json!({});
                 push_line(&json!({"type": "ERROR", "object": body}), &mut lines);
@@ -193,7 +199,8 @@ impl Cursor {
     }
 
     fn change(&mut self, change: &Change, now: Timestamp, lines: &mut Vec<u8>) {
-        let elsewhere = self.target.namespace.as_ref().is_some_and(|namespace| **namespace != *change.key.namespace);
+        let elsewhere =
+            self.target.namespace.as_ref().is_some_and(|namespace| **namespace != *change.key.namespace);
         if elsewhere {
             return;
         }
@@ -203,12 +210,21 @@ impl Cursor {
         match (before, after) {
             (None, Some(after)) => self.tell("ADDED", &Arc::clone(after), None, now, lines),
             (Some(_), Some(after)) => self.tell("MODIFIED", &Arc::clone(after), None, now, lines),
-            (Some(before), None) => self.tell("DELETED", &Arc::clone(before), Some(change.revision), now, lines),
+            (Some(before), None) => {
+                self.tell("DELETED", &Arc::clone(before), Some(change.revision), now, lines)
+            }
             (None, None) => {}
         }
     }
 
-    fn tell(&mut self, kind: &str, object: &Arc<Object>, revision: Option<u64>, now: Timestamp, lines: &mut Vec<u8>) {
+    fn tell(
+        &mut self,
+        kind: &str,
+        object: &Arc<Object>,
+        revision: Option<u64>,
+        now: Timestamp,
+        lines: &mut Vec<u8>,
+    ) {
         let target = &self.target;
         let is_stored_form = target.version == target.kind.storage
             && target.kind.row().is_none_or(|row| row.from_storage.is_none());

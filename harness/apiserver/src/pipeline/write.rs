@@ -76,7 +76,9 @@ impl Write<'_, '_> {
             FieldValidation::Ignore => Ok(Vec::new()),
             FieldValidation::Warn => Ok(findings.lines),
             FieldValidation::Strict if findings.lines.is_empty() => Ok(Vec::new()),
-            FieldValidation::Strict => Err(refuse(&format!("strict decoding error: {}", findings.lines.join(", ")))),
+            FieldValidation::Strict => {
+                Err(refuse(&format!("strict decoding error: {}", findings.lines.join(", "))))
+            }
         }
     }
 
@@ -153,7 +155,11 @@ impl Write<'_, '_> {
             reviewed = true;
             if let Err(denial) = reviewer.review(&attributes, object, old.as_ref()) {
                 let code = if denial.code < 400 { 400 } else { denial.code };
-                let message = format!("admission webhook \"{}\" denied the request: {}", reviewer.name(), denial.message);
+                let message = format!(
+                    "admission webhook \"{}\" denied the request: {}",
+                    reviewer.name(),
+                    denial.message
+                );
                 return Err(ApiError::new(code, reason_of(code), message));
             }
         }
@@ -250,7 +256,8 @@ impl Write<'_, '_> {
         }
         let spec = map_at(as_map(object), "spec");
         if !spec.contains_key("clusterIP") {
-            let kept = old.map(|old| text(&old.value, &["spec", "clusterIP"])).filter(|address| !address.is_empty());
+            let kept =
+                old.map(|old| text(&old.value, &["spec", "clusterIP"])).filter(|address| !address.is_empty());
             let address = match kept {
                 Some(address) => address.to_owned(),
                 None => self
@@ -354,7 +361,9 @@ pub(crate) fn decode_object(
     {
         let mut inner = Findings::default();
         decode(meta_schema, metadata, &mut inner)?;
-        findings.lines.extend(inner.lines.iter().map(|line| line.replacen("field \"", "field \"metadata.", 1)));
+        findings
+            .lines
+            .extend(inner.lines.iter().map(|line| line.replacen("field \"", "field \"metadata.", 1)));
     }
     prune::prune(schema, object, findings);
     Ok(())

@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 use super::{ListKind, Merge, Schema, Shape, go_types};
 
 /// The schema of any JSON.
-pub(crate) static ANY: LazyLock<Schema> = LazyLock::new(|| Schema { preserve_unknown: true, ..Schema::default() });
+pub(crate) static ANY: LazyLock<Schema> =
+    LazyLock::new(|| Schema { preserve_unknown: true, ..Schema::default() });
 
 /// Schema of `metadata`.
 pub(crate) const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
@@ -41,7 +42,8 @@ fn parse_definitions() -> BTreeMap<Box<str>, Schema> {
         .collect();
     for (name, schema) in &mut definitions {
         match &**name {
-            "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1" | "io.k8s.apimachinery.pkg.runtime.RawExtension" => {
+            "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1"
+            | "io.k8s.apimachinery.pkg.runtime.RawExtension" => {
                 schema.preserve_unknown = true;
             }
             name if is_free_json(name) => *schema = ANY.clone(),
@@ -156,12 +158,15 @@ mod tests {
     fn merge_rules_name_fields_that_exist() {
         for rule in go_types::LISTS {
             let schema = definition(&full_name(rule.of)).unwrap_or_else(|| panic!("no type {}", rule.of));
-            let property = schema.properties.get(rule.field).unwrap_or_else(|| panic!("no {}.{}", rule.of, rule.field));
+            let property =
+                schema.properties.get(rule.field).unwrap_or_else(|| panic!("no {}.{}", rule.of, rule.field));
             for key in rule.keys {
                 assert!(property.item().child(key).is_some(), "{}.{} has no key {key}", rule.of, rule.field);
             }
         }
-        for (of, field) in go_types::RETAIN_KEYS.iter().chain(go_types::ATOMIC_FIELDS).chain(go_types::VALUE_FIELDS) {
+        for (of, field) in
+            go_types::RETAIN_KEYS.iter().chain(go_types::ATOMIC_FIELDS).chain(go_types::VALUE_FIELDS)
+        {
             let schema = definition(&full_name(of)).unwrap_or_else(|| panic!("no type {of}"));
             assert!(schema.properties.contains_key(*field), "no {of}.{field}");
         }

@@ -26,7 +26,11 @@ static VALUE_FIELDS: LazyLock<BTreeSet<(String, &'static str)>> = LazyLock::new(
 ///
 /// # Errors
 /// The first value of a wrong type.
-pub(crate) fn decode(schema: &Schema, value: &mut Value, findings: &mut Findings) -> Result<(), TypeMismatch> {
+pub(crate) fn decode(
+    schema: &Schema,
+    value: &mut Value,
+    findings: &mut Findings,
+) -> Result<(), TypeMismatch> {
     let mut walk = Walk { findings, path: Vec::new(), plain: Vec::new() };
     walk.value(schema, value, "")
 }
@@ -84,7 +88,8 @@ impl Walk<'_> {
     }
 
     fn object(&mut self, schema: &Schema, value: &mut Value, of: &str) -> Result<(), TypeMismatch> {
-        let own = schema.definition.as_deref().and_then(|name| name.rsplit('.').next()).unwrap_or(of).to_owned();
+        let own =
+            schema.definition.as_deref().and_then(|name| name.rsplit('.').next()).unwrap_or(of).to_owned();
         let Value::Object(map) = value else { return Ok(()) };
         if let Additional::Values(values) = &schema.additional
             && schema.properties.is_empty()
@@ -101,7 +106,9 @@ impl Walk<'_> {
             map.retain(|_, entry| !entry.is_null());
             return Ok(());
         }
-        if schema.preserve_unknown || (schema.properties.is_empty() && matches!(schema.additional, Additional::Any)) {
+        if schema.preserve_unknown
+            || (schema.properties.is_empty() && matches!(schema.additional, Additional::Any))
+        {
             return Ok(());
         }
         let definition = schema.definition.as_deref().unwrap_or_default();
@@ -126,7 +133,8 @@ impl Walk<'_> {
             self.plain.pop();
             self.path.pop();
             result?;
-            if !schema.required.iter().any(|required| **required == **key) && omitted(property, definition, key, entry)
+            if !schema.required.iter().any(|required| **required == **key)
+                && omitted(property, definition, key, entry)
             {
                 dropped.push(key.clone());
             }
@@ -166,7 +174,8 @@ impl Walk<'_> {
         if &*schema.format == "date-time" && !text.is_empty() {
             if text.parse::<jiff::Timestamp>().is_err() {
                 let micro = schema.definition.as_deref().is_some_and(|name| name.ends_with("MicroTime"));
-                let layout = if micro { "2006-01-02T15:04:05.000000Z07:00" } else { "2006-01-02T15:04:05Z07:00" };
+                let layout =
+                    if micro { "2006-01-02T15:04:05.000000Z07:00" } else { "2006-01-02T15:04:05Z07:00" };
                 return Err(TypeMismatch(format!(
                     "parsing time \"{text}\" as \"{layout}\": cannot parse \"{text}\" as \"2006\""
                 )));
@@ -175,7 +184,8 @@ impl Walk<'_> {
             use base64::Engine as _;
             if let Err(error) = base64::engine::general_purpose::STANDARD.decode(text.as_bytes()) {
                 let at = match error {
-                    base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+                    base64::DecodeError::InvalidByte(at, _)
+                    | base64::DecodeError::InvalidLastSymbol(at, _) => at,
                     _ => text.len(),
                 };
                 return Err(TypeMismatch(format!("illegal base64 data at input byte {at}")));
@@ -193,7 +203,9 @@ impl Walk<'_> {
         if field.is_empty() {
             return TypeMismatch(format!("json: cannot unmarshal {found} into Go value of type {wanted}"));
         }
-        TypeMismatch(format!("json: cannot unmarshal {found} into Go struct field {of}.{field} of type {wanted}"))
+        TypeMismatch(format!(
+            "json: cannot unmarshal {found} into Go struct field {of}.{field} of type {wanted}"
+        ))
     }
 
     fn path_text(&self) -> String {
@@ -228,7 +240,8 @@ pub(crate) fn json_type(value: &Value) -> &'static str {
 /// Conditions' times are written as null.
 fn is_nullable_time(definition: &str, key: &str) -> bool {
     matches!(key, "lastProbeTime" | "lastTransitionTime") && definition.ends_with("PodCondition")
-        || definition.ends_with("core.v1.Event") && matches!(key, "firstTimestamp" | "lastTimestamp" | "eventTime")
+        || definition.ends_with("core.v1.Event")
+            && matches!(key, "firstTimestamp" | "lastTimestamp" | "eventTime")
 }
 
 /// Whether a Go encoder leaves out this value of an optional field.

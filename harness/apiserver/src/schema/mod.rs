@@ -113,7 +113,9 @@ impl Schema {
             .collect();
         let additional = match value.get("additionalProperties") {
             Some(Value::Bool(true)) => Additional::Any,
-            Some(Value::Object(_)) => Additional::Values(Box::new(Self::from_openapi(&value["additionalProperties"]))),
+            Some(Value::Object(_)) => {
+                Additional::Values(Box::new(Self::from_openapi(&value["additionalProperties"])))
+            }
             _ => Additional::None,
         };
         let strings = |key: &str| -> Vec<Box<str>> {
@@ -122,12 +124,19 @@ impl Schema {
         };
         let mut schema = Self {
             shape,
-            reference: value.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next()).map(Into::into),
+            reference: value
+                .get("$ref")
+                .and_then(Value::as_str)
+                .and_then(|path| path.rsplit('/').next())
+                .map(Into::into),
             format: text("format").into(),
             description: text("description").into(),
             properties,
             additional,
-            items: value.get("items").filter(|items| items.is_object()).map(|items| Box::new(Self::from_openapi(items))),
+            items: value
+                .get("items")
+                .filter(|items| items.is_object())
+                .map(|items| Box::new(Self::from_openapi(items))),
             required: strings("required"),
             nullable: flag("nullable"),
             preserve_unknown: flag("x-kubernetes-preserve-unknown-fields"),

@@ -15,7 +15,13 @@ pub(crate) fn prune(schema: &Schema, object: &mut Value, findings: &mut Findings
     walk(schema, object, true, &mut Vec::new(), findings);
 }
 
-fn walk(schema: &Schema, value: &mut Value, is_resource: bool, path: &mut Vec<String>, findings: &mut Findings) {
+fn walk(
+    schema: &Schema,
+    value: &mut Value,
+    is_resource: bool,
+    path: &mut Vec<String>,
+    findings: &mut Findings,
+) {
     match value {
         Value::Object(map) => {
             let mut dropped = Vec::new();

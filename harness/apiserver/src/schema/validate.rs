@@ -53,7 +53,9 @@ pub(crate) fn attach_rules(schema: &mut Schema, value: &Value) {
     if let (Some(items), Some(source)) = (schema.items.as_deref_mut(), value.get("items")) {
         attach_rules(items, source);
     }
-    if let (Additional::Values(values), Some(source)) = (&mut schema.additional, value.get("additionalProperties")) {
+    if let (Additional::Values(values), Some(source)) =
+        (&mut schema.additional, value.get("additionalProperties"))
+    {
         attach_rules(values, source);
     }
 }
@@ -90,7 +92,8 @@ fn parse_rules(value: &Value) -> Option<Box<Rules>> {
         attach_rules(&mut schema, value);
         schema
     };
-    let schemas = |key: &str| value.get(key).and_then(Value::as_array).into_iter().flatten().map(schema).collect();
+    let schemas =
+        |key: &str| value.get(key).and_then(Value::as_array).into_iter().flatten().map(schema).collect();
     Some(Box::new(Rules {
         one_of: schemas("oneOf"),
         any_of: schemas("anyOf"),
@@ -282,8 +285,10 @@ fn check_rules(rules: &Rules, value: &Value, field: &str, path: &[&str], errors:
 }
 
 fn limits(rules: &Rules, value: &Value, at: &str, errors: &mut Vec<FieldError>) {
-    let too_long = |detail: String| FieldError { reason: "FieldValueTooLong", message: detail, field: at.to_owned() };
-    let too_many = |detail: String| FieldError { reason: "FieldValueTooMany", message: detail, field: at.to_owned() };
+    let too_long =
+        |detail: String| FieldError { reason: "FieldValueTooLong", message: detail, field: at.to_owned() };
+    let too_many =
+        |detail: String| FieldError { reason: "FieldValueTooMany", message: detail, field: at.to_owned() };
     match value {
         Value::String(text) => {
             if let Some(limit) = rules.max_length.filter(|limit| text.chars().count() as u64 > *limit) {
@@ -310,7 +315,8 @@ fn branches(rules: &Rules, value: &Value, at: &str, body: &str, path: &[&str], e
         walk(schema, value, path, false, &mut found);
         found.is_empty()
     };
-    let mut fault = |detail: &str| errors.push(FieldError::invalid(at, &"".into(), &format!("\"{body}\" {detail}")));
+    let mut fault =
+        |detail: &str| errors.push(FieldError::invalid(at, &"".into(), &format!("\"{body}\" {detail}")));
     if !rules.any_of.is_empty() && !rules.any_of.iter().any(holds) {
         fault("must validate at least one schema (anyOf)");
     }
@@ -318,7 +324,9 @@ fn branches(rules: &Rules, value: &Value, at: &str, body: &str, path: &[&str], e
         match rules.one_of.iter().filter(|schema| holds(schema)).count() {
             1 => {}
             0 => fault("must validate one and only one schema (oneOf). Found none valid"),
-            count => fault(&format!("must validate one and only one schema (oneOf). Found {count} valid alternatives")),
+            count => fault(&format!(
+                "must validate one and only one schema (oneOf). Found {count} valid alternatives"
+            )),
         }
     }
     if !rules.all_of.iter().all(holds) {
@@ -364,8 +372,9 @@ fn type_word(value: &Value) -> &'static str {
 
 /// The format's name when `text` is not of it; unknown formats accept everything.
 fn format_fault<'a>(format: &'a str, text: &str) -> Option<&'a str> {
-    static UUID: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new("(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$").ok());
+    static UUID: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new("(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$").ok()
+    });
     static DURATION: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"^-?([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h|d|w) ?)+$|^0$").ok());
     static URI: LazyLock<Option<Regex>> =
@@ -393,7 +402,11 @@ fn field_text(path: &[&str]) -> String {
 }
 
 fn join(field: &str, part: &str) -> String {
-    if field.is_empty() || part.starts_with('[') { format!("{field}{part}") } else { format!("{field}.{part}") }
+    if field.is_empty() || part.starts_with('[') {
+        format!("{field}{part}")
+    } else {
+        format!("{field}.{part}")
+    }
 }
 
 fn in_body(field: &str) -> String {

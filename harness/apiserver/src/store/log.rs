@@ -55,7 +55,11 @@ impl Log {
     }
 
     pub(super) fn newest_first_down_to(&self, revision: u64) -> impl Iterator<Item = &Change> {
-        self.changes.iter().rev().map(|(change, _)| change).take_while(move |change| change.revision > revision)
+        self.changes
+            .iter()
+            .rev()
+            .map(|(change, _)| change)
+            .take_while(move |change| change.revision > revision)
     }
 }
 
@@ -66,6 +70,8 @@ fn size_bytes(value: &serde_json::Value) -> usize {
         Value::Null | Value::Bool(_) | Value::Number(_) => 32,
         Value::String(text) => 32 + text.len(),
         Value::Array(items) => 32 + items.iter().map(size_bytes).sum::<usize>(),
-        Value::Object(map) => 64 + map.iter().map(|(key, value)| 64 + key.len() + size_bytes(value)).sum::<usize>(),
+        Value::Object(map) => {
+            64 + map.iter().map(|(key, value)| 64 + key.len() + size_bytes(value)).sum::<usize>()
+        }
     }
 }

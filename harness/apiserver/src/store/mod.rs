@@ -158,8 +158,12 @@ impl Store {
     pub(crate) fn remove(&mut self, shelf: &Arc<str>, key: &Key) -> Option<Arc<Object>> {
         let before = self.shelf(shelf).objects.remove(key)?;
         self.revision += 1;
-        let change =
-            Change { revision: self.revision, key: key.clone(), before: Some(Arc::clone(&before)), after: None };
+        let change = Change {
+            revision: self.revision,
+            key: key.clone(),
+            before: Some(Arc::clone(&before)),
+            after: None,
+        };
         self.log(shelf, change);
         Some(before)
     }

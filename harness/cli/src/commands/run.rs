@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use windtunnel_api::manifest::Manifest;
-use windtunnel_record::Recording;
+use windtunnel_record::{Recording, RecordingError};
 use windtunnel_record::compare::{Comparison, compare};
 use windtunnel_record::judge::{Verdict, judge};
 use windtunnel_record::result::RunResult;
@@ -282,7 +282,7 @@ fn simulate(scenario: &Scenario, manifests: &[Manifest], flight: Flight) -> Resu
     Ok(recording)
 }
 
-fn write_recordings(folder: &Path, recordings: &Recordings) -> std::io::Result<()> {
+fn write_recordings(folder: &Path, recordings: &Recordings) -> Result<(), RecordingError> {
     let named = [
         ("simulated.jsonl", &recordings.whole),
         ("simulated-slice.jsonl", &recordings.slice),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use windtunnel_agent::storage;
-use windtunnel_predictor::ServerOptions;
+use windtunnel_predictor::{ModelSource, ServerOptions, Shutdown, serve};
 
 use super::setup::ensure_runtime;
 use crate::exit::{Exit, OrExit, Outcome};
@@ -58,25 +58,27 @@ impl Serve {
 
 impl Predictor {
     fn execute(self) -> Outcome {
-        ensure_runtime(|text| eprintln!("{text}"))?;
-        let runtime = tokio::runtime::Runtime::new().or_environment()?;
-        runtime
-            .block_on(windtunnel_predictor::serve(ServerOptions {
-                model_name: self.model_name,
-                model_dir: self.model_dir,
-                model_repository: self.model_repository,
-                http_port: self.http_port,
-                workers: self.workers,
-                ..ServerOptions::default()
-            }))
-            .or_environment()?;
+        let library = ensure_runtime(|text| eprintln!("{text}"))?;
+        let source = match self.model_repository {
+            Some(path) => ModelSource::Repository { path },
+            None => ModelSource::Directory { name: self.model_name, path: self.model_dir },
+        };
+        let options = ServerOptions {
+            http_port: self.http_port,
+            workers: self.workers,
+            library: Some(library),
+            ..ServerOptions::new(source)
+        };
+        let options = options.with_pod_environment().or_usage()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().or_environment()?;
+        runtime.block_on(async { serve(options, Shutdown::on_termination()?).await }).or_environment()?;
         Ok(Exit::Passed)
     }
 }
 
 impl StorageInitializer {
     fn execute(self) -> Outcome {
-        let map = storage::StorageMap::from_env().or_usage()?;
+        let map = storage::StorageMap::from_environment().or_usage()?;
         let pairs: Vec<(String, PathBuf)> =
             self.pairs.chunks_exact(2).map(|pair| (pair[0].clone(), PathBuf::from(&pair[1]))).collect();
         // The official initializer answers every failure with exit code 1; its message goes to the termination log.

@@ -22,10 +22,6 @@ impl Setup {
 }
 
 /// The runtime's library; fetched first where this machine has none.
-pub(crate) fn ensure_runtime(say: impl Fn(&str)) -> Result<PathBuf, Failure> {
-    if let Some(library) = runtime::locate() {
-        return Ok(library);
-    }
-    say("ONNX Runtime is not on this machine; getting it from PyPI (once)");
-    runtime::install(&runtime::cache_dir(), &say).or_environment()
+pub(crate) fn ensure_runtime(mut say: impl FnMut(&str)) -> Result<PathBuf, Failure> {
+    runtime::locate_or_install(&mut say).or_environment()
 }

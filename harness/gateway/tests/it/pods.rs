@@ -174,11 +174,6 @@ pub(crate) fn client() -> HttpClient {
     Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(HttpConnector::new())
 }
 
-/// An HTTP/2 client with prior knowledge.
-pub(crate) fn h2c_client() -> HttpClient {
-    Client::builder(TokioExecutor::new()).http2_only(true).build(HttpConnector::new())
-}
-
 pub(crate) fn post(gateway: SocketAddr, host: &str, body: impl Into<Bytes>) -> http::Request<Full<Bytes>> {
     http::Request::post(format!("http://{gateway}/v1/models/digits:predict?row=1"))
         .header("host", host)

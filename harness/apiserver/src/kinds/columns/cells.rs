@@ -29,7 +29,9 @@ pub(super) fn namespace(object: &Value, now: Timestamp) -> Vec<Value> {
 }
 
 pub(super) fn node(object: &Value, now: Timestamp) -> Vec<Value> {
-    let ready = list(object, &["status", "conditions"]).iter().find(|condition| text(condition, &["type"]) == "Ready");
+    let ready = list(object, &["status", "conditions"])
+        .iter()
+        .find(|condition| text(condition, &["type"]) == "Ready");
     let mut status = match ready.map(|condition| text(condition, &["status"])) {
         Some("True") => "Ready".to_owned(),
         Some(_) => "NotReady".to_owned(),
@@ -39,8 +41,11 @@ pub(super) fn node(object: &Value, now: Timestamp) -> Vec<Value> {
         status.push_str(",SchedulingDisabled");
     }
     let labels = at(object, &["metadata", "labels"]).and_then(Value::as_object);
-    let mut roles: Vec<&str> =
-        labels.into_iter().flatten().filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/")).collect();
+    let mut roles: Vec<&str> = labels
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/"))
+        .collect();
     roles.sort_unstable();
     let address = |kind: &str| {
         let addresses = list(object, &["status", "addresses"]);
@@ -106,9 +111,9 @@ fn pod_reason(object: &Value) -> String {
     if !own.is_empty() {
         reason = own.to_owned();
     }
-    let scheduling_gated = list(object, &["status", "conditions"])
-        .iter()
-        .any(|condition| text(condition, &["type"]) == "PodScheduled" && text(condition, &["reason"]) == "SchedulingGated");
+    let scheduling_gated = list(object, &["status", "conditions"]).iter().any(|condition| {
+        text(condition, &["type"]) == "PodScheduled" && text(condition, &["reason"]) == "SchedulingGated"
+    });
     if scheduling_gated {
         reason = "SchedulingGated".into();
     }
@@ -121,7 +126,8 @@ fn pod_reason(object: &Value) -> String {
                 continue;
             }
             reason = format!("Init:{}", terminated_reason(terminated));
-        } else if let Some(waiting) = at(status, &["state", "waiting"]).map(|waiting| text(waiting, &["reason"]))
+        } else if let Some(waiting) =
+            at(status, &["state", "waiting"]).map(|waiting| text(waiting, &["reason"]))
             && !waiting.is_empty()
             && waiting != "PodInitializing"
         {
@@ -167,11 +173,19 @@ fn terminated_reason(terminated: &Value) -> String {
 
 pub(super) fn service(object: &Value, now: Timestamp) -> Vec<Value> {
     let kind = text(object, &["spec", "type"]);
-    let external: Vec<&str> = list(object, &["spec", "externalIPs"]).iter().filter_map(Value::as_str).collect();
-    let balancer: Vec<&str> = list(object, &["status", "loadBalancer", "ingress"])
-        .iter()
-        .map(|point| if text(point, &["ip"]).is_empty() { text(point, &["hostname"]) } else { text(point, &["ip"]) })
-        .collect();
+    let external: Vec<&str> =
+        list(object, &["spec", "externalIPs"]).iter().filter_map(Value::as_str).collect();
+    let balancer: Vec<&str> =
+        list(object, &["status", "loadBalancer", "ingress"])
+            .iter()
+            .map(|point| {
+                if text(point, &["ip"]).is_empty() {
+                    text(point, &["hostname"])
+                } else {
+                    text(point, &["ip"])
+                }
+            })
+            .collect();
     let external = match kind {
         "ExternalName" => text(object, &["spec", "externalName"]).to_owned(),
         "LoadBalancer" if balancer.is_empty() && external.is_empty() => "<pending>".to_owned(),
@@ -228,12 +242,7 @@ pub(super) fn endpoint_slice(object: &Value, now: Timestamp) -> Vec<Value> {
         .map(ToOwned::to_owned)
         .collect();
     let or_unset = |texts: &[String]| if texts.is_empty() { Value::from(UNSET) } else { some_of(texts) };
-    vec![
-        text(object, &["addressType"]).into(),
-        or_unset(&ports),
-        or_unset(&addresses),
-        own_age(object, now),
-    ]
+    vec![text(object, &["addressType"]).into(), or_unset(&ports), or_unset(&addresses), own_age(object, now)]
 }
 
 pub(super) fn event(object: &Value, now: Timestamp) -> Vec<Value> {
@@ -262,7 +271,8 @@ fn event_cells(object: &Value, now: Timestamp, fields: [&str; 6]) -> Vec<Value> 
     };
     let series = text(object, &["series", "lastObservedTime"]);
     let last = if series.is_empty() { time(last_field) } else { age_of(series, now) };
-    let count = integer(object, &["series", "count"]).or_else(|| integer(object, &[count_field])).unwrap_or(1).max(1);
+    let count =
+        integer(object, &["series", "count"]).or_else(|| integer(object, &[count_field])).unwrap_or(1).max(1);
     let about = &object[about_field];
     let source = &object[source_field];
     let mut from = text(source, &["component"]).to_owned();
@@ -287,8 +297,11 @@ fn event_cells(object: &Value, now: Timestamp, fields: [&str; 6]) -> Vec<Value> 
 }
 
 pub(super) fn persistent_volume_claim(object: &Value, now: Timestamp) -> Vec<Value> {
-    let phase =
-        if crate::object::is_terminating(object) { "Terminating" } else { text(object, &["status", "phase"]) };
+    let phase = if crate::object::is_terminating(object) {
+        "Terminating"
+    } else {
+        text(object, &["status", "phase"])
+    };
     let bound = !text(object, &["spec", "volumeName"]).is_empty();
     vec![
         phase.into(),
@@ -303,10 +316,14 @@ pub(super) fn persistent_volume_claim(object: &Value, now: Timestamp) -> Vec<Val
 }
 
 pub(super) fn persistent_volume(object: &Value, now: Timestamp) -> Vec<Value> {
-    let phase =
-        if crate::object::is_terminating(object) { "Terminating" } else { text(object, &["status", "phase"]) };
-    let claim = at(object, &["spec", "claimRef"])
-        .map_or_else(String::new, |claim| format!("{}/{}", text(claim, &["namespace"]), text(claim, &["name"])));
+    let phase = if crate::object::is_terminating(object) {
+        "Terminating"
+    } else {
+        text(object, &["status", "phase"])
+    };
+    let claim = at(object, &["spec", "claimRef"]).map_or_else(String::new, |claim| {
+        format!("{}/{}", text(claim, &["namespace"]), text(claim, &["name"]))
+    });
     vec![
         text(object, &["spec", "capacity", "storage"]).into(),
         access_modes(list(object, &["spec", "accessModes"])).into(),
@@ -430,11 +447,12 @@ pub(super) fn job(object: &Value, now: Timestamp) -> Vec<Value> {
         "Running"
     };
     let succeeded = integer(object, &["status", "succeeded"]).unwrap_or_default();
-    let completions = match (integer(object, &["spec", "completions"]), integer(object, &["spec", "parallelism"])) {
-        (Some(wanted), _) => format!("{succeeded}/{wanted}"),
-        (None, Some(parallelism)) if parallelism > 1 => format!("{succeeded}/1 of {parallelism}"),
-        _ => format!("{succeeded}/1"),
-    };
+    let completions =
+        match (integer(object, &["spec", "completions"]), integer(object, &["spec", "parallelism"])) {
+            (Some(wanted), _) => format!("{succeeded}/{wanted}"),
+            (None, Some(parallelism)) if parallelism > 1 => format!("{succeeded}/1 of {parallelism}"),
+            _ => format!("{succeeded}/1"),
+        };
     let start = text(object, &["status", "startTime"]);
     let end = text(object, &["status", "completionTime"]);
     let duration = match (start.parse::<Timestamp>(), end.parse::<Timestamp>()) {
@@ -474,7 +492,8 @@ pub(super) fn horizontal_pod_autoscaler(object: &Value, now: Timestamp) -> Vec<V
     vec![
         format!("{}/{}", text(target, &["kind"]), text(target, &["name"])).into(),
         or_none(&metrics.join(", ")),
-        integer(object, &["spec", "minReplicas"]).map_or_else(|| UNSET.into(), |count| count.to_string().into()),
+        integer(object, &["spec", "minReplicas"])
+            .map_or_else(|| UNSET.into(), |count| count.to_string().into()),
         integer(object, &["spec", "maxReplicas"]).unwrap_or_default().to_string().into(),
         integer(object, &["status", "currentReplicas"]).unwrap_or_default().to_string().into(),
         own_age(object, now),
@@ -523,10 +542,17 @@ pub(super) fn ingress(object: &Value, now: Timestamp) -> Vec<Value> {
         .filter(|host| !host.is_empty())
         .map(ToOwned::to_owned)
         .collect();
-    let addresses: Vec<&str> = list(object, &["status", "loadBalancer", "ingress"])
-        .iter()
-        .map(|point| if text(point, &["ip"]).is_empty() { text(point, &["hostname"]) } else { text(point, &["ip"]) })
-        .collect();
+    let addresses: Vec<&str> =
+        list(object, &["status", "loadBalancer", "ingress"])
+            .iter()
+            .map(|point| {
+                if text(point, &["ip"]).is_empty() {
+                    text(point, &["hostname"])
+                } else {
+                    text(point, &["ip"])
+                }
+            })
+            .collect();
     let ports = if list(object, &["spec", "tls"]).is_empty() { "80" } else { "80, 443" };
     vec![
         or_none(text(object, &["spec", "ingressClassName"])),
@@ -629,7 +655,9 @@ fn human_duration(seconds: i64) -> String {
 fn template_cells(object: &Value, template: &[&str]) -> [Value; 2] {
     let containers = at(object, template).map_or(&[][..], |template| list(template, &["spec", "containers"]));
     let join = |field: &str| {
-        Value::from(containers.iter().map(|container| text(container, &[field])).collect::<Vec<_>>().join(","))
+        Value::from(
+            containers.iter().map(|container| text(container, &[field])).collect::<Vec<_>>().join(","),
+        )
     };
     [join("name"), join("image")]
 }

@@ -36,8 +36,10 @@ pub(crate) fn node(object: &mut Value) {
             "containerRuntimeVersion": "", "kubeletVersion": "", "kubeProxyVersion": "", "operatingSystem": "",
             "architecture": ""}),
     );
-    if let Some(kubelet) =
-        status.get_mut("daemonEndpoints").and_then(|ends| ends.get_mut("kubeletEndpoint")).and_then(Value::as_object_mut)
+    if let Some(kubelet) = status
+        .get_mut("daemonEndpoints")
+        .and_then(|ends| ends.get_mut("kubeletEndpoint"))
+        .and_then(Value::as_object_mut)
     {
         set_default(kubelet, "Port", 0);
     }

@@ -75,7 +75,8 @@ pub(crate) fn network_policy(object: &mut Value) {
         }
     }
     if !spec.contains_key("policyTypes") {
-        let types = if spec.contains_key("egress") { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
+        let types =
+            if spec.contains_key("egress") { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
         spec.insert("policyTypes".into(), types);
     }
 }

@@ -128,7 +128,8 @@ fn volume_defaults(volume: &mut Map<String, Value>) {
             set_default(source, "defaultMode", 0o644);
             downward_items(source);
             for projection in each(source, "sources") {
-                if let Some(token) = projection.get_mut("serviceAccountToken").and_then(Value::as_object_mut) {
+                if let Some(token) = projection.get_mut("serviceAccountToken").and_then(Value::as_object_mut)
+                {
                     set_default(token, "expirationSeconds", 3600);
                 }
                 if let Some(downward) = projection.get_mut("downwardAPI").and_then(Value::as_object_mut) {
@@ -193,11 +194,17 @@ mod tests {
         let container = &pod_object["spec"]["containers"][0];
         assert_eq!(container["imagePullPolicy"], "IfNotPresent");
         assert_eq!(container["resources"]["requests"]["cpu"], "1");
-        assert_eq!(container["readinessProbe"]["httpGet"], json!({"port": 80, "path": "/", "scheme": "HTTP"}));
+        assert_eq!(
+            container["readinessProbe"]["httpGet"],
+            json!({"port": 80, "path": "/", "scheme": "HTTP"})
+        );
         assert_eq!(pod_object["status"], json!({"phase": "Pending", "qosClass": "Burstable"}));
         let once = pod_object.clone();
         pod(&mut pod_object);
-        assert_eq!(pod_object, once, "a client that fills defaults by dry run and compares would never converge");
+        assert_eq!(
+            pod_object, once,
+            "a client that fills defaults by dry run and compares would never converge"
+        );
     }
 
     #[test]

@@ -64,7 +64,11 @@ fn data_keys(object: &Value, fields: &[&str], errors: &mut Vec<FieldError>) {
 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
                 ));
             } else if key == "." || key == ".." {
-                errors.push(FieldError::invalid(at, &value, if key == "." { "must not be '.'" } else { "must not be '..'" }));
+                errors.push(FieldError::invalid(
+                    at,
+                    &value,
+                    if key == "." { "must not be '.'" } else { "must not be '..'" },
+                ));
             }
         }
     }

@@ -45,7 +45,11 @@ pub(crate) fn custom_resource_definition(new: &Value, old: Option<&Value>, error
     }
     if text(new, &["spec", "names", "kind"]) == text(new, &["spec", "names", "listKind"]) {
         let kind = text(new, &["spec", "names", "listKind"]);
-        errors.push(FieldError::invalid("spec.names.listKind", &kind.into(), "kind and listKind may not be the same"));
+        errors.push(FieldError::invalid(
+            "spec.names.listKind",
+            &kind.into(),
+            "kind and listKind may not be the same",
+        ));
     }
     if new.get("spec").and_then(|spec| spec.get("preserveUnknownFields")) == Some(&Value::Bool(true)) {
         errors.push(FieldError::invalid(
@@ -55,7 +59,12 @@ pub(crate) fn custom_resource_definition(new: &Value, old: Option<&Value>, error
         ));
     }
     versions(new, errors);
-    for path in [["spec", "group"].as_slice(), &["spec", "scope"], &["spec", "names", "plural"], &["spec", "names", "kind"]] {
+    for path in [
+        ["spec", "group"].as_slice(),
+        &["spec", "scope"],
+        &["spec", "names", "plural"],
+        &["spec", "names", "kind"],
+    ] {
         immutable(path, new, old, errors);
     }
 }
@@ -63,7 +72,10 @@ pub(crate) fn custom_resource_definition(new: &Value, old: Option<&Value>, error
 fn versions(new: &Value, errors: &mut Vec<FieldError>) {
     let versions = list(new, &["spec", "versions"]);
     if versions.is_empty() {
-        errors.push(FieldError::required("spec.versions", "must have exactly one version marked as storage version"));
+        errors.push(FieldError::required(
+            "spec.versions",
+            "must have exactly one version marked as storage version",
+        ));
         return;
     }
     let stored = versions.iter().filter(|version| version["storage"] == Value::Bool(true)).count();
@@ -98,12 +110,20 @@ fn structural(schema: &Value, field: &str, is_root: bool, errors: &mut Vec<Field
         if kind.is_empty() {
             errors.push(FieldError::required(format!("{field}.type"), "must not be empty at the root"));
         } else {
-            errors.push(FieldError::invalid(format!("{field}.type"), &kind.into(), "must be object at the root"));
+            errors.push(FieldError::invalid(
+                format!("{field}.type"),
+                &kind.into(),
+                "must be object at the root",
+            ));
         }
         return;
     }
-    if kind.is_empty() && !flag("x-kubernetes-int-or-string") && !flag("x-kubernetes-preserve-unknown-fields") {
-        errors.push(FieldError::required(format!("{field}.type"), "must not be empty for specified object fields"));
+    if kind.is_empty() && !flag("x-kubernetes-int-or-string") && !flag("x-kubernetes-preserve-unknown-fields")
+    {
+        errors.push(FieldError::required(
+            format!("{field}.type"),
+            "must not be empty for specified object fields",
+        ));
     }
     if kind == "array" && schema.get("items").is_none() {
         errors.push(FieldError::required(format!("{field}.items"), "must be specified"));

@@ -52,11 +52,18 @@ fn owner_references(object: &Value, errors: &mut Vec<FieldError>) {
     let mut controllers = 0;
     for (index, owner) in list(object, &["metadata", "ownerReferences"]).iter().enumerate() {
         let at = |field: &str| format!("metadata.ownerReferences[{index}].{field}");
-        for (field, detail) in
-            [("apiVersion", "version must not be empty"), ("kind", "must not be empty"), ("name", "must not be empty"), ("uid", "must not be empty")]
-        {
+        for (field, detail) in [
+            ("apiVersion", "version must not be empty"),
+            ("kind", "must not be empty"),
+            ("name", "must not be empty"),
+            ("uid", "must not be empty"),
+        ] {
             if text(owner, &[field]).is_empty() {
-                let value = if field == "apiVersion" { owner.get(field).cloned().unwrap_or_default() } else { "".into() };
+                let value = if field == "apiVersion" {
+                    owner.get(field).cloned().unwrap_or_default()
+                } else {
+                    "".into()
+                };
                 errors.push(FieldError::invalid(at(field), &value, detail));
             }
         }

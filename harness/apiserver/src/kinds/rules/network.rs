@@ -41,7 +41,11 @@ pub(crate) fn service(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldEr
         }
         let number = port.get("port").and_then(Value::as_i64).unwrap_or_default();
         if !(1..=65_535).contains(&number) {
-            errors.push(FieldError::invalid(at("port"), &number.into(), "must be between 1 and 65535, inclusive"));
+            errors.push(FieldError::invalid(
+                at("port"),
+                &number.into(),
+                "must be between 1 and 65535, inclusive",
+            ));
         }
         let protocol = text(port, &["protocol"]);
         if !["SCTP", "TCP", "UDP"].contains(&protocol) {
@@ -57,7 +61,11 @@ pub(crate) fn service(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldEr
     if let Some(old) = old {
         let address = |object: &Value| text(object, &["spec", "clusterIP"]).to_owned();
         let before = address(old);
-        if kind != "ExternalName" && text(old, &["spec", "type"]) != "ExternalName" && !before.is_empty() && before != address(new) {
+        if kind != "ExternalName"
+            && text(old, &["spec", "type"]) != "ExternalName"
+            && !before.is_empty()
+            && before != address(new)
+        {
             let value = at(new, &["spec", "clusterIPs"]).cloned().unwrap_or_default();
             errors.push(FieldError::invalid("spec.clusterIPs[0]", &value, "may not change once set"));
         }

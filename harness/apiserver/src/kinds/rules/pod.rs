@@ -50,10 +50,16 @@ fn pod_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
             }
         }
         if let Some(spec) = spec.as_object_mut() {
-            for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers", "nodeName"] {
+            for field in
+                ["activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers", "nodeName"]
+            {
                 spec.shift_remove(field);
             }
-            if spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|grace| grace < 0) {
+            if spec
+                .get("terminationGracePeriodSeconds")
+                .and_then(Value::as_i64)
+                .is_some_and(|grace| grace < 0)
+            {
                 spec.shift_remove("terminationGracePeriodSeconds");
             }
         }
@@ -89,7 +95,9 @@ pub(crate) fn pod_spec(spec: &Value, field: &str, errors: &mut Vec<FieldError>) 
         errors.push(FieldError::required(format!("{field}.containers"), ""));
     }
     let mut names: Vec<&str> = Vec::new();
-    for (kind, containers) in [("containers", containers), ("initContainers", list(spec, &["initContainers"]))] {
+    for (kind, containers) in
+        [("containers", containers), ("initContainers", list(spec, &["initContainers"]))]
+    {
         for (index, container) in containers.iter().enumerate() {
             let at = format!("{field}.{kind}[{index}]");
             let name = text(container, &["name"]);
@@ -221,7 +229,11 @@ fn resource_rules(name: &str, amount: &Value, field: &str, errors: &mut Vec<Fiel
             &name.into(),
             "must be a standard resource type or fully qualified",
         ));
-        errors.push(FieldError::invalid(at.as_str(), &name.into(), "must be a standard resource for containers"));
+        errors.push(FieldError::invalid(
+            at.as_str(),
+            &name.into(),
+            "must be a standard resource for containers",
+        ));
     }
     if amount.as_str().and_then(quantity::nanos).is_some_and(|nanos| nanos < 0) {
         errors.push(FieldError::invalid(at, amount, "must be greater than or equal to 0"));

@@ -14,14 +14,22 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
     if let Some(replicas) = integer(new, &["spec", "replicas"])
         && replicas < 0
     {
-        errors.push(FieldError::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0"));
+        errors.push(FieldError::invalid(
+            "spec.replicas",
+            &replicas.into(),
+            "must be greater than or equal to 0",
+        ));
     }
     match selector {
         None | Some(Value::Null) => errors.push(FieldError::required("spec.selector", "")),
         Some(selector) => {
             let empty = selector.as_object().is_some_and(serde_json::Map::is_empty);
             if empty {
-                errors.push(FieldError::invalid("spec.selector", selector, "empty selector is invalid for deployment"));
+                errors.push(FieldError::invalid(
+                    "spec.selector",
+                    selector,
+                    "empty selector is invalid for deployment",
+                ));
             }
             let labels = at(new, &["spec", "template", "metadata", "labels"]);
             if !selects(selector, labels) {
@@ -38,7 +46,11 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
         pod_spec(spec, "spec.template.spec", errors);
         let restart = text(spec, &["restartPolicy"]);
         if restart != "Always" && ["OnFailure", "Never"].contains(&restart) {
-            errors.push(FieldError::not_supported("spec.template.spec.restartPolicy", &restart.into(), &["Always"]));
+            errors.push(FieldError::not_supported(
+                "spec.template.spec.restartPolicy",
+                &restart.into(),
+                &["Always"],
+            ));
         }
     }
     if at(new, &["spec", "strategy", "type"]).and_then(Value::as_str) == Some("Recreate")
@@ -55,13 +67,21 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
 pub(crate) fn horizontal_pod_autoscaler(new: &Value, _: Option<&Value>, errors: &mut Vec<FieldError>) {
     let (min, max) = (integer(new, &["spec", "minReplicas"]), integer(new, &["spec", "maxReplicas"]));
     if min.is_some_and(|min| min < 1) {
-        errors.push(FieldError::invalid("spec.minReplicas", &min.into(), "must be greater than or equal to 1"));
+        errors.push(FieldError::invalid(
+            "spec.minReplicas",
+            &min.into(),
+            "must be greater than or equal to 1",
+        ));
     }
     if max.is_none_or(|max| max < 1) {
         let value = max.unwrap_or_default().into();
         errors.push(FieldError::invalid("spec.maxReplicas", &value, "must be greater than 0"));
     } else if max < min {
-        errors.push(FieldError::invalid("spec.maxReplicas", &max.into(), "must be greater than or equal to `minReplicas`"));
+        errors.push(FieldError::invalid(
+            "spec.maxReplicas",
+            &max.into(),
+            "must be greater than or equal to `minReplicas`",
+        ));
     }
     for field in ["kind", "name"] {
         if text(new, &["spec", "scaleTargetRef", field]).is_empty() {

@@ -1,0 +1,259 @@
+//! The thin HTTP layer: requests in, answers and watch streams out, over a socket or in process.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream};
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited, StreamBody, combinators::UnsyncBoxBody};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    pipeline::{Answer, Cursor, Payload, Request, WatchRequest},
+    server::ApiServer,
+    status::ApiError,
+};
+
+/// Body of every response.
+pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, Infallible>;
+
+/// Connections at one time; further ones wait in the system's queue.
+const LIMIT_CONNECTIONS: usize = 10_000;
+/// A client must finish its request head and body within this time.
+const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+/// Open requests get this long to end at shutdown.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// Serves connections until `shutdown`.
+pub(crate) async fn serve(server: ApiServer, listener: TcpListener, shutdown: CancellationToken) {
+    let slots = Arc::new(Semaphore::new(LIMIT_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = accept(&listener, &slots) => accepted,
+        };
+        let Some((stream, slot)) = accepted else { continue };
+        let server = server.clone();
+        let shutdown = shutdown.clone();
+        connections.spawn(async move {
+            let service = hyper::service::service_fn(move |request| {
+                let server = server.clone();
+                async move { Ok::<_, Infallible>(respond(&server, request).await) }
+            });
+            let mut builder = auto::Builder::new(TokioExecutor::new());
+            builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_LIMIT);
+            builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1_000);
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            tokio::pin!(connection);
+            tokio::select! {
+                result = connection.as_mut() => {
+                    if let Err(error) = result {
+                        tracing::debug!(%error, "connection ended");
+                    }
+                }
+                () = shutdown.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = timeout(DRAIN, connection).await;
+                }
+            }
+            drop(slot);
+        });
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            let _ = stream.set_nodelay(true);
+            Some((stream, slot))
+        }
+        Err(error) => {
+            // Out of descriptors, most likely: give others time to close theirs.
+            tracing::warn!(%error, "cannot accept a connection");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+/// Answers one request.
+pub(crate) async fn respond<B>(server: &ApiServer, request: http::Request<B>) -> Response<ResponseBody>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (head, body) = request.into_parts();
+    let limit = server.options().body_limit_bytes;
+    let body = match timeout(REQUEST_LIMIT, Limited::new(body, limit).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            let message = format!("Request entity too large: limit is {limit}");
+            return plain(Answer::error(&ApiError::new(413, "RequestEntityTooLarge", message)));
+        }
+        Ok(Err(error)) => return plain(Answer::error(&ApiError::bad_request(error.to_string()))),
+        Err(_) => {
+            return plain(Answer::error(&ApiError::new(
+                408,
+                "Timeout",
+                "the request body did not arrive in time",
+            )));
+        }
+    };
+    let text = |name: header::HeaderName| {
+        let values = head.headers.get_all(name);
+        values.iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",")
+    };
+    let request = Request {
+        method: head.method.as_str().to_owned(),
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        accept: text(header::ACCEPT),
+        content_type: text(header::CONTENT_TYPE),
+        user_agent: text(header::USER_AGENT),
+        if_none_match: text(header::IF_NONE_MATCH),
+        body,
+    };
+    let answer = server.handle(&request);
+    if let Payload::Watch(watch) = answer.payload {
+        return follow(server, *watch, &answer.warnings);
+    }
+    plain(answer)
+}
+
+fn plain(answer: Answer) -> Response<ResponseBody> {
+    let bytes = match answer.payload {
+        Payload::Empty | Payload::Watch(_) => Bytes::new(),
+        Payload::Json(value) => {
+            let mut text = value.to_string();
+            text.push('\n');
+            Bytes::from(text)
+        }
+        Payload::Bytes(bytes) => bytes,
+        Payload::Text(text) => Bytes::from(text),
+    };
+    let mut response = Response::new(Full::new(bytes).boxed_unsync());
+    *response.status_mut() = StatusCode::from_u16(answer.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    if let Some(etag) = answer.etag.and_then(|etag| HeaderValue::from_str(&etag).ok()) {
+        headers.insert(header::ETAG, etag);
+        headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    }
+    add_warnings(headers, &answer.warnings);
+    response
+}
+
+fn add_warnings(headers: &mut http::HeaderMap, warnings: &[String]) {
+    /// As many bytes of warnings as the real server sends.
+    const LIMIT_BYTES: usize = 4 * 1024;
+    let mut size = 0;
+    for warning in warnings {
+        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");
+        size += quoted.len();
+        if size > LIMIT_BYTES {
+            break;
+        }
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            headers.append(header::WARNING, value);
+        }
+    }
+}
+
+fn follow(server: &ApiServer, watch: WatchRequest, warnings: &[String]) -> Response<ResponseBody> {
+    let lines = events(server.clone(), watch).map(|lines| Ok::<_, Infallible>(Frame::data(lines)));
+    let mut response = Response::new(StreamBody::new(lines).boxed_unsync());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    add_warnings(headers, warnings);
+    response
+}
+
+struct Follower {
+    server: ApiServer,
+    cursor: Cursor,
+    signal: tokio::sync::watch::Receiver<u64>,
+    end: Instant,
+    next_bookmark: Instant,
+    over: bool,
+}
+
+/// The events of a watch. Nothing is read ahead of the client.
+fn events(server: ApiServer, watch: WatchRequest) -> impl Stream<Item = Bytes> + Send + 'static {
+    let signal = server.subscribe(watch.cursor.shelf());
+    let seconds = watch.timeout_s.unwrap_or(server.options().watch_limit_s).min(24 * 3600);
+    let follower = Follower {
+        end: Instant::now() + Duration::from_secs(seconds),
+        next_bookmark: Instant::now() + Duration::from_secs(server.options().bookmark_interval_s.max(1)),
+        cursor: watch.cursor,
+        signal,
+        server,
+        over: false,
+    };
+    stream::unfold(follower, |mut follower| async move {
+        let lines = follower.next().await?;
+        Some((lines, follower))
+    })
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if self.over || self.cursor.ended() {
+                return None;
+            }
+            self.signal.borrow_and_update();
+            let (lines, current) = {
+                let state = self.server.read();
+                (self.cursor.step(&state, jiff::Timestamp::now()), state.store.revision())
+            };
+            if !lines.is_empty() {
+                return Some(Bytes::from(lines));
+            }
+            if self.cursor.revision() < current {
+                continue;
+            }
+            tokio::select! {
+                changed = self.signal.changed() => {
+                    if changed.is_err() {
+                        return None;
+                    }
+                }
+                () = sleep_until(self.next_bookmark) => {
+                    let interval = Duration::from_secs(self.server.options().bookmark_interval_s.max(1));
+                    self.next_bookmark = Instant::now() + interval;
+                    let lines = self.cursor.idle_bookmark(jiff::Timestamp::now());
+                    if !lines.is_empty() {
+                        return Some(Bytes::from(lines));
+                    }
+                }
+                () = sleep_until(self.end) => {
+                    self.over = true;
+                    let lines = self.cursor.idle_bookmark(jiff::Timestamp::now());
+                    if !lines.is_empty() {
+                        return Some(Bytes::from(lines));
+                    }
+                }
+            }
+        }
+    }
+}
