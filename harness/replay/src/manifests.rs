@@ -77,10 +77,12 @@ impl Kinds {
         Ok(())
     }
 
+    /// The first served kind that is wanted; of each group the preferred version comes first.
     fn find(&self, wanted: impl Fn(&ApiResource) -> bool) -> Option<(ApiResource, Scope)> {
-        self.discovery
-            .groups()
-            .flat_map(|group| group.recommended_resources())
+        let groups = self.discovery.groups();
+        let served = groups.flat_map(|group| group.versions().flat_map(|version| group.versioned_resources(version)));
+        served
+            .into_iter()
             .find(|(resource, _)| wanted(resource))
             .map(|(resource, capabilities)| (resource, capabilities.scope))
     }

@@ -23,6 +23,8 @@ pub struct StackOptions {
     pub directory: PathBuf,
     /// The `windtunnel` binary: our container images run its entrypoints.
     pub executable: PathBuf,
+    /// ONNX Runtime's library, where it has been found already; pods then need not look for it.
+    pub runtime: Option<PathBuf>,
     /// Storage URI prefix to local folder.
     pub storage: BTreeMap<String, PathBuf>,
     /// Knative's ConfigMaps by name (`config-autoscaler`), each with the keys that differ from the defaults.
@@ -41,6 +43,7 @@ impl StackOptions {
         Self {
             directory,
             executable,
+            runtime: None,
             storage: BTreeMap::new(),
             knative: BTreeMap::new(),
             api_listen: loopback,
@@ -61,7 +64,7 @@ impl StackOptions {
                 env: BTreeMap::new(),
             },
             Image {
-                reference: "kserve/storage-initializer".into(),
+                reference: "windtunnel/storage-initializer".into(),
                 argv: entrypoint("storage-initializer"),
                 env: BTreeMap::from([("WINDTUNNEL_STORAGE_MAP".to_owned(), storage.join(";"))]),
             },
@@ -86,10 +89,11 @@ impl EmbeddedStack {
         let gateway = Gateway::bind(options.gateway_listen, windtunnel_gateway::Options::default())
             .await
             .map_err(|source| FlightError::Gateway { address: options.gateway_listen, source })?;
+        let control_plane_options = windtunnel_control_plane::Options::default();
         let cluster = EmbeddedCluster::start(windtunnel_cluster::Options {
             directory: options.directory.clone(),
             images: options.images(),
-            admission: ControlPlane::admission(),
+            admission: ControlPlane::admission_with(&control_plane_options.live_config),
             listen: options.api_listen,
         })
         .await?;

@@ -196,6 +196,7 @@ pub(crate) const ROWS: &[Row] = &[
         .short(&["ev"])
         .fields(EVENT_FIELDS)
         .complete(event_conversion::complete)
+        .validate(rules::config::event)
         .columns(&columns::EVENT),
     row("", "v1", "limitranges", "LimitRange", "core.v1.LimitRange")
         .short(&["limits"])
@@ -318,7 +319,6 @@ pub(crate) const ROWS: &[Row] = &[
     .short(&["hpa"])
     .all()
     .status()
-    .generation(Generation::Spec)
     .complete(defaults::autoscaling::horizontal_pod_autoscaler)
     .validate(rules::workload::horizontal_pod_autoscaler)
     .columns(&columns::HORIZONTAL_POD_AUTOSCALER),
@@ -335,6 +335,7 @@ pub(crate) const ROWS: &[Row] = &[
         .generation(Generation::Spec)
         .fields(&["status.successful"])
         .complete(defaults::workload::job)
+        .validate(rules::workload::job)
         .columns(&columns::JOB),
     Row {
         create_on_update: true,

@@ -19,7 +19,9 @@ pub(crate) enum Columns {
 #[derive(Debug)]
 pub(crate) struct BuiltinColumns {
     pub(crate) columns: &'static [Column],
-    /// Cells behind the name, one a column.
+    /// Whether the name is the first column; events print it last.
+    pub(crate) name_first: bool,
+    /// Cells of the columns, behind the name.
     pub(crate) cells: fn(&Value, Timestamp) -> Vec<Value>,
 }
 
@@ -60,6 +62,9 @@ impl Columns {
         let mut definitions = vec![
             json!({"name": "Name", "type": "string", "format": "name", "description": meta("name"), "priority": 0}),
         ];
+        if matches!(self, Self::Builtin(BuiltinColumns { name_first: false, .. })) {
+            definitions.clear();
+        }
         match self {
             Self::Builtin(table) => definitions.extend(table.columns.iter().map(|column| {
                 let description = match column.description.strip_prefix('@') {
@@ -93,7 +98,12 @@ impl Columns {
     pub(crate) fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let mut row = vec![Value::from(crate::object::meta(object, "name"))];
         match self {
-            Self::Builtin(table) => row.extend((table.cells)(object, now)),
+            Self::Builtin(table) => {
+                if !table.name_first {
+                    row.clear();
+                }
+                row.extend((table.cells)(object, now));
+            }
             Self::Custom(columns) if columns.is_empty() => {
                 row.push(cells::age_of(crate::object::meta(object, "creationTimestamp"), now).into());
             }
@@ -142,28 +152,32 @@ const CONTAINERS: Column = wide("Containers", "string", "Names of each container
 const IMAGES: Column = wide("Images", "string", "Images referenced by each container in the template.");
 
 /// Kinds without columns of their own.
-pub(crate) static NAME_AND_AGE: BuiltinColumns = BuiltinColumns { columns: &[AGE], cells: cells::age };
+pub(crate) static NAME_AND_AGE: BuiltinColumns = BuiltinColumns { name_first: true, columns: &[AGE], cells: cells::age };
 
 /// Kinds that the real server prints with their creation time.
 pub(crate) static CREATED_AT: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[column("Created At", "date", "@metadata.creationTimestamp")],
     cells: cells::created_at,
 };
 
 pub(crate) static CONFIG_MAP: BuiltinColumns =
-    BuiltinColumns { columns: &[column("Data", "string", "@data"), AGE], cells: cells::config_map };
+    BuiltinColumns { name_first: true, columns: &[column("Data", "string", "@data"), AGE], cells: cells::config_map };
 
 pub(crate) static SECRET: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[column("Type", "string", "@type"), column("Data", "string", "@data"), AGE],
     cells: cells::secret,
 };
 
 pub(crate) static NAMESPACE: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[column("Status", "string", "The status of the namespace"), AGE],
     cells: cells::namespace,
 };
 
 pub(crate) static NODE: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("Status", "string", "The status of the node"),
         column("Roles", "string", "The roles of the node"),
@@ -179,6 +193,7 @@ pub(crate) static NODE: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static POD: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("Ready", "string", "The aggregate readiness state of this pod for accepting traffic."),
         column("Status", "string", "The aggregate status of the containers in this pod."),
@@ -197,6 +212,7 @@ pub(crate) static POD: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static SERVICE: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("Type", "string", "@spec.type"),
         column("Cluster-IP", "string", "@spec.clusterIP"),
@@ -209,9 +225,10 @@ pub(crate) static SERVICE: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static ENDPOINTS: BuiltinColumns =
-    BuiltinColumns { columns: &[column("Endpoints", "string", "@subsets"), AGE], cells: cells::endpoints };
+    BuiltinColumns { name_first: true, columns: &[column("Endpoints", "string", "@subsets"), AGE], cells: cells::endpoints };
 
 pub(crate) static ENDPOINT_SLICE: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("AddressType", "string", "@addressType"),
         column("Ports", "string", "@ports"),
@@ -222,6 +239,7 @@ pub(crate) static ENDPOINT_SLICE: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static EVENT: BuiltinColumns = BuiltinColumns {
+    name_first: false,
     columns: &[
         column("Last Seen", "string", "@lastTimestamp"),
         column("Type", "string", "@type"),
@@ -239,6 +257,7 @@ pub(crate) static EVENT: BuiltinColumns = BuiltinColumns {
 
 /// The same columns read from the other group's field names.
 pub(crate) static EVENT_V1: BuiltinColumns = BuiltinColumns {
+    name_first: false,
     columns: &[
         column("Last Seen", "string", "@deprecatedLastTimestamp"),
         column("Type", "string", "@type"),
@@ -255,6 +274,7 @@ pub(crate) static EVENT_V1: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static PERSISTENT_VOLUME_CLAIM: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("Status", "string", "@status.phase"),
         column("Volume", "string", "@spec.volumeName"),
@@ -269,6 +289,7 @@ pub(crate) static PERSISTENT_VOLUME_CLAIM: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static PERSISTENT_VOLUME: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("Capacity", "string", "@spec.capacity"),
         column("Access Modes", "string", "@spec.accessModes"),
@@ -285,6 +306,7 @@ pub(crate) static PERSISTENT_VOLUME: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static RESOURCE_QUOTA: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column(
             "Request",
@@ -302,6 +324,7 @@ pub(crate) static RESOURCE_QUOTA: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static CONTROLLER_REVISION: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("Controller", "string", "Controller of the object"),
         column("Revision", "string", "@revision"),
@@ -311,6 +334,7 @@ pub(crate) static CONTROLLER_REVISION: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static DEPLOYMENT: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("Ready", "string", "Number of the pod with ready state"),
         column("Up-to-date", "string", "@status.updatedReplicas"),
@@ -324,6 +348,7 @@ pub(crate) static DEPLOYMENT: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static REPLICA_SET: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("Desired", "integer", "@spec.replicas"),
         column("Current", "integer", "@status.replicas"),
@@ -337,11 +362,13 @@ pub(crate) static REPLICA_SET: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static STATEFUL_SET: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[column("Ready", "string", "Number of the pod with ready state"), AGE, CONTAINERS, IMAGES],
     cells: cells::stateful_set,
 };
 
 pub(crate) static DAEMON_SET: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("Desired", "integer", "@status.desiredNumberScheduled"),
         column("Current", "integer", "@status.currentNumberScheduled"),
@@ -358,6 +385,7 @@ pub(crate) static DAEMON_SET: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static JOB: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("Status", "string", "Status of the job."),
         column("Completions", "string", "@status.succeeded"),
@@ -371,6 +399,7 @@ pub(crate) static JOB: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static CRON_JOB: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("Schedule", "string", "@spec.schedule"),
         column("Timezone", "string", "@spec.timeZone"),
@@ -386,6 +415,7 @@ pub(crate) static CRON_JOB: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static HORIZONTAL_POD_AUTOSCALER: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("Reference", "string", "@spec.scaleTargetRef"),
         column("Targets", "string", "@spec.metrics"),
@@ -398,11 +428,13 @@ pub(crate) static HORIZONTAL_POD_AUTOSCALER: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static LEASE: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[column("Holder", "string", "@spec.holderIdentity"), AGE],
     cells: cells::lease,
 };
 
 pub(crate) static INGRESS: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column(
             "Class",
@@ -418,11 +450,13 @@ pub(crate) static INGRESS: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static NETWORK_POLICY: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[column("Pod-Selector", "string", "@spec.podSelector"), AGE],
     cells: cells::network_policy,
 };
 
 pub(crate) static POD_DISRUPTION_BUDGET: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("Min Available", "string", "The minimum number of pods that must be available."),
         column("Max Unavailable", "string", "The maximum number of pods that may be unavailable."),
@@ -437,6 +471,7 @@ pub(crate) static POD_DISRUPTION_BUDGET: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static ROLE_BINDING: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("Role", "string", "@roleRef"),
         AGE,
@@ -448,6 +483,7 @@ pub(crate) static ROLE_BINDING: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static CLUSTER_ROLE_BINDING: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("Role", "string", "@roleRef"),
         AGE,
@@ -459,6 +495,7 @@ pub(crate) static CLUSTER_ROLE_BINDING: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static PRIORITY_CLASS: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("Value", "integer", "@value"),
         column("Global-Default", "boolean", "@globalDefault"),
@@ -469,6 +506,7 @@ pub(crate) static PRIORITY_CLASS: BuiltinColumns = BuiltinColumns {
 };
 
 pub(crate) static STORAGE_CLASS: BuiltinColumns = BuiltinColumns {
+    name_first: true,
     columns: &[
         column("Provisioner", "string", "@provisioner"),
         column("ReclaimPolicy", "string", "@reclaimPolicy"),

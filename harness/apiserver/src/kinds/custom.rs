@@ -27,7 +27,10 @@ pub(crate) fn kind_of(definition: &Value) -> Kind {
     sources.sort_by_key(|version| version_rank(text(version, &["name"])));
     let storage =
         sources.iter().position(|version| version["storage"] == Value::Bool(true)).unwrap_or_default();
+    let lives = |version: &&&Value| version["served"] == Value::Bool(true) && version["deprecated"] != Value::Bool(true);
+    let replacement = sources.iter().find(lives).map_or("", |version| text(version, &["name"]));
     Kind {
+        changed_at: 0,
         shelf: format!("{group}/{plural}").into(),
         group: group.into(),
         plural: plural.into(),
@@ -37,13 +40,13 @@ pub(crate) fn kind_of(definition: &Value) -> Kind {
         short_names: strings("shortNames"),
         categories: strings("categories"),
         namespaced: text(spec, &["scope"]) == "Namespaced",
-        versions: sources.iter().map(|version| version_of(version, group, names)).collect(),
+        versions: sources.iter().map(|version| version_of(version, group, names, replacement)).collect(),
         storage,
         source: Source::Custom { closing: is_terminating(definition) },
     }
 }
 
-fn version_of(version: &Value, group: &str, names: &Value) -> Version {
+fn version_of(version: &Value, group: &str, names: &Value, replacement: &str) -> Version {
     let name = text(version, &["name"]);
     let openapi = at(version, &["schema", "openAPIV3Schema"]).unwrap_or(&Value::Null);
     let mut schema = Schema::from_openapi(openapi);
@@ -77,7 +80,8 @@ fn version_of(version: &Value, group: &str, names: &Value) -> Version {
         columns: Columns::Custom(columns),
         deprecation: deprecated.then(|| match version.get("deprecationWarning").and_then(Value::as_str) {
             Some(warning) => warning.to_owned(),
-            None => format!("{group}/{name} {kind} is deprecated"),
+            None if replacement.is_empty() => format!("{group}/{name} {kind} is deprecated"),
+            None => format!("{group}/{name} {kind} is deprecated; use {group}/{replacement} {kind}"),
         }),
         fields: list(version, &["selectableFields"])
             .iter()

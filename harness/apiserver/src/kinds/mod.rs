@@ -14,7 +14,8 @@ use serde_json::Value;
 
 use crate::{
     object::at,
-    schema::{Schema, builtin::definition},
+    schema::{Schema, builtin::definition, decode::Findings, fill, prune},
+    store::Object,
 };
 use builtin::Row;
 
@@ -36,6 +37,8 @@ pub(crate) struct Kind {
     /// Index of the version in which objects are stored.
     pub(crate) storage: usize,
     pub(crate) source: Source,
+    /// Store revision of the definition: older objects are read through its schema. 0 for built-in kinds.
+    pub(crate) changed_at: u64,
 }
 
 /// Where a kind comes from, and with it which rules apply.
@@ -102,13 +105,32 @@ impl Kind {
         self.versions.iter().position(|version| &*version.name == name)
     }
 
-    /// The stored object as the given version shows it.
-    pub(crate) fn convert(&self, object: &Value, version: usize) -> Value {
-        let mut object = object.clone();
+    /// Whether a stored object can be shown in the given version as it lies in the store.
+    pub(crate) fn shows_as_stored(&self, object: &Object, version: usize) -> bool {
+        match self.source {
+            Source::Builtin(row) => row.from_storage.is_none(),
+            Source::Custom { .. } => version == self.storage && object.revision >= self.changed_at,
+        }
+    }
+
+    /// The stored object as the given version shows it. One that is older than its definition is pruned and
+    /// defaulted by it.
+    pub(crate) fn convert(&self, object: &Object, version: usize) -> Value {
+        let revision = object.revision;
+        let mut object = object.value.clone();
         match self.source {
             Source::Builtin(Row { from_storage: Some(convert), .. }) => convert(&mut object),
-            _ if version == self.storage => return object,
-            _ => {}
+            Source::Builtin(_) => return object,
+            Source::Custom { .. } => {
+                if version != self.storage || revision < self.changed_at {
+                    let schema = &self.versions[version].schema;
+                    prune::prune(schema, &mut object, &mut Findings::default());
+                    fill::fill(schema, &mut object);
+                }
+                if version == self.storage {
+                    return object;
+                }
+            }
         }
         crate::object::as_map(&mut object).insert("apiVersion".into(), self.api_version(version).into());
         object
@@ -233,6 +255,7 @@ fn kind_of(row: &'static Row) -> Kind {
         versions: vec![version_of(row)],
         storage: 0,
         source: Source::Builtin(row),
+        changed_at: 0,
     }
 }
 

@@ -123,36 +123,42 @@ pub(crate) fn check_annotations(annotations: Option<&Value>, field: &str, errors
     }
 }
 
-/// Why a text is not `[prefix/]name`.
+/// Why a text is not `[prefix/]name`: its first fault.
 pub(crate) fn qualified_name_fault(key: &str) -> Option<String> {
+    qualified_name_faults(key).into_iter().next()
+}
+
+/// Every fault of a `[prefix/]name`.
+pub(crate) fn qualified_name_faults(key: &str) -> Vec<String> {
+    let mut faults = Vec::new();
     let mut parts = key.splitn(3, '/');
     let (prefix, name) = match (parts.next(), parts.next(), parts.next()) {
         (Some(name), None, _) => (None, name),
         (Some(prefix), Some(name), None) => (Some(prefix), name),
         _ => {
-            return Some(
+            return vec![
                 "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end \
 with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
 '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
                     .to_owned(),
-            );
+            ];
         }
     };
-    if let Some(prefix) = prefix {
-        if prefix.is_empty() {
-            return Some("prefix part must be non-empty".into());
-        }
-        if let Some(fault) = check_subdomain(prefix).first() {
-            return Some(format!("prefix part {fault}"));
-        }
+    match prefix {
+        Some("") => faults.push("prefix part must be non-empty".into()),
+        Some(prefix) => faults.extend(check_subdomain(prefix).iter().map(|fault| format!("prefix part {fault}"))),
+        None => {}
     }
     if name.is_empty() {
-        return Some("name part must be non-empty".into());
+        faults.push("name part must be non-empty".into());
     }
     if name.len() > 63 {
-        return Some("name part must be no more than 63 characters".into());
+        faults.push("name part must be no more than 63 characters".into());
     }
-    (!is_word(name)).then(|| QUALIFIED_WORDS.to_owned())
+    if !is_word(name) {
+        faults.push(QUALIFIED_WORDS.to_owned());
+    }
+    faults
 }
 
 fn is_label(text: &str) -> bool {

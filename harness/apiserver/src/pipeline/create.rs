@@ -11,9 +11,12 @@ use super::{
 };
 use crate::{
     admission::Operation,
-    kinds::{Source, builtin::Generation},
+    kinds::Source,
     object::{as_map, map_at, meta, metadata_mut, remove_meta, text},
-    schema::decode::{Findings, TypeMismatch},
+    schema::{
+        decode::{Findings, TypeMismatch},
+        validate::unknown_formats,
+    },
     status::{ApiError, FieldError},
     store::Key,
 };
@@ -28,9 +31,14 @@ pub(crate) fn create(write: &mut Write<'_, '_>, request: &Request) -> Result<Ans
     write.decode(&mut object, &mut findings).map_err(|error| unreadable(write, &error))?;
     let kind = write.target.kind.name.clone();
     let version = write.target.kind.versions[write.target.version].name.clone();
-    let warnings = write.report(findings, |why| {
+    let mut warnings = write.report(findings, |why| {
         ApiError::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
     })?;
+    if &*write.target.kind.shelf == DEFINITIONS {
+        for version in crate::object::list(&object, &["spec", "versions"]) {
+            unknown_formats(&version["schema"]["openAPIV3Schema"], &mut warnings);
+        }
+    }
     let object = create_object(write, request, object, None)?;
     Ok(write.answer(201, &object, warnings))
 }
@@ -70,6 +78,9 @@ pub(crate) fn create_object(
         return Err(ApiError::already_exists(group, resource, &name));
     }
     match managed_fields {
+        Some(fields) if fields.as_array().is_some_and(Vec::is_empty) => {
+            remove_meta(&mut draft.object, "managedFields");
+        }
         Some(fields) => {
             metadata_mut(&mut draft.object).insert("managedFields".into(), fields);
         }
@@ -265,10 +276,6 @@ pub(crate) fn bind(write: &mut Write<'_, '_>, request: &Request, name: &str) -> 
         conditions.retain(|condition| condition["type"] != "PodScheduled");
         conditions.push(json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null,
             "lastTransitionTime": now}));
-    }
-    if write.target.kind.row().is_some_and(|row| row.generation == Generation::Spec) {
-        let generation = old.value["metadata"]["generation"].as_i64().unwrap_or_default() + 1;
-        metadata_mut(&mut object).insert("generation".into(), generation.into());
     }
     if !write.options.dry_run {
         let kind = Arc::clone(&write.target.kind);

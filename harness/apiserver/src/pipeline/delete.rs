@@ -58,6 +58,9 @@ enum Outcome {
 
 pub(crate) fn delete(write: &mut Write<'_, '_>, request: &Request, name: &str) -> Result<Answer, ApiError> {
     let options = parse_options(write, request)?;
+    if &*write.target.kind.shelf == NAMESPACES && ["default", "kube-system", "kube-public"].contains(&name) {
+        return Err(ApiError::forbidden("", "namespaces", name, "this namespace may not be deleted"));
+    }
     let old = write.stored(name).ok_or_else(|| write.target.not_found(name))?;
     check_preconditions(write, &options, &old, name)?;
     let mut object = write.shown(&old);
@@ -88,7 +91,7 @@ pub(crate) fn delete_collection(write: &mut Write<'_, '_>, request: &Request) ->
         .state
         .store
         .list(&kind.shelf, write.target.namespace.as_deref())
-        .filter(|(_, object)| selection.matches(write.target, &object.value))
+        .filter(|(_, object)| selection.matches(write.target, object))
         .map(|(key, object)| (key.clone(), Arc::clone(object)))
         .collect();
     let mut items = Vec::new();
@@ -167,18 +170,20 @@ fn check_preconditions(
     old: &Object,
     name: &str,
 ) -> Result<(), ApiError> {
-    let (group, resource) = write.target.error_name();
-    let check = |what: &str, wanted: &Option<String>, found: &str| match wanted {
+    let kind = &write.target.kind;
+    let check = |what: &str, long: &str, wanted: &Option<String>, found: &str| match wanted {
         Some(wanted) if wanted != found => {
             let why = format!(
-                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+                "the {what} in the precondition ({wanted}) does not match the {long} in record ({found}). The object might \
+have been {}",
+                if what == "UID" { "deleted and then recreated" } else { "modified" }
             );
-            Err(ApiError::conflict(group, resource, name, &why))
+            Err(ApiError::conflict(&kind.group, &kind.name, name, &why))
         }
         _ => Ok(()),
     };
-    check("UID", &options.uid, meta(&old.value, "uid"))?;
-    check("ResourceVersion", &options.resource_version, meta(&old.value, "resourceVersion"))
+    check("UID", "UID", &options.uid, meta(&old.value, "uid"))?;
+    check("ResourceVersion", "ResourceVersion", &options.resource_version, meta(&old.value, "resourceVersion"))
 }
 
 fn removed_answer(write: &Write<'_, '_>, object: &Object, warnings: Vec<String>) -> Answer {
@@ -243,6 +248,7 @@ fn delete_object(
     set_finalizer(&mut object, FOREGROUND, propagation == Some(Propagation::Foreground));
     if &*kind.shelf == DEFINITIONS {
         set_finalizer(&mut object, CLEANUP, true);
+        note_terminating(&mut object, now);
     }
     if &*kind.shelf == NAMESPACES {
         return delete_namespace(state, now, kind, key, object);
@@ -422,6 +428,18 @@ fn delete_instances(state: &mut State, now: Timestamp, definition: &Value) {
         }
     }
     finish_definition(state, now, &shelf);
+}
+
+/// Tells in a definition's conditions that it is going.
+fn note_terminating(definition: &mut Value, now: Timestamp) {
+    let status = map_at(as_map(definition), "status");
+    if let Some(conditions) = status.entry("conditions").or_insert_with(|| json!([])).as_array_mut()
+        && !conditions.iter().any(|condition| condition["type"] == "Terminating")
+    {
+        conditions.push(json!({"type": "Terminating", "status": "True", "lastTransitionTime": seconds(now),
+            "reason": "InstanceDeletionInProgress",
+            "message": "CustomResource deletion is in progress"}));
+    }
 }
 
 /// Removes a finalizer of ours, and the object with its last one.

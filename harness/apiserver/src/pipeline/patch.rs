@@ -29,11 +29,18 @@ pub(crate) fn patch(write: &mut Write<'_, '_>, request: &Request, name: &str) ->
             if !custom {
                 known.push("application/strategic-merge-patch+json");
             }
-            known.extend(["application/apply-patch+yaml", "application/apply-patch+cbor"]);
-            Err(ApiError::unsupported_media_type(format!(
+            known.push("application/apply-patch+yaml");
+            if !custom {
+                known.push("application/apply-patch+cbor");
+            }
+            let mut error = ApiError::unsupported_media_type(format!(
                 "the body of the request was in an unknown format - accepted media types include: {}",
                 known.join(", ")
-            )))
+            ));
+            if custom {
+                error.details = None;
+            }
+            Err(error)
         }
     }
 }
@@ -45,6 +52,9 @@ fn plain(write: &mut Write<'_, '_>, request: &Request, name: &str, form: &str) -
     let old = write.stored(name).ok_or_else(|| write.target.not_found(name))?;
     let shown = write.shown(&old);
     let mut object = patched(write, form, &document, &shown)?;
+    if let Some(map) = object.as_object_mut() {
+        map.sort_keys();
+    }
     let before = object.to_string();
     write.decode(&mut object, &mut findings).map_err(|error| unfit(&before, &error))?;
     let warnings = write.report(findings, |why| {

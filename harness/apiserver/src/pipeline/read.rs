@@ -28,8 +28,8 @@ impl Selection {
     }
 
     /// Whether the stored object is selected; `shown` is it in the requested version where that differs.
-    pub(crate) fn matches(&self, target: &Target, object: &Value) -> bool {
-        if !self.labels.is_empty() && !self.labels.matches(object) {
+    pub(crate) fn matches(&self, target: &Target, object: &Object) -> bool {
+        if !self.labels.is_empty() && !self.labels.matches(&object.value) {
             return false;
         }
         if self.fields.is_empty() {
@@ -39,7 +39,7 @@ impl Selection {
         if target.kind.row().is_some_and(|row| row.from_storage.is_some()) {
             return self.fields.matches(&target.kind.convert(object, target.version));
         }
-        self.fields.matches(object)
+        self.fields.matches(&object.value)
     }
 }
 
@@ -54,12 +54,12 @@ pub(crate) fn get(
     reached(state, &options.resource_version)?;
     let object =
         state.store.get(&target.kind.shelf, &target.key(name)).ok_or_else(|| target.not_found(name))?;
-    if *presentation == Presentation::Plain && target.version == target.kind.storage && !is_view(target) {
+    if *presentation == Presentation::Plain && target.kind.shows_as_stored(object, target.version) {
         let mut answer = Answer::json(200, Value::Null);
-        answer.payload = Payload::Bytes(object.json());
+        answer.payload = Payload::Bytes(object.json_line());
         return Ok(answer);
     }
-    let shown = target.kind.convert(&object.value, target.version);
+    let shown = target.kind.convert(object, target.version);
     Ok(Answer::json(200, presentation.object(&target.kind, target.version, shown, context.now)))
 }
 
@@ -73,9 +73,9 @@ pub(crate) fn list(
     let selection = Selection::parse(target, options)?;
     let page = page(state, target, options, &selection)?;
     let items =
-        page.objects.iter().map(|object| target.kind.convert(&object.value, target.version)).collect();
+        page.objects.iter().map(|object| target.kind.convert(object, target.version)).collect();
     let mut metadata = Map::new();
-    if target.kind.is_custom() {
+    if target.kind.is_custom() && *presentation == Presentation::Plain {
         metadata.insert("continue".into(), page.continue_token.clone().unwrap_or_default().into());
     }
     metadata.insert("resourceVersion".into(), page.revision.to_string().into());
@@ -128,7 +128,7 @@ fn page(
     let mut page = Page { objects: Vec::new(), revision, continue_token: None, remaining: 0 };
     let mut last: Option<Key> = None;
     let mut take = |key: &Key, object: &Arc<Object>| {
-        if start.as_ref().is_some_and(|start| key <= start) || !selection.matches(target, &object.value) {
+        if start.as_ref().is_some_and(|start| key <= start) || !selection.matches(target, object) {
             return;
         }
         if options.limit.is_some_and(|limit| page.objects.len() >= limit) {
@@ -253,8 +253,4 @@ pub(crate) fn reached(state: &State, text: &str) -> Result<(), ApiError> {
         }
         _ => Ok(()),
     }
-}
-
-fn is_view(target: &Target) -> bool {
-    target.kind.row().is_some_and(|row| row.from_storage.is_some())
 }

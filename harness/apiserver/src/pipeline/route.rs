@@ -86,6 +86,9 @@ pub(crate) fn resolve(registry: &Registry, path: &ResourcePath) -> Result<Target
     let kind = registry.get(&path.group, &path.resource).ok_or(Unresolved::NoSuchResource)?;
     let version = kind.version(&path.version).filter(|version| kind.versions[*version].served);
     let version = version.ok_or(Unresolved::NoSuchResource)?;
+    if kind.is_custom() && !kind.namespaced && path.namespace.is_some() {
+        return Err(Unresolved::NoSuchGroup);
+    }
     let empty = |text: &Option<String>| text.as_deref() == Some("");
     if (!kind.namespaced && path.namespace.is_some())
         || (kind.namespaced && path.namespace.is_none() && path.name.is_some())

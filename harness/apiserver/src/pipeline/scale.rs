@@ -14,7 +14,7 @@ pub(crate) fn get(state: &State, target: &Target, name: &str) -> Result<Answer, 
     let paths = paths(target)?;
     let object =
         state.store.get(&target.kind.shelf, &target.key(name)).ok_or_else(|| target.not_found(name))?;
-    Ok(Answer::json(200, scale_of(&target.kind.convert(&object.value, target.version), paths)))
+    Ok(Answer::json(200, scale_of(&target.kind.convert(object, target.version), paths)))
 }
 
 pub(crate) fn write(write: &mut Write<'_, '_>, request: &Request, name: &str) -> Result<Answer, ApiError> {
@@ -36,6 +36,12 @@ pub(crate) fn write(write: &mut Write<'_, '_>, request: &Request, name: &str) ->
             (patch::patched(write, form, &document, &current)?, false)
         }
     };
+    let given = meta(&scale, "name");
+    if !given.is_empty() && given != name {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({name})"
+        )));
+    }
     let given = meta(&scale, "resourceVersion");
     if !given.is_empty() && given != meta(&shown, "resourceVersion") {
         let (group, resource) = write.target.error_name();

@@ -67,7 +67,9 @@ impl State {
                     && meta(&old.value, "deletionTimestamp") == meta(&object.value, "deletionTimestamp")
             });
             if !unchanged {
-                self.registry.insert(custom::kind_of(&object.value));
+                let mut kind = custom::kind_of(&object.value);
+                kind.changed_at = object.revision;
+                self.registry.insert(kind);
             }
         }
         self.dirty.insert(Arc::clone(&kind.shelf));

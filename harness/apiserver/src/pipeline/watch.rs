@@ -103,7 +103,7 @@ fn begin(
     if send_initial {
         let objects = state.store.list(&target.kind.shelf, target.namespace.as_deref());
         cursor.initial = objects
-            .filter(|(_, object)| cursor.selection.matches(target, &object.value))
+            .filter(|(_, object)| cursor.selection.matches(target, object))
             .map(|(_, object)| Arc::clone(object))
             .collect();
     }
@@ -204,7 +204,7 @@ impl Cursor {
         if elsewhere {
             return;
         }
-        let selected = |object: &Arc<Object>| self.selection.matches(&self.target, &object.value);
+        let selected = |object: &Arc<Object>| self.selection.matches(&self.target, object);
         let before = change.before.as_ref().filter(|object| selected(object));
         let after = change.after.as_ref().filter(|object| selected(object));
         match (before, after) {
@@ -226,17 +226,16 @@ impl Cursor {
         lines: &mut Vec<u8>,
     ) {
         let target = &self.target;
-        let is_stored_form = target.version == target.kind.storage
-            && target.kind.row().is_none_or(|row| row.from_storage.is_none());
+        let is_stored_form = target.kind.shows_as_stored(object, target.version);
         if self.presentation == Presentation::Plain && is_stored_form && revision.is_none() {
             lines.extend_from_slice(b"{\"type\":\"");
             lines.extend_from_slice(kind.as_bytes());
             lines.extend_from_slice(b"\",\"object\":");
-            lines.extend_from_slice(&object.json());
+            lines.extend_from_slice(object.json_line().trim_ascii_end());
             lines.extend_from_slice(b"}\n");
             return;
         }
-        let mut shown = target.kind.convert(&object.value, target.version);
+        let mut shown = target.kind.convert(object, target.version);
         if let Some(revision) = revision {
             metadata_mut(&mut shown).insert("resourceVersion".into(), revision.to_string().into());
         }

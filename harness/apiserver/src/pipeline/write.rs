@@ -58,7 +58,7 @@ impl Write<'_, '_> {
 
     /// The stored object as the requested version shows it.
     pub(crate) fn shown(&self, object: &Object) -> Value {
-        self.target.kind.convert(&object.value, self.target.version)
+        self.target.kind.convert(object, self.target.version)
     }
 
     /// Decodes an object of the requested version; unknown fields go.
@@ -93,7 +93,7 @@ impl Write<'_, '_> {
             self.complete(&mut draft.object);
         }
         self.allocate(&mut draft.object, draft.old.as_deref())?;
-        let old = draft.old.as_ref().map(|old| kind.convert(&old.value, self.target.version));
+        let old = draft.old.as_ref().map(|old| kind.convert(old, self.target.version));
         let errors = self.faults(&draft.object, old.as_ref(), draft.part);
         if !errors.is_empty() {
             return Err(self.invalid(meta(&draft.object, "name"), &errors));
@@ -117,7 +117,7 @@ impl Write<'_, '_> {
         match kind.source {
             Source::Builtin(row) if part == Part::Main => (row.validate)(object, old, &mut errors),
             Source::Builtin(_) => {}
-            Source::Custom { .. } => validate::validate(self.target.schema(), object, &mut errors),
+            Source::Custom { .. } => validate::validate(self.target.schema(), object, old, &mut errors),
         }
         errors
     }

@@ -26,7 +26,7 @@ pub(crate) fn definition(name: &str) -> Option<&'static Schema> {
 
 /// All definitions as OpenAPI text, made anew on each call: only discovery clients ask for it.
 pub(crate) fn openapi_definitions() -> Map<String, Value> {
-    let mut generator = SchemaGenerator::new(SchemaSettings::openapi3());
+    let mut generator = SchemaGenerator::new(SchemaSettings::draft2020_12());
     crate::kinds::builtin::register_types(&mut generator);
     generator.take_definitions(true)
 }
@@ -142,11 +142,6 @@ impl Schema {
             Shape::Boolean => "bool".into(),
             Shape::Any => "interface {}".into(),
         }
-    }
-
-    /// The last part of the definition's name: the Go struct in a decoder's message.
-    pub(crate) fn go_struct(&self) -> &str {
-        self.resolve().definition.as_deref().and_then(|name| name.rsplit('.').next()).unwrap_or_default()
     }
 }
 

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::{
     Additional, Schema, Shape,
-    decode::{Findings, join_path},
+    builtin::{OBJECT_META, definition},
+    decode::{Findings, decode, join_path},
 };
 
 /// Keys of an object or embedded resource that no schema has to declare.
@@ -27,6 +28,9 @@ fn walk(
             let mut dropped = Vec::new();
             for (key, entry) in map.iter_mut() {
                 if is_resource && TYPE_META.contains(&key.as_str()) {
+                    if !path.is_empty() && key == "metadata" {
+                        embedded_metadata(entry, path, findings);
+                    }
                     continue;
                 }
                 path.push(key.clone());
@@ -57,5 +61,15 @@ fn walk(
             }
         }
         _ => {}
+    }
+}
+
+/// Metadata of a resource inside of another has the fields of every object's.
+fn embedded_metadata(metadata: &mut Value, path: &[String], findings: &mut Findings) {
+    let Some(schema) = definition(OBJECT_META) else { return };
+    let mut inner = Findings::default();
+    if decode(schema, metadata, &mut inner).is_ok() {
+        let prefix = format!("field \"{}.metadata.", join_path(path));
+        findings.lines.extend(inner.lines.iter().map(|line| line.replacen("field \"", &prefix, 1)));
     }
 }

@@ -119,13 +119,21 @@ fn parse_rules(value: &Value) -> Option<Box<Rules>> {
     }))
 }
 
-/// Validates a whole custom resource; `metadata` is checked elsewhere.
-pub(crate) fn validate(schema: &Schema, object: &Value, errors: &mut Vec<FieldError>) {
-    walk(schema, object, &[], true, errors);
+/// Validates a whole custom resource; `metadata` is checked elsewhere. What an update leaves as it was is not
+/// checked again, so that a stricter schema does not lock old objects.
+pub(crate) fn validate(schema: &Schema, object: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    walk(schema, object, old, &[], true, errors);
 }
 
-fn walk(schema: &Schema, value: &Value, path: &[&str], is_resource: bool, errors: &mut Vec<FieldError>) {
-    if errors.len() >= LIMIT_ERRORS {
+fn walk(
+    schema: &Schema,
+    value: &Value,
+    old: Option<&Value>,
+    path: &[&str],
+    is_resource: bool,
+    errors: &mut Vec<FieldError>,
+) {
+    if errors.len() >= LIMIT_ERRORS || (old == Some(value) && !path.is_empty()) {
         return;
     }
     let field = field_text(path);
@@ -154,14 +162,15 @@ fn walk(schema: &Schema, value: &Value, path: &[&str], is_resource: bool, errors
     if let Some(rules) = &schema.rules {
         check_rules(rules, value, &field, path, errors);
     }
+    if schema.embedded {
+        for key in ["apiVersion", "kind"] {
+            if value.get(key).is_none_or(|value| value.as_str().is_none_or(str::is_empty)) {
+                errors.push(FieldError::required(join(&field, key), "must not be empty"));
+            }
+        }
+    }
     match value {
         Value::Object(map) => {
-            for key in &schema.required {
-                if !map.contains_key(&**key) {
-                    let field = join(&field, key);
-                    errors.push(FieldError::required(field, ""));
-                }
-            }
             let mut path = path.to_vec();
             for (key, entry) in map {
                 if is_resource && key == "metadata" {
@@ -173,8 +182,15 @@ fn walk(schema: &Schema, value: &Value, path: &[&str], is_resource: bool, errors
                 });
                 if let Some(property) = property {
                     path.push(key);
-                    walk(property, entry, &path, property.embedded, errors);
+                    let old = old.and_then(|old| old.get(key));
+                    walk(property, entry, old, &path, property.embedded, errors);
                     path.pop();
+                }
+            }
+            for key in &schema.required {
+                if !map.contains_key(&**key) {
+                    let field = join(&field, key);
+                    errors.push(FieldError::required(field, ""));
                 }
             }
         }
@@ -184,12 +200,20 @@ fn walk(schema: &Schema, value: &Value, path: &[&str], is_resource: bool, errors
                 let index = format!("[{index}]");
                 let mut path = path.to_vec();
                 path.push(&index);
-                walk(item, entry, &path, item.embedded, errors);
+                let old = counterpart(schema, old, entry);
+                walk(item, entry, old, &path, item.embedded, errors);
             }
             list_faults(schema, items, &field, errors);
         }
         _ => {}
     }
+}
+
+/// The old item that an item of a keyed list replaces.
+fn counterpart<'a>(schema: &Schema, old: Option<&'a Value>, item: &Value) -> Option<&'a Value> {
+    let ListKind::Map(keys) = &schema.list else { return None };
+    let same = |other: &&Value| keys.iter().all(|(key, _)| other.get(&**key) == item.get(&**key));
+    old?.as_array()?.iter().find(same)
 }
 
 fn list_faults(schema: &Schema, items: &[Value], field: &str, errors: &mut Vec<FieldError>) {
@@ -312,7 +336,7 @@ fn limits(rules: &Rules, value: &Value, at: &str, errors: &mut Vec<FieldError>) 
 fn branches(rules: &Rules, value: &Value, at: &str, body: &str, path: &[&str], errors: &mut Vec<FieldError>) {
     let holds = |schema: &Schema| {
         let mut found = Vec::new();
-        walk(schema, value, path, false, &mut found);
+        walk(schema, value, None, path, false, &mut found);
         found.is_empty()
     };
     let mut fault =
@@ -395,6 +419,32 @@ fn format_fault<'a>(format: &'a str, text: &str) -> Option<&'a str> {
         _ => true,
     };
     (!fits).then_some(format)
+}
+
+/// Formats of a definition's schema that no value is checked for.
+pub(crate) fn unknown_formats(openapi: &Value, found: &mut Vec<String>) {
+    const KNOWN: [&str; 24] = [
+        "bsonobjectid", "uri", "email", "hostname", "ipv4", "ipv6", "cidr", "mac", "uuid", "uuid3", "uuid4", "uuid5",
+        "isbn", "isbn10", "isbn13", "creditcard", "ssn", "hexcolor", "rgbcolor", "byte", "password", "date",
+        "duration", "datetime",
+    ];
+    let kind = openapi.get("type").and_then(Value::as_str).unwrap_or_default();
+    let format = openapi.get("format").and_then(Value::as_str).unwrap_or_default();
+    let numeric = ["int32", "int64", "float", "double"].contains(&format) || kind != "string";
+    if !format.is_empty() && !numeric && format != "date-time" && !KNOWN.contains(&format) {
+        let line = format!("unrecognized format \"{format}\"");
+        if !found.contains(&line) {
+            found.push(line);
+        }
+    }
+    for (_, property) in openapi.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        unknown_formats(property, found);
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(inner @ Value::Object(_)) = openapi.get(key) {
+            unknown_formats(inner, found);
+        }
+    }
 }
 
 fn field_text(path: &[&str]) -> String {

@@ -64,9 +64,14 @@ impl Object {
         Self { value, revision, json: OnceLock::new() }
     }
 
-    /// The object as JSON text, serialised once however many watchers read it.
-    pub(crate) fn json(&self) -> Bytes {
-        self.json.get_or_init(|| Bytes::from(self.value.to_string())).clone()
+    /// The object as a line of JSON, serialised once however many watchers read it.
+    pub(crate) fn json_line(&self) -> Bytes {
+        let line = || {
+            let mut text = self.value.to_string();
+            text.push('\n');
+            Bytes::from(text)
+        };
+        self.json.get_or_init(line).clone()
     }
 }
 
@@ -145,6 +150,7 @@ impl Store {
     pub(crate) fn put(&mut self, shelf: &Arc<str>, key: &Key, mut value: Value) -> Arc<Object> {
         self.revision += 1;
         metadata_mut(&mut value).insert("resourceVersion".into(), self.revision.to_string().into());
+        order_metadata(&mut value);
         let object = Arc::new(Object::new(value, self.revision));
         let entry = self.shelf(shelf);
         let before = entry.objects.insert(key.clone(), Arc::clone(&object));
@@ -181,6 +187,34 @@ impl Store {
         let capacity = self.log_capacity;
         self.shelf(shelf).log.push(change, capacity);
     }
+}
+
+/// Puts the fields of `metadata` in the order in which the real server writes them.
+fn order_metadata(value: &mut Value) {
+    const ORDER: [&str; 13] = [
+        "name",
+        "generateName",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "labels",
+        "annotations",
+        "ownerReferences",
+        "finalizers",
+    ];
+    let metadata = metadata_mut(value);
+    let mut ordered = serde_json::Map::with_capacity(metadata.len());
+    for field in ORDER {
+        if let Some(found) = metadata.shift_remove(field) {
+            ordered.insert(field.to_owned(), found);
+        }
+    }
+    ordered.append(metadata);
+    *metadata = ordered;
 }
 
 #[cfg(test)]

@@ -177,11 +177,12 @@ impl Run {
         interrupt: &Interrupt,
         line: &Line,
     ) -> Result<Recording, Failure> {
-        ensure_runtime(|text| line.keep(text))?;
+        let library = ensure_runtime(|text| line.keep(text))?;
         line.say(format!("{}: starting the embedded cluster", scenario.name));
         let executable = std::env::current_exe().or_environment()?;
         let directory = std::path::absolute(folder.join(".flight")).or_environment()?;
         let mut options = StackOptions::new(directory, executable);
+        options.runtime = Some(library);
         options.storage.clone_from(&scenario.storage);
         options.knative.clone_from(&scenario.environment.knative);
         let stack = EmbeddedStack::start(options).await.or_environment()?;

@@ -1,6 +1,8 @@
 //! `windtunnel serve …`: what runs inside containers. Flags are those of the official servers.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -9,6 +11,9 @@ use windtunnel_predictor::{ModelSource, ServerOptions, Shutdown, serve};
 
 use super::setup::ensure_runtime;
 use crate::exit::{Exit, OrExit, Outcome};
+
+/// The variable by which ONNX Runtime is told to keep no telemetry.
+const NO_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
 
 /// Entrypoints of the containers.
 #[derive(Subcommand)]
@@ -58,6 +63,7 @@ impl Serve {
 
 impl Predictor {
     fn execute(self) -> Outcome {
+        disable_telemetry().or_environment()?;
         let library = ensure_runtime(|text| eprintln!("{text}"))?;
         let source = match self.model_repository {
             Some(path) => ModelSource::Repository { path },
@@ -74,6 +80,16 @@ impl Predictor {
         runtime.block_on(async { serve(options, Shutdown::on_termination()?).await }).or_environment()?;
         Ok(Exit::Passed)
     }
+}
+
+/// ONNX Runtime keeps a telemetry store in the user's cache as soon as it is loaded, unless this variable is set before. A
+/// process can't safely change its own environment, so it starts again in its place with the variable set.
+fn disable_telemetry() -> anyhow::Result<()> {
+    if std::env::var_os(NO_TELEMETRY).is_some() {
+        return Ok(());
+    }
+    let mut again = Command::new(std::env::current_exe()?);
+    Err(again.args(std::env::args_os().skip(1)).env(NO_TELEMETRY, "1").exec().into())
 }
 
 impl StorageInitializer {

@@ -40,8 +40,8 @@ impl Up {
             println!("{}", running.kubeconfig.display());
             return Ok(Exit::Passed);
         }
-        ensure_runtime(|text| eprintln!("{text}"))?;
-        if self.detach { self.start_detached(&state).or_environment() } else { self.stay(&state) }
+        let library = ensure_runtime(|text| eprintln!("{text}"))?;
+        if self.detach { self.start_detached(&state).or_environment() } else { self.stay(&state, library) }
     }
 
     /// Starts this binary again without a terminal, and waits until that one says that it is ready.
@@ -89,12 +89,13 @@ impl Up {
     }
 
     /// Runs until Ctrl-C or SIGTERM.
-    fn stay(self, state: &State) -> Outcome {
+    fn stay(self, state: &State, library: PathBuf) -> Outcome {
         let runtime = tokio::runtime::Runtime::new().or_environment()?;
         runtime.block_on(async {
             let interrupt = Interrupt::listen().or_environment()?;
             let executable = std::env::current_exe().or_environment()?;
             let options = StackOptions {
+                runtime: Some(library),
                 storage: self.storage.into_iter().collect::<BTreeMap<_, _>>(),
                 ..StackOptions::new(state.folder().join("cluster"), executable)
             };

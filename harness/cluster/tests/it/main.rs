@@ -4,6 +4,7 @@ mod clusters;
 mod deployments;
 mod endpoints;
 mod flight;
+mod latency;
 mod model;
 mod pods;
 mod replica_sets;

@@ -69,7 +69,7 @@ async fn ends_are_told_with_code_and_message() {
         from_log,
         success,
         missing,
-        shell("k", "kill -9 $$"),
+        shell("k", "kill -9 $$$$"),
     ]);
     flight.pod("p", json!({"restartPolicy": "Never", "containers": containers})).await;
     let pod: Pod = flight.until("p", |pod| phase(pod) == "Failed").await;

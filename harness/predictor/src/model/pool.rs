@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::Model;
 use crate::{
@@ -23,6 +23,8 @@ use crate::{
 pub(crate) struct Pool {
     jobs: SyncSender<Job>,
     queue_depth: usize,
+    /// Models that are running now.
+    running: watch::Receiver<usize>,
 }
 
 struct Job {
@@ -36,11 +38,20 @@ impl Pool {
     pub(crate) fn start(workers: usize, queue_depth: usize) -> io::Result<Self> {
         let (jobs, queue) = sync_channel::<Job>(queue_depth);
         let queue = Arc::new(Mutex::new(queue));
+        let (count, running) = watch::channel(0);
         for worker in 0..workers {
-            let queue = Arc::clone(&queue);
-            thread::Builder::new().name(format!("model-{worker}")).spawn(move || work(worker, &queue))?;
+            let (queue, count) = (Arc::clone(&queue), count.clone());
+            thread::Builder::new()
+                .name(format!("model-{worker}"))
+                .spawn(move || work(worker, &queue, &count))?;
         }
-        Ok(Self { jobs, queue_depth })
+        Ok(Self { jobs, queue_depth, running })
+    }
+
+    /// Returns when no model is running.
+    pub(crate) async fn rest(&self) {
+        // The senders live in the workers: without workers nothing runs either.
+        let _ = self.running.clone().wait_for(|running| *running == 0).await;
     }
 
     /// Runs a model. A caller that goes away before its turn is not served.
@@ -66,13 +77,15 @@ impl Pool {
     }
 }
 
-fn work(worker: usize, queue: &Mutex<Receiver<Job>>) {
+fn work(worker: usize, queue: &Mutex<Receiver<Job>>, running: &watch::Sender<usize>) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { model, tensors, reply }) = next else { return };
         if !reply.is_closed() {
             // A panic inside the binding must cost one request, not this thread: dropping `reply` reports it.
+            running.send_modify(|running| *running += 1);
             let ran = catch_unwind(AssertUnwindSafe(|| model.run(worker, tensors)));
+            running.send_modify(|running| *running -= 1);
             if let Ok(ran) = ran {
                 // The caller may have gone meanwhile.
                 let _ = reply.send(ran);

@@ -7,12 +7,16 @@ mod shutdown;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
+    time::Duration,
 };
 
 use axum::serve::ListenerExt as _;
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 
 use crate::{
     error::PredictorError,
@@ -33,7 +37,13 @@ struct Serving {
     metrics: Metrics,
     activity: Arc<Activity>,
     max_body_bytes: usize,
+    /// No further model is to be loaded.
+    stopping: AtomicBool,
 }
+
+/// How long the end of the server waits for threads that are inside ONNX Runtime: its library must not be torn down
+/// under them.
+const LAST_CALLS: Duration = Duration::from_secs(2);
 
 /// A server that listens. Models are loaded while it runs: until then it is alive but not ready.
 #[derive(Debug)]
@@ -69,6 +79,7 @@ impl Server {
             metrics: Metrics::new(),
             activity: Arc::new(Activity::new()),
             max_body_bytes: options.max_body_bytes,
+            stopping: AtomicBool::new(false),
         });
         Ok(Self { listener, address, files, library, options, serving })
     }
@@ -85,7 +96,8 @@ impl Server {
     /// [`PredictorError`] if ONNX Runtime or a model cannot be loaded.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), PredictorError> {
         let Self { listener, address, files, library, options, serving } = self;
-        let loading = load(files, library, options.workers.max(1), Arc::clone(&serving))?;
+        let shared = Arc::clone(&serving);
+        let mut loading = load(files, library, options.workers.max(1), Arc::clone(&serving))?;
         tracing::info!(%address, "listening");
 
         let activity = Arc::clone(&serving.activity);
@@ -98,20 +110,33 @@ impl Server {
         });
         let drained = shutdown.clone().drained(activity, options.quiet, options.grace);
         let serve = axum::serve(listener, routes::router(serving)).with_graceful_shutdown(drained);
+        let loaded = &mut loading;
         let failed = async {
-            match loading.await {
+            match loaded.await {
                 Ok(Err(error)) => error,
                 // Loaded, or the thread is gone with the process.
                 Ok(Ok(())) | Err(_) => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let ended = tokio::select! {
             served = async { serve.await } => {
                 served.map_err(|source| PredictorError::System { what: "the listener failed", source })
             }
             error = failed => Err(error),
             () = shutdown.expired(options.grace) => Ok(()),
+        };
+        shared.stopping.store(true, Ordering::Release);
+        let inside = async {
+            if !loading.is_terminated() {
+                // What it loads now is of no interest any more.
+                let _ = loading.await;
+            }
+            shared.pool.rest().await;
+        };
+        if timeout(LAST_CALLS, inside).await.is_err() {
+            tracing::warn!("a model is still being loaded or run");
         }
+        ended
     }
 }
 
@@ -134,6 +159,9 @@ fn load(
     let work = move || {
         let environment = runtime::environment(&library)?;
         for (name, path) in files {
+            if serving.stopping.load(Ordering::Acquire) {
+                break;
+            }
             let started = std::time::Instant::now();
             let model = Model::load(&environment, &name, &path, workers)?;
             tracing::info!(model = name, path = %path.display(), took = ?started.elapsed(), "model loaded");

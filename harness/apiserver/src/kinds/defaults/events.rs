@@ -38,11 +38,12 @@ pub(crate) fn to_core(object: &mut Value) {
 pub(crate) fn from_core(object: &mut Value) {
     let map = as_map(object);
     rename(map, RENAMED.iter().map(|(new, core)| (*core, *new)));
-    if let Some(source) = map.get("deprecatedSource")
-        && *source == json!({})
-    {
-        map.shift_remove("deprecatedSource");
+    for field in ["reportingController", "reportingInstance"] {
+        if map.get(field).and_then(Value::as_str) == Some("") {
+            map.shift_remove(field);
+        }
     }
+    map.entry("deprecatedSource").or_insert_with(|| json!({}));
 }
 
 fn rename<'a>(map: &mut Map<String, Value>, pairs: impl Iterator<Item = (&'a str, &'a str)>) {

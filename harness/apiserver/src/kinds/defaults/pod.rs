@@ -20,6 +20,11 @@ pub(crate) fn pod(object: &mut Value) {
     set_default(spec, "priority", 0);
     let class = quality_of_service(spec);
     let status = status(object);
+    for condition in each(status, "conditions") {
+        for time in ["lastProbeTime", "lastTransitionTime"] {
+            condition.entry(time).or_insert(Value::Null);
+        }
+    }
     set_default(status, "phase", "Pending");
     set_default(status, "qosClass", class);
 }
@@ -70,6 +75,13 @@ fn container_defaults(container: &mut Map<String, Value>, host_network: bool) {
             .and_then(Value::as_object_mut)
         {
             set_default(field, "apiVersion", "v1");
+        }
+        if let Some(resource) = variable
+            .get_mut("valueFrom")
+            .and_then(|from| from.get_mut("resourceFieldRef"))
+            .and_then(Value::as_object_mut)
+        {
+            set_default(resource, "divisor", "0");
         }
     }
     set_default(container, "resources", json!({}));

@@ -41,6 +41,18 @@ pub(crate) fn secret(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldErr
     frozen(new, old, &["data"], errors);
 }
 
+/// An event lives in the namespace of what it is about.
+pub(crate) fn event(new: &Value, _: Option<&Value>, errors: &mut Vec<FieldError>) {
+    let namespace = text(new, &["metadata", "namespace"]);
+    let about = text(new, &["involvedObject", "namespace"]);
+    // What is about a cluster-scoped object lies in the default namespace.
+    let fits = if about.is_empty() { namespace == "default" } else { namespace == about };
+    if !fits && (!about.is_empty() || !text(new, &["involvedObject", "kind"]).is_empty()) {
+        let why = "does not match event.namespace";
+        errors.push(FieldError::invalid("involvedObject.namespace", &about.into(), why));
+    }
+}
+
 pub(crate) fn priority_class(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
     if old.is_some_and(|old| old.get("value") != new.get("value")) {
         errors.push(FieldError::forbidden("value", "may not be changed in an update."));

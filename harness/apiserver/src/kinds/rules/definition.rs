@@ -13,7 +13,7 @@ pub(crate) fn custom_resource_definition(new: &Value, old: Option<&Value>, error
     let group = text(new, &["spec", "group"]);
     let plural = text(new, &["spec", "names", "plural"]);
     let wanted = format!("{plural}.{group}");
-    if meta(new, "name") != wanted {
+    if old.is_none() && meta(new, "name") != wanted {
         let why = "must be spec.names.plural+\".\"+spec.group";
         errors.push(FieldError::invalid("metadata.name", &meta(new, "name").into(), why));
     }

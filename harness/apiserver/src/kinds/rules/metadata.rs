@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    kinds::names::{NameRule, check_annotations, check_labels, check_name, qualified_name_fault},
+    kinds::names::{NameRule, check_annotations, check_labels, check_name, qualified_name_faults},
     object::{at, list, meta, text},
     status::FieldError,
 };
@@ -30,13 +30,14 @@ pub(crate) fn check(object: &Value, old: Option<&Value>, rule: NameRule, errors:
     }
     check_labels(at(object, &["metadata", "labels"]), "metadata.labels", errors);
     check_annotations(at(object, &["metadata", "annotations"]), "metadata.annotations", errors);
-    for finalizer in list(object, &["metadata", "finalizers"]) {
+    for (index, finalizer) in list(object, &["metadata", "finalizers"]).iter().enumerate() {
         let name = finalizer.as_str().unwrap_or_default();
-        if let Some(fault) = qualified_name_fault(name) {
-            errors.push(FieldError::invalid("metadata.finalizers", finalizer, &fault));
+        let faults = qualified_name_faults(name);
+        if !faults.is_empty() {
+            errors.extend(faults.iter().map(|fault| FieldError::invalid("metadata.finalizers", finalizer, fault)));
         } else if !name.contains('/') && !["foregroundDeletion", "orphan", "kubernetes"].contains(&name) {
             errors.push(FieldError::invalid(
-                "metadata.finalizers",
+                format!("metadata.finalizers[{index}]"),
                 finalizer,
                 "name is neither a standard finalizer name nor is it fully qualified",
             ));
@@ -49,9 +50,9 @@ pub(crate) fn check(object: &Value, old: Option<&Value>, rule: NameRule, errors:
 }
 
 fn owner_references(object: &Value, errors: &mut Vec<FieldError>) {
-    let mut controllers = 0;
-    for (index, owner) in list(object, &["metadata", "ownerReferences"]).iter().enumerate() {
-        let at = |field: &str| format!("metadata.ownerReferences[{index}].{field}");
+    let mut controllers: Vec<String> = Vec::new();
+    for owner in list(object, &["metadata", "ownerReferences"]) {
+        let at = |field: &str| format!("metadata.ownerReferences.{field}");
         for (field, detail) in [
             ("apiVersion", "version must not be empty"),
             ("kind", "must not be empty"),
@@ -67,14 +68,16 @@ fn owner_references(object: &Value, errors: &mut Vec<FieldError>) {
                 errors.push(FieldError::invalid(at(field), &value, detail));
             }
         }
-        controllers += usize::from(owner.get("controller").and_then(Value::as_bool).unwrap_or(false));
+        if owner.get("controller").and_then(Value::as_bool).unwrap_or(false) {
+            controllers.push(format!("{}/{}", text(owner, &["kind"]), text(owner, &["name"])));
+        }
     }
-    if controllers > 1 {
+    if let [first, second, ..] = &controllers[..] {
         let owners = at(object, &["metadata", "ownerReferences"]).cloned().unwrap_or_default();
         errors.push(FieldError::invalid(
             "metadata.ownerReferences",
             &owners,
-            "Only one reference can have Controller set to true",
+            &format!("Only one reference can have Controller set to true. Found \"true\" in references for {first} and {second}"),
         ));
     }
 }
@@ -99,10 +102,13 @@ fn update(object: &Value, old: &Value, errors: &mut Vec<FieldError>) {
             .collect();
         if !added.is_empty() {
             let list = added.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-            errors.push(FieldError::forbidden(
-                "metadata.finalizers",
-                &format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{list}}}"),
-            ));
+            // Checked in two places by the real server, and reported by both.
+            for _ in 0..2 {
+                errors.push(FieldError::forbidden(
+                    "metadata.finalizers",
+                    &format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{list}}}"),
+                ));
+            }
         }
     }
 }

@@ -170,6 +170,13 @@ fn container_rules(container: &Value, field: &str, volumes: &[&str], errors: &mu
         }
         paths.push(path);
     }
+    for probe in ["livenessProbe", "startupProbe"] {
+        let threshold = integer(container, &[probe, "successThreshold"]);
+        if let Some(threshold) = threshold.filter(|threshold| *threshold != 1) {
+            let at = format!("{field}.{probe}.successThreshold");
+            errors.push(FieldError::invalid(at, &threshold.into(), "must be 1"));
+        }
+    }
     for kind in ["limits", "requests"] {
         let amounts = at(container, &["resources", kind]).and_then(Value::as_object);
         for (name, amount) in amounts.into_iter().flatten() {

@@ -21,7 +21,13 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
         ));
     }
     match selector {
-        None | Some(Value::Null) => errors.push(FieldError::required("spec.selector", "")),
+        None | Some(Value::Null) => {
+            errors.push(FieldError::required("spec.selector", ""));
+            if let Some(labels) = at(new, &["spec", "template", "metadata", "labels"]) {
+                let why = "`selector` does not match template `labels`";
+                errors.push(FieldError::invalid("spec.template.metadata.labels", labels, why));
+            }
+        }
         Some(selector) => {
             let empty = selector.as_object().is_some_and(serde_json::Map::is_empty);
             if empty {
@@ -61,7 +67,44 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
             "may not be specified when strategy `type` is 'Recreate'",
         ));
     }
+    if let Some(rolling) = at(new, &["spec", "strategy", "rollingUpdate"]) {
+        let is_zero = |field: &str| match rolling.get(field) {
+            Some(Value::String(text)) => text.trim_end_matches('%') == "0",
+            other => other.and_then(Value::as_i64) == Some(0),
+        };
+        if is_zero("maxUnavailable") && is_zero("maxSurge") {
+            let value = rolling.get("maxUnavailable").cloned().unwrap_or_default();
+            let at = "spec.strategy.rollingUpdate.maxUnavailable";
+            errors.push(FieldError::invalid(at, &value, "may not be 0 when `maxSurge` is 0"));
+        }
+    }
     immutable(&["spec", "selector"], new, old, errors);
+}
+
+pub(crate) fn job(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    if let Some(old) = old {
+        let template = |object: &Value| at(object, &["spec", "template", "spec"]).cloned().unwrap_or_default();
+        if template(old) != template(new) {
+            errors.push(FieldError::invalid("spec.template.spec", &template(new), "field is immutable"));
+        }
+        immutable(&["spec", "selector"], new, Some(old), errors);
+        immutable(&["spec", "completionMode"], new, Some(old), errors);
+        return;
+    }
+    if let Some(spec) = at(new, &["spec", "template", "spec"]) {
+        let restart = text(spec, &["restartPolicy"]);
+        if !["OnFailure", "Never"].contains(&restart) {
+            let why = "valid values: \"OnFailure\", \"Never\"";
+            errors.push(FieldError::required("spec.template.spec.restartPolicy", why));
+        }
+        pod_spec(spec, "spec.template.spec", errors);
+    }
+    for field in ["parallelism", "completions", "backoffLimit"] {
+        if let Some(count) = integer(new, &["spec", field]).filter(|count| *count < 0) {
+            let why = "must be greater than or equal to 0";
+            errors.push(FieldError::invalid(format!("spec.{field}"), &count.into(), why));
+        }
+    }
 }
 
 pub(crate) fn horizontal_pod_autoscaler(new: &Value, _: Option<&Value>, errors: &mut Vec<FieldError>) {
@@ -73,20 +116,23 @@ pub(crate) fn horizontal_pod_autoscaler(new: &Value, _: Option<&Value>, errors: 
             "must be greater than or equal to 1",
         ));
     }
-    if max.is_none_or(|max| max < 1) {
-        let value = max.unwrap_or_default().into();
-        errors.push(FieldError::invalid("spec.maxReplicas", &value, "must be greater than 0"));
-    } else if max < min {
-        errors.push(FieldError::invalid(
-            "spec.maxReplicas",
-            &max.into(),
-            "must be greater than or equal to `minReplicas`",
-        ));
+    let most = max.unwrap_or_default();
+    if most < 1 {
+        errors.push(FieldError::required("spec.maxReplicas", "must be set and greater than 0"));
+    }
+    if min.is_some_and(|min| most < min) {
+        let why = "must be greater than or equal to `minReplicas`";
+        errors.push(FieldError::invalid("spec.maxReplicas", &most.into(), why));
     }
     for field in ["kind", "name"] {
         if text(new, &["spec", "scaleTargetRef", field]).is_empty() {
             errors.push(FieldError::required(format!("spec.scaleTargetRef.{field}"), ""));
         }
+    }
+    let target = text(new, &["spec", "scaleTargetRef", "apiVersion"]);
+    if target.is_empty() {
+        let why = "apiVersion must specify API group";
+        errors.push(FieldError::invalid("spec.scaleTargetRef.apiVersion", &target.into(), why));
     }
 }
 
