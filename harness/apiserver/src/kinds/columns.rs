@@ -152,7 +152,8 @@ const CONTAINERS: Column = wide("Containers", "string", "Names of each container
 const IMAGES: Column = wide("Images", "string", "Images referenced by each container in the template.");
 
 /// Kinds without columns of their own.
-pub(crate) static NAME_AND_AGE: BuiltinColumns = BuiltinColumns { name_first: true, columns: &[AGE], cells: cells::age };
+pub(crate) static NAME_AND_AGE: BuiltinColumns =
+    BuiltinColumns { name_first: true, columns: &[AGE], cells: cells::age };
 
 /// Kinds that the real server prints with their creation time.
 pub(crate) static CREATED_AT: BuiltinColumns = BuiltinColumns {
@@ -161,8 +162,11 @@ pub(crate) static CREATED_AT: BuiltinColumns = BuiltinColumns {
     cells: cells::created_at,
 };
 
-pub(crate) static CONFIG_MAP: BuiltinColumns =
-    BuiltinColumns { name_first: true, columns: &[column("Data", "string", "@data"), AGE], cells: cells::config_map };
+pub(crate) static CONFIG_MAP: BuiltinColumns = BuiltinColumns {
+    name_first: true,
+    columns: &[column("Data", "string", "@data"), AGE],
+    cells: cells::config_map,
+};
 
 pub(crate) static SECRET: BuiltinColumns = BuiltinColumns {
     name_first: true,
@@ -224,8 +228,11 @@ pub(crate) static SERVICE: BuiltinColumns = BuiltinColumns {
     cells: cells::service,
 };
 
-pub(crate) static ENDPOINTS: BuiltinColumns =
-    BuiltinColumns { name_first: true, columns: &[column("Endpoints", "string", "@subsets"), AGE], cells: cells::endpoints };
+pub(crate) static ENDPOINTS: BuiltinColumns = BuiltinColumns {
+    name_first: true,
+    columns: &[column("Endpoints", "string", "@subsets"), AGE],
+    cells: cells::endpoints,
+};
 
 pub(crate) static ENDPOINT_SLICE: BuiltinColumns = BuiltinColumns {
     name_first: true,

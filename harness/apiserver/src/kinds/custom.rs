@@ -27,7 +27,9 @@ pub(crate) fn kind_of(definition: &Value) -> Kind {
     sources.sort_by_key(|version| version_rank(text(version, &["name"])));
     let storage =
         sources.iter().position(|version| version["storage"] == Value::Bool(true)).unwrap_or_default();
-    let lives = |version: &&&Value| version["served"] == Value::Bool(true) && version["deprecated"] != Value::Bool(true);
+    let lives = |version: &&&Value| {
+        version["served"] == Value::Bool(true) && version["deprecated"] != Value::Bool(true)
+    };
     let replacement = sources.iter().find(lives).map_or("", |version| text(version, &["name"]));
     Kind {
         changed_at: 0,

@@ -146,7 +146,9 @@ with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', reg
     };
     match prefix {
         Some("") => faults.push("prefix part must be non-empty".into()),
-        Some(prefix) => faults.extend(check_subdomain(prefix).iter().map(|fault| format!("prefix part {fault}"))),
+        Some(prefix) => {
+            faults.extend(check_subdomain(prefix).iter().map(|fault| format!("prefix part {fault}")))
+        }
         None => {}
     }
     if name.is_empty() {

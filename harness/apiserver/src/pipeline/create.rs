@@ -51,7 +51,9 @@ pub(crate) fn create_object(
     managed_fields: Option<Value>,
 ) -> Result<Arc<crate::store::Object>, ApiError> {
     if matches!(write.target.kind.source, Source::Custom { closing: true }) {
-        return Err(ApiError::method_not_allowed());
+        let (group, resource) = write.target.error_name();
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(ApiError::forbidden(group, resource, meta(&object, "name"), why));
     }
     check_namespace(write, &mut object)?;
     if !meta(&object, "resourceVersion").is_empty() {
@@ -73,9 +75,13 @@ pub(crate) fn create_object(
     let mut draft = Draft { object, old: None, part: Part::Main };
     write.prepare(&mut draft, Operation::Create)?;
     let name = meta(&draft.object, "name").to_owned();
-    if write.stored(&name).is_some() {
+    if let Some(existing) = write.stored(&name) {
         let (group, resource) = write.target.error_name();
-        return Err(ApiError::already_exists(group, resource, &name));
+        let mut error = ApiError::already_exists(group, resource, &name);
+        if crate::object::is_terminating(&existing.value) {
+            error.message = format!("object is being deleted: {}", error.message);
+        }
+        return Err(error);
     }
     match managed_fields {
         Some(fields) if fields.as_array().is_some_and(Vec::is_empty) => {

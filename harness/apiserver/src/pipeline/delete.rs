@@ -183,7 +183,12 @@ have been {}",
         _ => Ok(()),
     };
     check("UID", "UID", &options.uid, meta(&old.value, "uid"))?;
-    check("ResourceVersion", "ResourceVersion", &options.resource_version, meta(&old.value, "resourceVersion"))
+    check(
+        "ResourceVersion",
+        "ResourceVersion",
+        &options.resource_version,
+        meta(&old.value, "resourceVersion"),
+    )
 }
 
 fn removed_answer(write: &Write<'_, '_>, object: &Object, warnings: Vec<String>) -> Answer {
@@ -316,7 +321,7 @@ fn mark(
         let end = now.checked_add(grace_s.seconds()).unwrap_or(now);
         metadata.insert("deletionTimestamp".into(), seconds(end).into());
         metadata.insert("deletionGracePeriodSeconds".into(), grace_s.into());
-        if let Some(generation) = generation {
+        if !again && let Some(generation) = generation {
             metadata.insert("generation".into(), (generation + 1).into());
         }
     } else {

@@ -72,8 +72,7 @@ pub(crate) fn list(
 ) -> Result<Answer, ApiError> {
     let selection = Selection::parse(target, options)?;
     let page = page(state, target, options, &selection)?;
-    let items =
-        page.objects.iter().map(|object| target.kind.convert(object, target.version)).collect();
+    let items = page.objects.iter().map(|object| target.kind.convert(object, target.version)).collect();
     let mut metadata = Map::new();
     if target.kind.is_custom() && *presentation == Presentation::Plain {
         metadata.insert("continue".into(), page.continue_token.clone().unwrap_or_default().into());

@@ -165,7 +165,7 @@ fn walk(
     if schema.embedded {
         for key in ["apiVersion", "kind"] {
             if value.get(key).is_none_or(|value| value.as_str().is_none_or(str::is_empty)) {
-                errors.push(FieldError::required(join(&field, key), "must not be empty"));
+                errors.push(FieldError::required(join(&field, key), ""));
             }
         }
     }
@@ -424,9 +424,30 @@ fn format_fault<'a>(format: &'a str, text: &str) -> Option<&'a str> {
 /// Formats of a definition's schema that no value is checked for.
 pub(crate) fn unknown_formats(openapi: &Value, found: &mut Vec<String>) {
     const KNOWN: [&str; 24] = [
-        "bsonobjectid", "uri", "email", "hostname", "ipv4", "ipv6", "cidr", "mac", "uuid", "uuid3", "uuid4", "uuid5",
-        "isbn", "isbn10", "isbn13", "creditcard", "ssn", "hexcolor", "rgbcolor", "byte", "password", "date",
-        "duration", "datetime",
+        "bsonobjectid",
+        "uri",
+        "email",
+        "hostname",
+        "ipv4",
+        "ipv6",
+        "cidr",
+        "mac",
+        "uuid",
+        "uuid3",
+        "uuid4",
+        "uuid5",
+        "isbn",
+        "isbn10",
+        "isbn13",
+        "creditcard",
+        "ssn",
+        "hexcolor",
+        "rgbcolor",
+        "byte",
+        "password",
+        "date",
+        "duration",
+        "datetime",
     ];
     let kind = openapi.get("type").and_then(Value::as_str).unwrap_or_default();
     let format = openapi.get("format").and_then(Value::as_str).unwrap_or_default();

@@ -8,7 +8,7 @@
 //! 1. A deletion sets `deletionTimestamp`; the Endpoints controller takes the pod's address out, and the node marks
 //!    the pod as not ready.
 //! 2. The node waits until no Endpoints object has the address any more (at most 500 ms) and 50 ms more, for routers
-//!    to take the change in. A pod that was in no Endpoints is not held up.
+//!    to take the change in. A pod that was not ready, or that no Service selects, is not held up.
 //! 3. preStop hooks, SIGTERM to the process groups, SIGKILL when the grace (counted from the deletion) is over.
 //! 4. The last status is written, the object is removed, then the pod's folder.
 

@@ -178,15 +178,9 @@ pub(crate) async fn http_get(
             request = request.header(header.name.as_str(), header.value.as_str());
         }
         let request = request.body(Empty::<Bytes>::new()).map_err(|error| at_fault(error.to_string()))?;
-        let answer =
-            async { sender.send_request(request).await.map_err(|error| at_fault(error.to_string())) };
-        let answer = tokio::select! {
-            biased;
-            answer = answer => answer?,
-            result = connection => {
-                return Err(at_fault(result.err().map_or_else(|| "EOF".to_owned(), |error| error.to_string())));
-            }
-        };
+        // The connection may end in the very moment in which it brings the answer.
+        let (answer, _ended) = tokio::join!(sender.send_request(request), connection);
+        let answer = answer.map_err(|error| at_fault(error.to_string()))?;
         let status = answer.status().as_u16();
         if (200..400).contains(&status) {
             Ok(())

@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{Context, lifecycle, record::PodRecord, sandbox::Shared, status};
 use crate::{
+    controllers::selector,
     effect::merge_patch,
     world::{Key, Kind, World},
 };
@@ -97,12 +98,15 @@ impl Worker {
             let update = updates.borrow_and_update().clone();
             let is_wanted_gone = update.is_gone || update.pod.metadata.deletion_timestamp.is_some();
             if is_wanted_gone && ending == Ending::Not {
+                let was_ready =
+                    self.shared.read(|record| record.containers.iter().all(|container| container.is_ready));
                 self.shared.update(|record| record.is_stopping = true);
                 // The grace counts from now; the withdrawal is part of it.
                 let grace = if update.is_gone { FORCED_GRACE } else { lifecycle::grace(&update.pod) };
                 let deadline = Instant::now() + grace;
-                let is_in_service = self.node.store.read(|world| is_in_service(world, &self.key, &self.uid));
-                let until = Instant::now() + if is_in_service { ENDPOINTS_LIMIT } else { Duration::ZERO };
+                // Its address may have left the Endpoints already, but routers still have it.
+                let withdraws = was_ready && self.node.store.read(|world| is_selected(world, &update.pod));
+                let until = Instant::now() + if withdraws { ENDPOINTS_LIMIT } else { Duration::ZERO };
                 must_end_by = Some(deadline);
                 ending = Ending::Withdrawing(until.min(deadline));
             }
@@ -241,6 +245,16 @@ impl Worker {
         }
         self.node.retire_logs(&self.key, &self.uid);
     }
+}
+
+/// Whether a Service selects this pod.
+fn is_selected(world: &World, pod: &Pod) -> bool {
+    let key = Key::of(&pod.metadata);
+    let mut services = world.services.in_namespace(&key.namespace);
+    services.any(|(_, service)| {
+        let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+        selector.is_some_and(|selector| selector::has_all(selector, pod.metadata.labels.as_ref()))
+    })
 }
 
 /// Whether an Endpoints object sends requests to this pod.

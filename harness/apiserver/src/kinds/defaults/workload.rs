@@ -71,6 +71,7 @@ pub(crate) fn job(object: &mut Value) {
     let spec = spec(object);
     job_spec(spec);
     let manual = spec.get("manualSelector").and_then(Value::as_bool).unwrap_or(false);
+    set_default(spec, "manualSelector", false);
     if !manual && !uid.is_empty() {
         if !spec.contains_key("selector") {
             spec.insert(

@@ -34,7 +34,9 @@ pub(crate) fn check(object: &Value, old: Option<&Value>, rule: NameRule, errors:
         let name = finalizer.as_str().unwrap_or_default();
         let faults = qualified_name_faults(name);
         if !faults.is_empty() {
-            errors.extend(faults.iter().map(|fault| FieldError::invalid("metadata.finalizers", finalizer, fault)));
+            errors.extend(
+                faults.iter().map(|fault| FieldError::invalid("metadata.finalizers", finalizer, fault)),
+            );
         } else if !name.contains('/') && !["foregroundDeletion", "orphan", "kubernetes"].contains(&name) {
             errors.push(FieldError::invalid(
                 format!("metadata.finalizers[{index}]"),

@@ -83,7 +83,8 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
 
 pub(crate) fn job(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
     if let Some(old) = old {
-        let template = |object: &Value| at(object, &["spec", "template", "spec"]).cloned().unwrap_or_default();
+        let template =
+            |object: &Value| at(object, &["spec", "template", "spec"]).cloned().unwrap_or_default();
         if template(old) != template(new) {
             errors.push(FieldError::invalid("spec.template.spec", &template(new), "field is immutable"));
         }

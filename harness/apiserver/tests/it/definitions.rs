@@ -1,0 +1,128 @@
+//! Custom resources.
+
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
+    discovery,
+};
+use serde_json::{Value, json};
+
+use crate::{call, server};
+
+fn widgets() -> Value {
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.test"}, "spec": {"group": "example.test", "scope": "Namespaced",
+        "names": {"plural": "widgets", "kind": "Widget", "shortNames": ["wd"]},
+        "versions": [{"name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
+            "additionalPrinterColumns": [{"name": "Ready", "type": "string",
+                "jsonPath": ".status.conditions[?(@.type=='Ready')].status"}],
+            "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+                "spec": {"type": "object", "required": ["size"], "properties": {
+                    "size": {"type": "integer", "minimum": 1}, "colour": {"type": "string", "default": "red"},
+                    "port": {"x-kubernetes-int-or-string": true},
+                    "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}},
+                "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}}}]}})
+}
+
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+const WIDGETS: &str = "/apis/example.test/v1/namespaces/default/widgets";
+
+fn widget(spec: Value) -> Option<Value> {
+    Some(json!({"apiVersion": "example.test/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": spec}))
+}
+
+#[tokio::test]
+async fn a_definition_is_served_at_once_and_rules_its_objects() {
+    let server = server();
+    assert_eq!(call(&server, "GET", WIDGETS, None).await.0, 404);
+    assert_eq!(call(&server, "POST", DEFINITIONS, Some(widgets())).await.0, 201);
+    let (_, definition) = call(&server, "GET", &format!("{DEFINITIONS}/widgets.example.test"), None).await;
+    assert_eq!(definition["status"]["conditions"][1]["type"], "Established");
+    let (code, created) = call(
+        &server,
+        "POST",
+        WIDGETS,
+        widget(json!({"size": 1, "bogus": 1, "port": "http", "free": {"any": [1]}})),
+    )
+    .await;
+    assert_eq!(code, 201, "{created}");
+    assert_eq!(created["spec"], json!({"size": 1, "port": "http", "free": {"any": [1]}, "colour": "red"}));
+    let (code, refused) = call(&server, "POST", WIDGETS, widget(json!({"size": 0}))).await;
+    assert_eq!(code, 422);
+    let message = refused["message"].as_str().unwrap();
+    assert!(message.contains("spec.size in body should be greater than or equal to 1"), "{message}");
+    let status =
+        json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}, "spec": {"size": 7}});
+    let (_, after) = call(&server, "PATCH", &format!("{WIDGETS}/w/status"), Some(status)).await;
+    assert_eq!(
+        (after["spec"]["size"].as_i64(), after["metadata"]["generation"].as_i64()),
+        (Some(1), Some(1))
+    );
+}
+
+#[tokio::test]
+async fn deleting_a_definition_takes_its_objects_along() {
+    let server = server();
+    call(&server, "POST", DEFINITIONS, Some(widgets())).await;
+    call(&server, "POST", WIDGETS, widget(json!({"size": 1}))).await;
+    let (code, _) = call(&server, "DELETE", &format!("{DEFINITIONS}/widgets.example.test"), None).await;
+    assert_eq!(code, 200);
+    assert_eq!(call(&server, "GET", WIDGETS, None).await.0, 404);
+    call(&server, "POST", DEFINITIONS, Some(widgets())).await;
+    let (_, list) = call(&server, "GET", WIDGETS, None).await;
+    assert_eq!(list["items"], json!([]), "objects of a deleted kind came back");
+}
+
+#[tokio::test]
+async fn discovery_finds_a_new_kind_in_both_forms() {
+    let server = server();
+    call(&server, "POST", DEFINITIONS, Some(widgets())).await;
+    let client: Client = server.client();
+    let kind = GroupVersionKind::gvk("example.test", "v1", "Widget");
+    let (resource, capabilities) = discovery::pinned_kind(&client, &kind).await.unwrap();
+    assert_eq!(resource.plural, "widgets");
+    assert_eq!(capabilities.subresources.len(), 1);
+    let aggregated = discovery::Discovery::new(client).run_aggregated().await.unwrap();
+    assert!(aggregated.resolve_gvk(&kind).is_some());
+    assert!(aggregated.resolve_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment")).is_some());
+}
+
+/// The definitions of the real KServe, from the folder that the environment names.
+#[tokio::test]
+async fn the_definitions_of_upstream_kserve_load() {
+    let Some(folder) = std::env::var_os("WINDTUNNEL_UPSTREAM_CRDS") else {
+        eprintln!(
+            "skipped the_definitions_of_upstream_kserve_load: WINDTUNNEL_UPSTREAM_CRDS names no folder"
+        );
+        return;
+    };
+    let server = server();
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let definition: Value = serde_saphyr::from_str(&text).unwrap();
+        let (code, body) = call(&server, "POST", DEFINITIONS, Some(definition)).await;
+        assert_eq!(code, 201, "{}: {}", path.display(), body["message"]);
+        count += 1;
+    }
+    assert!(count >= 10, "only {count} definitions");
+    let resource =
+        ApiResource::from_gvk(&GroupVersionKind::gvk("serving.kserve.io", "v1beta1", "InferenceService"));
+    let services: Api<DynamicObject> = Api::namespaced_with(server.client(), "default", &resource);
+    let service =
+        serde_json::from_value(json!({"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService",
+        "metadata": {"name": "digits"}, "spec": {"predictor": {"minReplicas": 0, "nope": 1,
+            "model": {"modelFormat": {"name": "onnx"}, "storageUri": "s3://models/digits",
+                "resources": {"requests": {"cpu": 1}}}}}}))
+        .unwrap();
+    let created = services.create(&PostParams::default(), &service).await.unwrap();
+    assert_eq!(created.data["spec"]["predictor"].get("nope"), None, "unknown fields are pruned");
+    assert_eq!(created.data["spec"]["predictor"]["model"]["resources"]["requests"]["cpu"], 1);
+    let apply = json!({"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService",
+        "spec": {"predictor": {"minReplicas": 1}}});
+    let params = PatchParams::apply("test").force();
+    let applied = services.patch("digits", &params, &Patch::Apply(apply)).await.unwrap();
+    assert_eq!(applied.data["spec"]["predictor"]["minReplicas"], 1);
+    assert_eq!(applied.data["spec"]["predictor"]["model"]["storageUri"], "s3://models/digits");
+}

@@ -1,0 +1,41 @@
+//! Integration tests: the server seen through clients, in process and over a socket.
+
+mod admission;
+mod client;
+mod definitions;
+mod garbage;
+mod socket;
+mod watching;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use windtunnel_apiserver::{ApiServer, Options};
+
+/// Nothing here takes long; a test that waits for more is stuck.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn server() -> ApiServer {
+    ApiServer::new(Options { seed: Some(1), ..Options::default() })
+}
+
+/// One request in process: status and body.
+async fn call(server: &ApiServer, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+    let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+    call_as(server, method, path, kind, body.map(|body| body.to_string()).unwrap_or_default()).await
+}
+
+/// One request in process with a content type of its own.
+async fn call_as(server: &ApiServer, method: &str, path: &str, kind: &str, body: String) -> (u16, Value) {
+    let request = http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", kind)
+        .header("user-agent", "test/1")
+        .body(kube::client::Body::from(body.into_bytes()))
+        .unwrap();
+    let response = tokio::time::timeout(DEADLINE, server.client().send(request)).await.unwrap().unwrap();
+    let code = response.status().as_u16();
+    let body = response.into_body().collect_bytes().await.unwrap();
+    (code, serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body))))
+}
