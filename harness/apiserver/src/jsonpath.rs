@@ -204,4 +204,11 @@ mod tests {
             assert!(found.is_empty() || nothing.is_empty(), "{nothing}: {found:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_path_is_a_crash(text in "[a-z.@?()'=\\[\\]*\\\\0-9-]{0,30}") {
+            let _ = JsonPath::parse(&text).find(&json!({"a": [{"b": 1}]}));
+        }
+    }
 }

@@ -342,4 +342,12 @@ mod tests {
             "field label not supported: x"
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_selector_is_a_crash(text in "[a-z=!<>(), .notin/-]{0,30}") {
+            let _ = LabelSelector::parse(&text);
+            let _ = FieldSelector::parse(&text, |_| true);
+        }
+    }
 }

@@ -11,13 +11,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, broadcast},
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use windtunnel_kernel::autoscale::kpa::REPORT_PERIOD_NS;
+use windtunnel_kernel::autoscale::kpa;
 
 use crate::{
-    meter::RevisionStat,
+    meter::{self, RevisionStat},
     proxy,
     router::Router,
     table::{RevisionKey, RouteTable},
@@ -27,6 +27,9 @@ use crate::{
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after `accept` failed, for instance for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long after a second of the clock its report comes.
+const REPORT_MARGIN: Duration = Duration::from_millis(2);
 
 /// How a [`Gateway`] runs.
 #[derive(Debug, Clone)]
@@ -170,11 +173,15 @@ impl Drop for Gateway {
     }
 }
 
+/// Reports with every second of the clock; a little after it, so that a timer that is early by a hair does not report
+/// for the second before.
 async fn report(router: Arc<Router>, aborting: CancellationToken) {
-    let mut ticks = interval(Duration::from_nanos(REPORT_PERIOD_NS));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks.tick().await;
-    while aborting.run_until_cancelled(ticks.tick()).await.is_some() {
+    loop {
+        let now_ns = meter::now_ns();
+        let left = Duration::from_nanos(kpa::next_report_ns(now_ns) - now_ns) + REPORT_MARGIN;
+        if aborting.run_until_cancelled(sleep(left)).await.is_none() {
+            return;
+        }
         router.report();
     }
 }

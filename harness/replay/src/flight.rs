@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use windtunnel_api::manifest::Manifest;
 use windtunnel_control_plane::AutoscaleDecision;
+use windtunnel_kernel::autoscale::kpa;
 use windtunnel_record as record;
 use windtunnel_record::{Prediction, Recorder, Recording};
 use windtunnel_scenario::load::Flight;
@@ -20,8 +21,11 @@ use crate::manifests::{DEFAULT_NAMESPACE, Kinds};
 use crate::observe::{self, Observer};
 use crate::{EmbeddedStack, FlightError, arrivals, predictions_equal, readiness};
 
-/// Time between Ready and the first request; the simulator leaves the same.
+/// Least time between Ready and the start of the load.
 const SETTLE: Duration = Duration::from_secs(1);
+/// The load starts with a period of the autoscaler's clock, as in the simulator: two runs then differ in what happens, not
+/// in where the seconds lie.
+const START_GRID_NS: u64 = kpa::TICK_NS;
 /// Requests that may be under way at a time. More would measure this machine's memory, not the service.
 const MOST_IN_FLIGHT: usize = 20_000;
 /// Time that is left to answers after the time-out of the last request has passed.
@@ -87,8 +91,7 @@ pub async fn fly(
     let ready = readiness::wait(&client, &namespace, &scenario.load.target, cancel).await?;
     progress(Progress::Ready(applied.elapsed()));
 
-    let epoch = Instant::now() + SETTLE;
-    let epoch_unix_ns = unix_ns() + SETTLE.as_nanos() as u64;
+    let (epoch, epoch_unix_ns) = start_of_load();
     let mut recording = Recording::new(record::Meta {
         flight,
         versions: BTreeMap::from([("windtunnel".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
@@ -268,6 +271,10 @@ fn namespace_of(manifests: &[Manifest], target: &str) -> String {
         .to_owned()
 }
 
-fn unix_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+/// When the load starts: on this process's clock, and in nanoseconds since the Unix epoch.
+fn start_of_load() -> (Instant, u64) {
+    let now = Instant::now();
+    let unix_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+    let start_ns = kpa::next_on_grid(unix_ns + SETTLE.as_nanos() as u64, 0, START_GRID_NS);
+    (now + Duration::from_nanos(start_ns - unix_ns), start_ns)
 }

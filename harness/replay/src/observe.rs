@@ -228,6 +228,9 @@ impl Observer {
         }
         if is("Ready") && !view.ready {
             view.ready = true;
+            if now < epoch {
+                return; // a pod of the time before the load, in which nothing was measured
+            }
             let scheduled = view.scheduled.unwrap_or(now);
             let initialized = view.initialized.unwrap_or(now);
             let phases = [

@@ -285,11 +285,11 @@ fn is_empty(value: &Value) -> bool {
 /// Faults of a configuration under its schema, in the words of the typed parser.
 pub(crate) fn faults(schema: &Schema, value: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    check(schema, value, String::new(), &mut found);
+    check(schema, value, "", &mut found);
     found
 }
 
-fn check(schema: &Schema, value: &Value, path: String, found: &mut Vec<String>) {
+fn check(schema: &Schema, value: &Value, path: &str, found: &mut Vec<String>) {
     let resolved = schema.resolve();
     if value.is_null() || resolved.int_or_string || resolved.shape == Shape::Any {
         return;
@@ -299,7 +299,7 @@ fn check(schema: &Schema, value: &Value, path: String, found: &mut Vec<String>) 
         (Shape::Object, Value::Object(map)) => {
             for (key, entry) in map {
                 match schema.child(key) {
-                    Some(child) => check(child, entry, format!("{path}.{key}"), found),
+                    Some(child) => check(child, entry, &format!("{path}.{key}"), found),
                     None => found.push(format!("{path}.{key}: field not declared in schema")),
                 }
             }
@@ -326,7 +326,7 @@ fn check(schema: &Schema, value: &Value, path: String, found: &mut Vec<String>) 
                 if seen.contains(&element) {
                     found.push(format!("{path}: duplicate entries for key {named}"));
                 }
-                check(schema.item(), item, format!("{path}{named}"), found);
+                check(schema.item(), item, &format!("{path}{named}"), found);
                 seen.push(element);
             }
         }

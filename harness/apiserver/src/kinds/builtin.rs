@@ -3,6 +3,7 @@
 use k8s_openapi::{
     api::{
         admissionregistration::v1 as admissionregistration, apps::v1 as apps,
+        authentication::v1 as authentication, authorization::v1 as authorization,
         autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling, batch::v1 as batch,
         coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, events::v1 as events,
         networking::v1 as networking, policy::v1 as policy, rbac::v1 as rbac, scheduling::v1 as scheduling,
@@ -461,6 +462,10 @@ pub(crate) fn register_types(generator: &mut SchemaGenerator) {
         apps::ReplicaSet,
         apps::StatefulSet,
         autoscaling::HorizontalPodAutoscaler,
+        authentication::SelfSubjectReview,
+        authentication::TokenRequest,
+        authorization::SelfSubjectAccessReview,
+        authorization::SelfSubjectRulesReview,
         autoscaling_v1::Scale,
         batch::CronJob,
         batch::Job,

@@ -105,11 +105,12 @@ impl Kind {
         self.versions.iter().position(|version| &*version.name == name)
     }
 
-    /// Whether a stored object can be shown in the given version as it lies in the store.
-    pub(crate) fn shows_as_stored(&self, object: &Object, version: usize) -> bool {
+    /// Whether a stored object can be shown as it lies in the store.
+    pub(crate) fn shows_as_stored(&self, object: &Object) -> bool {
         match self.source {
             Source::Builtin(row) => row.from_storage.is_none(),
-            Source::Custom { .. } => version == self.storage && object.revision >= self.changed_at,
+            // What one version stores another may not know.
+            Source::Custom { .. } => self.versions.len() == 1 && object.revision >= self.changed_at,
         }
     }
 
@@ -122,10 +123,10 @@ impl Kind {
             Source::Builtin(Row { from_storage: Some(convert), .. }) => convert(&mut object),
             Source::Builtin(_) => return object,
             Source::Custom { .. } => {
-                if version != self.storage || revision < self.changed_at {
-                    let schema = &self.versions[version].schema;
-                    prune::prune(schema, &mut object, &mut Findings::default());
-                    fill::fill(schema, &mut object);
+                if self.versions.len() > 1 || revision < self.changed_at {
+                    // Defaults are those of the storage version; what is shown is what the asked one knows.
+                    fill::fill(&self.versions[self.storage].schema, &mut object);
+                    prune::prune(&self.versions[version].schema, &mut object, &mut Findings::default());
                 }
                 if version == self.storage {
                     return object;
@@ -142,6 +143,9 @@ impl Kind {
             Source::Builtin(Row { to_storage: Some(convert), .. }) => convert(&mut object),
             _ if version != self.storage => {
                 let api_version = self.api_version(self.storage);
+                if self.is_custom() {
+                    prune::prune(&self.versions[self.storage].schema, &mut object, &mut Findings::default());
+                }
                 crate::object::as_map(&mut object).insert("apiVersion".into(), api_version.into());
             }
             _ => {}

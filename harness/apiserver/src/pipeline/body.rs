@@ -7,7 +7,10 @@ use serde_json::{Map, Value};
 
 use super::Request;
 use crate::{
-    schema::decode::{Findings, join_path},
+    schema::{
+        decode::{Findings, join_path},
+        protobuf,
+    },
     status::ApiError,
 };
 
@@ -16,6 +19,7 @@ use crate::{
 pub(crate) enum Format {
     Json,
     Yaml,
+    Protobuf,
 }
 
 /// The format of the body.
@@ -26,6 +30,7 @@ pub(crate) fn format(request: &Request) -> Result<Format, ApiError> {
     match media_type(&request.content_type) {
         "" | "application/json" => Ok(Format::Json),
         "application/yaml" => Ok(Format::Yaml),
+        protobuf::MEDIA_TYPE => Ok(Format::Protobuf),
         other => Err(ApiError::unsupported_media_type(format!(
             "the body of the request was in an unknown format - accepted media types include: application/json, \
 application/yaml, application/vnd.kubernetes.protobuf (got {other})"
@@ -57,6 +62,7 @@ pub(crate) fn object(request: &Request, kind: &str, findings: &mut Findings) -> 
         Format::Yaml => {
             yaml(body).map_err(|why| ApiError::bad_request(format!("error parsing YAML: {why}")))?
         }
+        Format::Protobuf => protobuf::read(body).map_err(ApiError::bad_request)?,
     };
     if !value.is_object() {
         let found = match &value {

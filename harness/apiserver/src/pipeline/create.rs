@@ -163,6 +163,11 @@ pub(crate) fn check_type(write: &Write<'_, '_>, object: &Value) -> Result<(), Ap
                 hex_summary(object)
             )));
         }
+        if given_kind == &*kind.name && given_version != expected {
+            return Err(ApiError::bad_request(format!(
+                "the API version in the data ({given_version}) does not match the expected API version ({expected})"
+            )));
+        }
         if given_kind != &*kind.name || given_version != expected {
             return Err(ApiError::bad_request(format!(
                 "{given_kind} in version \"{}\" cannot be handled as a {}: expected apiVersion {expected} and kind {}",

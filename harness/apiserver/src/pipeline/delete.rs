@@ -12,7 +12,7 @@ use super::{
     Answer, Request, State, body,
     options::parse_dry_run,
     read::Selection,
-    state::{DEFINITIONS, NAMESPACES, Place},
+    state::{DEFINITIONS, Garbage, NAMESPACES, Place},
     write::{Write, seconds},
 };
 use crate::{
@@ -78,6 +78,11 @@ set propagationPolicy=Orphan to suppress this warning"
         return Ok(removed_answer(write, &old, warnings));
     }
     match delete_object(write.state, write.context.now, &kind, &write.target.key(name), &options) {
+        Outcome::Removed(object) if is_terminating(&object.value) => {
+            let mut last = object.value.clone();
+            metadata_mut(&mut last).insert("deletionGracePeriodSeconds".into(), 0.into());
+            Ok(removed_answer(write, &Object::new(last, object.revision), warnings))
+        }
         Outcome::Removed(object) => Ok(removed_answer(write, &object, warnings)),
         Outcome::Waiting(object) => Ok(write.answer(200, &object, warnings)),
     }
@@ -267,8 +272,8 @@ fn delete_object(
         delete_instances(state, now, &object.value);
     }
     if propagation == Some(Propagation::Foreground) {
-        delete_dependents(state, now, meta(&object.value, "uid"), true);
-        finish_owner(state, now, meta(&object.value, "uid"));
+        let uid = meta(&object.value, "uid").to_owned();
+        collect(state, now, Garbage::Foreground { uid });
     }
     Outcome::Waiting(object)
 }
@@ -334,15 +339,36 @@ fn mark(
 /// Removes an object for good, then what hangs on it.
 pub(crate) fn remove(state: &mut State, now: Timestamp, shelf: &Arc<str>, key: &Key) -> Option<Arc<Object>> {
     let removed = state.remove(shelf, key)?;
-    delete_dependents(state, now, meta(&removed.value, "uid"), false);
-    for owner in list(&removed.value, &["metadata", "ownerReferences"]) {
-        finish_owner(state, now, text(owner, &["uid"]));
-    }
-    if !key.namespace.is_empty() {
-        finish_namespace(state, now, &key.namespace);
-    }
-    finish_definition(state, now, shelf);
+    let place = (Arc::clone(shelf), key.clone());
+    collect(state, now, Garbage::Removed { object: Arc::clone(&removed), place });
     Some(removed)
+}
+
+/// Works off what a deletion brings about. A queue and not recursion: chains of owners may be long.
+fn collect(state: &mut State, now: Timestamp, garbage: Garbage) {
+    state.garbage.push_back(garbage);
+    if std::mem::replace(&mut state.collecting, true) {
+        return;
+    }
+    while let Some(garbage) = state.garbage.pop_front() {
+        match garbage {
+            Garbage::Removed { object, place: (shelf, key) } => {
+                delete_dependents(state, now, meta(&object.value, "uid"), false);
+                for owner in list(&object.value, &["metadata", "ownerReferences"]) {
+                    finish_owner(state, now, text(owner, &["uid"]));
+                }
+                if !key.namespace.is_empty() {
+                    finish_namespace(state, now, &key.namespace);
+                }
+                finish_definition(state, now, &shelf);
+            }
+            Garbage::Foreground { uid } => {
+                delete_dependents(state, now, &uid, true);
+                finish_owner(state, now, &uid);
+            }
+        }
+    }
+    state.collecting = false;
 }
 
 /// Deletes the objects that have no owner left but the one with this uid.
@@ -488,7 +514,8 @@ fn delete_namespace(state: &mut State, now: Timestamp, kind: &Kind, key: &Key, m
     let marked = mark(state, now, kind, key, object, 0);
     // Owners first: their dependents go along in the right order.
     let mut contents: BTreeMap<bool, Vec<Place>> = BTreeMap::new();
-    for place in state.contents_of(&key.name) {
+    let all: Vec<Place> = state.contents_of(&key.name).collect();
+    for place in all {
         let owned = state
             .store
             .get(&place.0, &place.1)
@@ -520,7 +547,7 @@ pub(crate) fn finish_namespace(state: &mut State, now: Timestamp, name: &str) {
     let shelf: Arc<str> = NAMESPACES.into();
     let key = Key::new("", name);
     let Some(namespace) = state.store.get(&shelf, &key).cloned() else { return };
-    if !is_terminating(&namespace.value) || !state.contents_of(name).is_empty() {
+    if !is_terminating(&namespace.value) || state.contents_of(name).next().is_some() {
         return;
     }
     let only_ours =

@@ -72,9 +72,8 @@ pub(crate) fn answer(state: &State, request: &Request, path: &str) -> Result<Ans
                 Ok(Answer::page_not_found())
             }
         }
-        ["openapi", ..] => {
-            Ok(openapi::answer(&state.registry, &segments).unwrap_or_else(Answer::page_not_found))
-        }
+        ["openapi", ..] => Ok(openapi::answer(&state.registry, &segments, &request.accept)
+            .unwrap_or_else(Answer::page_not_found)),
         _ => Ok(Answer::page_not_found()),
     }
 }

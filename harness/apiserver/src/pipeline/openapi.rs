@@ -15,8 +15,14 @@ use crate::{
 };
 
 /// Answers `/openapi/…`; `None` for paths that do not exist.
-pub(crate) fn answer(registry: &Registry, segments: &[&str]) -> Option<Answer> {
+pub(crate) fn answer(registry: &Registry, segments: &[&str], accept: &str) -> Option<Answer> {
     match segments {
+        ["openapi", "v2"] if accept.contains("com.github.proto-openapi.spec.v2") => {
+            let mut answer = Answer::json(200, Value::Null);
+            answer.content_type = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+            answer.payload = super::Payload::Bytes(v2_document().into());
+            Some(answer)
+        }
         ["openapi", "v3"] => {
             let mut answer = Answer::json(200, index(registry));
             answer.content_type = "text/plain; charset=utf-8";
@@ -328,4 +334,34 @@ fn openapi_of(schema: &Schema) -> Value {
     let mut value = Value::Object(map);
     extend(&mut value, schema);
     value
+}
+
+/// The smallest OpenAPI v2 document, in protobuf, that tells kubectl that the server validates fields: it looks
+/// for the parameter on the PATCH of namespaces when a kind is in no v3 document.
+fn v2_document() -> Vec<u8> {
+    let text = |number: u8, text: &str| field(number, text.as_bytes());
+    let parameter = |name: &str| {
+        // Parameter > NonBodyParameter > QueryParameterSubSchema.
+        let query = [text(2, "query"), text(4, name)].concat();
+        field(8, &field(1, &field(2, &field(3, &query))))
+    };
+    let kind = "group: \"\"\nkind: Namespace\nversion: v1\n";
+    let extension = [text(1, "x-kubernetes-group-version-kind"), field(2, &text(2, kind))].concat();
+    let patch = [parameter("dryRun"), parameter("fieldValidation"), field(13, &extension)].concat();
+    let path = [text(1, "/api/v1/namespaces/{name}"), field(2, &field(8, &patch))].concat();
+    let info = [text(1, "Kubernetes"), text(2, "v1.36.2")].concat();
+    [text(1, "2.0"), field(2, &info), field(8, &field(2, &path))].concat()
+}
+
+/// A length-delimited protobuf field.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![number << 3 | 2];
+    let mut length = content.len();
+    while length > 0x7f {
+        bytes.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(length as u8);
+    bytes.extend_from_slice(content);
+    bytes
 }

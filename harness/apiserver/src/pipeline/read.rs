@@ -54,7 +54,7 @@ pub(crate) fn get(
     reached(state, &options.resource_version)?;
     let object =
         state.store.get(&target.kind.shelf, &target.key(name)).ok_or_else(|| target.not_found(name))?;
-    if *presentation == Presentation::Plain && target.kind.shows_as_stored(object, target.version) {
+    if *presentation == Presentation::Plain && target.kind.shows_as_stored(object) {
         let mut answer = Answer::json(200, Value::Null);
         answer.payload = Payload::Bytes(object.json_line());
         return Ok(answer);

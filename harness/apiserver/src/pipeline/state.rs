@@ -1,7 +1,7 @@
 //! The whole state of a server: the store, the kinds, who owns whom, and what has been allocated.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -34,6 +34,19 @@ pub(crate) struct State {
     dirty: BTreeSet<Arc<str>>,
     next_address: u32,
     next_port: u16,
+    /// What deletions still have to bring about; empty between requests.
+    pub(crate) garbage: VecDeque<Garbage>,
+    /// Somebody further up is working it off.
+    pub(crate) collecting: bool,
+}
+
+/// What a deletion brings about.
+#[derive(Debug)]
+pub(crate) enum Garbage {
+    /// An object is gone: its dependents, its waiting owners, its namespace and its definition may follow.
+    Removed { object: Arc<Object>, place: Place },
+    /// An owner waits for its dependents, which are to go first.
+    Foreground { uid: String },
 }
 
 impl State {
@@ -46,6 +59,8 @@ impl State {
             dirty: BTreeSet::new(),
             next_address: 1,
             next_port: 0,
+            garbage: VecDeque::new(),
+            collecting: false,
         }
     }
 
@@ -111,14 +126,12 @@ impl State {
     }
 
     /// Every namespaced object of a namespace.
-    pub(crate) fn contents_of(&self, namespace: &str) -> Vec<Place> {
-        let mut places = Vec::new();
-        for kind in self.registry.all().filter(|kind| kind.namespaced && is_owner_of_shelf(kind)) {
-            for (key, _) in self.store.list(&kind.shelf, Some(namespace)) {
-                places.push((Arc::clone(&kind.shelf), key.clone()));
-            }
-        }
-        places
+    pub(crate) fn contents_of<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = Place> + 'a {
+        let kinds = self.registry.all().filter(|kind| kind.namespaced && is_owner_of_shelf(kind));
+        kinds.flat_map(move |kind| {
+            let objects = self.store.list(&kind.shelf, Some(namespace));
+            objects.map(|(key, _)| (Arc::clone(&kind.shelf), key.clone()))
+        })
     }
 
     /// A free address for a service.

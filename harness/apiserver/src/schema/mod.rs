@@ -7,6 +7,7 @@ pub(crate) mod builtin;
 pub(crate) mod decode;
 pub(crate) mod fill;
 mod go_types;
+pub(crate) mod protobuf;
 pub(crate) mod prune;
 pub(crate) mod validate;
 

@@ -92,3 +92,15 @@ async fn a_dependent_of_two_owners_outlives_the_first() {
     delete(&server, "two", "Background").await;
     assert!(!exists(&server, "child").await);
 }
+
+#[tokio::test]
+async fn a_very_long_chain_of_owners_is_no_stack_overflow() {
+    let server = server();
+    let mut owner = create(&server, "c0", None).await;
+    for index in 1..3_000 {
+        owner = create(&server, &format!("c{index}"), Some(&owner)).await;
+    }
+    delete(&server, "c0", "Foreground").await;
+    let (_, list) = call(&server, "GET", MAPS, None).await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 1, "only the certificate is left");
+}

@@ -28,8 +28,8 @@ pub const AGGRESSIVE_PROBE_ANNOTATION: &str = "cluster.windtunnel.dev/aggressive
 const CONFIGURATION_RETRY: Duration = Duration::from_millis(500);
 /// Longest termination message in bytes.
 const MESSAGE_LIMIT: usize = 4096;
-/// Grace of a container that a probe ends, where nothing else is said.
-const GRACE: i64 = 30;
+/// Grace in seconds of a container that a probe or hook ends, where nothing else is said.
+const GRACE_S: i64 = 30;
 
 /// What a container is for its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,15 +253,31 @@ impl ContainerTask {
         }
     }
 
-    /// Waits for the process to end; ends it if a probe or the pod's stop asks for that.
+    /// Waits for the process to end; ends it if a hook, a probe or the pod's stop asks for that.
     async fn stay_with(&self, process: &mut Process, prepared: &Prepared) -> i32 {
+        let name = &self.container.name;
+        let grace_s = self.sandbox.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+        let hook = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref());
+        if let Some(hook) = hook {
+            let outcome = tokio::select! {
+                biased;
+                exit_code = process.wait() => return exit_code,
+                () = self.sandbox.shared.stopping() => Ok(()),
+                outcome = self.hook(hook, prepared) => outcome,
+            };
+            if let Err(cause) = outcome {
+                tracing::debug!(pod = %self.sandbox.key, container = name, cause, "postStart hook failed");
+                self.report(true, "FailedPostStartHook", "PostStartHook failed".into());
+                self.report(false, "Killing", "FailedPostStartHook".into());
+                return self.end(process, grace_s).await;
+            }
+        }
         let kill = tokio::select! {
             biased;
             exit_code = process.wait() => return exit_code,
             () = self.sandbox.shared.stopping() => None,
             kill = self.watch_probes(prepared) => Some(kill),
         };
-        let name = &self.container.name;
         let Some((question, probe)) = kill else {
             self.report(false, "Killing", format!("Stopping container {name}"));
             self.pre_stop(process, prepared).await;
@@ -274,14 +290,16 @@ impl ContainerTask {
         };
         let word = question.word().to_lowercase();
         self.report(false, "Killing", format!("Container {name} failed {word} probe, will be restarted"));
-        let spec = self.sandbox.pod.spec.as_ref();
-        let grace = probe.termination_grace_period_seconds;
-        let grace =
-            grace.or_else(|| spec.and_then(|spec| spec.termination_grace_period_seconds)).unwrap_or(GRACE);
+        self.end(process, probe.termination_grace_period_seconds.or(grace_s)).await
+    }
+
+    /// Ends the process while the pod lives on: SIGTERM, and SIGKILL after the grace.
+    async fn end(&self, process: &mut Process, grace_s: Option<i64>) -> i32 {
+        let grace = Duration::from_secs(u64::try_from(grace_s.unwrap_or(GRACE_S)).unwrap_or(0));
         process.signal(Signal::TERM);
         tokio::select! {
             exit_code = process.wait() => return exit_code,
-            () = tokio::time::sleep(Duration::from_secs(u64::try_from(grace).unwrap_or(0))) => {}
+            () = tokio::time::sleep(grace) => {}
             () = self.sandbox.shared.overdue() => {}
         }
         process.signal(Signal::KILL);

@@ -21,8 +21,8 @@ use crate::{
 /// Pause before the next attempt at volumes that can't be made; it doubles.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(2);
-/// Grace of a pod that does not say.
-const GRACE: i64 = 30;
+/// Grace in seconds of a pod that does not say.
+const GRACE_S: i64 = 30;
 
 /// Runs the pod's containers until all have ended for good, or the pod is stopped and they have ended.
 pub(crate) async fn run(node: Arc<Context>, pod: Arc<Pod>, shared: Arc<Shared>) {
@@ -73,7 +73,7 @@ async fn end_sidecars(sandbox: &Sandbox, mut sidecars: JoinSet<End>) {
 pub(crate) fn grace(pod: &Pod) -> Duration {
     let asked = pod.metadata.deletion_grace_period_seconds;
     let own = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
-    Duration::from_secs(u64::try_from(asked.or(own).unwrap_or(GRACE)).unwrap_or(0))
+    Duration::from_secs(u64::try_from(asked.or(own).unwrap_or(GRACE_S)).unwrap_or(0))
 }
 
 /// Gives the pod an address, ports, and its volumes; `None` if it is stopped meanwhile.

@@ -1,6 +1,6 @@
 //! The node: pods as processes of this machine.
 //!
-//! Each pod has a [`worker`] with the tasks of its containers. Decisions are pure and public: [`status`] (what the API
+//! Each pod has a worker with the tasks of its containers. Decisions are pure and public: [`status`] (what the API
 //! is told), [`backoff`], [`probe`] (what answers mean), [`images`], [`expansion`] and [`environment`] (what a process
 //! sees).
 //!
@@ -11,6 +11,11 @@
 //!    to take the change in. A pod that was not ready, or that no Service selects, is not held up.
 //! 3. preStop hooks, SIGTERM to the process groups, SIGKILL when the grace (counted from the deletion) is over.
 //! 4. The last status is written, the object is removed, then the pod's folder.
+//!
+//! # What this node does not do
+//! Memory and processor limits are not enforced, gRPC and HTTPS probes are refused with a message, volumes of
+//! ConfigMaps and Secrets are not updated while a pod runs, read-only mounts can be written to, and a server that
+//! binds 0.0.0.0 takes its port on all pod addresses.
 
 mod addresses;
 pub mod backoff;

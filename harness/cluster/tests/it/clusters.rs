@@ -1,9 +1,9 @@
 //! Whole clusters: Deployments that are reached, updated, scaled; and what is left when a cluster ends.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use futures::StreamExt;
@@ -16,10 +16,13 @@ use kube::{
     api::{ListParams, Patch, PatchParams},
     runtime::{WatchStreamExt, watcher},
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use windtunnel_cluster::{ClusterError, EmbeddedCluster};
 
-use crate::flight::{Flight, addresses, get, options, phase, processes, shell, web_deployment, within};
+use crate::flight::{
+    Flight, addresses, get, is_ready, options, phase, processes, shell, web_deployment, within,
+};
 
 /// If this fails nothing that is deployed can be reached.
 #[tokio::test(flavor = "multi_thread")]
@@ -126,26 +129,29 @@ async fn stopping_leaves_no_process_and_no_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dropping_a_cluster_kills_its_processes_and_frees_its_folder() {
     let flight = Flight::start().await;
-    flight.pod("p", json!({"containers": [shell("c", "trap '' TERM; sleep 1000 & wait; wait")]})).await;
-    flight.until("p", |pod: &Pod| phase(pod) == "Running").await;
+    let lifeline = Lifeline::new(flight.folder.path());
+    flight.pod("p", json!({"containers": [Lifeline::container(&lifeline.path)]})).await;
+    flight.until("p", is_ready).await;
     let directory = flight.folder.path().join("cluster");
     let second = EmbeddedCluster::start(options(directory.clone(), &flight.token)).await;
     assert!(matches!(second, Err(ClusterError::DirectoryInUse { .. })), "{second:?}");
     drop(flight.cluster);
-    gone(&flight.token);
+    lifeline.ended(&flight.token).await;
     let again = EmbeddedCluster::start(options(directory, &flight.token)).await.expect("a cluster");
     again.stop().await;
 }
 
 /// If this fails a program that is killed with SIGKILL leaves servers running for ever.
-#[test]
-fn nothing_outlives_a_program_that_is_killed() {
+#[tokio::test]
+async fn nothing_outlives_a_program_that_is_killed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let token = format!("killed-{}", folder.path().display());
+    let lifeline = Lifeline::new(folder.path());
     let mut program = Command::new(std::env::current_exe().expect("this program"))
         .args(["--exact", "clusters::a_program_with_a_cluster", "--ignored", "--nocapture"])
         .env("CLUSTER_DIRECTORY", folder.path().join("cluster"))
         .env("CLUSTER_TOKEN", &token)
+        .env("CLUSTER_LIFELINE", &lifeline.path)
         .stdout(Stdio::piped())
         .spawn()
         .expect("a program");
@@ -154,7 +160,7 @@ fn nothing_outlives_a_program_that_is_killed() {
     assert!(is_up && processes(&token).len() >= 3, "{:?}", processes(&token));
     program.kill().expect("killed");
     program.wait().expect("ended");
-    gone(&token);
+    lifeline.ended(&token).await;
 }
 
 /// Not a test of its own: what `nothing_outlives_a_program_that_is_killed` kills.
@@ -163,30 +169,51 @@ fn nothing_outlives_a_program_that_is_killed() {
 async fn a_program_with_a_cluster() {
     let Ok(directory) = std::env::var("CLUSTER_DIRECTORY") else { return };
     let token = std::env::var("CLUSTER_TOKEN").unwrap_or_default();
-    let cluster = EmbeddedCluster::start(options(directory.into(), &token)).await.expect("a cluster");
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cluster = EmbeddedCluster::start(options(directory.clone().into(), &token)).await.expect("a cluster");
+    // It has no time to remove it, so it lies in a folder of the other test.
+    let folder = tempfile::tempdir_in(format!("{directory}/..")).expect("a temporary folder");
     let flight = Flight { cluster, folder, token };
-    let script = "trap '' TERM; sleep 1000 & sleep 1000 & echo up > /dev/termination-log; wait; wait";
-    let mut container = shell("c", script);
-    container["readinessProbe"] =
-        json!({"exec": {"command": ["grep", "up", "/dev/termination-log"]}, "periodSeconds": 1});
+    let lifeline = std::env::var("CLUSTER_LIFELINE").unwrap_or_default();
+    let container = Lifeline::container(Path::new(&lifeline));
     flight.pod("p", json!({"containers": [container]})).await;
-    let ready = |pod: &Pod| {
-        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        conditions.filter(|condition| condition.type_ == "Ready").any(|condition| condition.status == "True")
-    };
-    flight.until("p", ready).await;
+    flight.until("p", is_ready).await;
     println!("cluster is up");
     std::future::pending::<()>().await;
 }
 
-/// Waits until no process with the token is left; the kernel tells of nobody else's processes, so this looks again
-/// and again.
-fn gone(token: &str) {
-    let start = Instant::now();
-    while !processes(token).is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(20), "left: {:?}", processes(token));
-        std::thread::yield_now();
+/// A pipe that containers hold open: it ends when the last process that has it has ended.
+struct Lifeline {
+    path: PathBuf,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Lifeline {
+    fn new(folder: &Path) -> Self {
+        let path = folder.join("lifeline");
+        let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo");
+        assert!(made.success());
+        let (sender, ended) = oneshot::channel();
+        let pipe = path.clone();
+        std::thread::spawn(move || {
+            let read = std::fs::File::open(pipe).and_then(|mut pipe| pipe.read_to_end(&mut Vec::new()));
+            // Who waited in vain has said so.
+            let _ = read.map(|_| sender.send(()));
+        });
+        Self { path, ended }
+    }
+
+    /// A container that holds the pipe, ignores SIGTERM and has children; ready when all that is so.
+    fn container(path: &Path) -> Value {
+        let hold = format!("exec 9> {}; trap '' TERM; sleep 1000 & sleep 1000 &", path.display());
+        let mut container = shell("c", &format!("{hold} echo up > /dev/termination-log; wait; wait"));
+        let command = ["grep", "up", "/dev/termination-log"];
+        container["readinessProbe"] = json!({"exec": {"command": command}, "periodSeconds": 1});
+        container
+    }
+
+    async fn ended(self, token: &str) {
+        within(self.ended, "all processes to end").await.expect("the pipe");
+        assert_eq!(processes(token), [0_u32; 0]);
     }
 }
 

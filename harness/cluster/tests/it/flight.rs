@@ -251,3 +251,8 @@ pub(crate) fn termination(pod: &Pod, container: &str) -> Value {
 pub(crate) fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
 }
+
+/// Whether the pod's Ready condition is true.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    windtunnel_cluster::controllers::pods::is_ready(pod)
+}

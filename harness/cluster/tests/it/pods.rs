@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, ContainerState, Pod, Service};
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use crate::flight::{Flight, get, phase, processes, shell, termination};
+use crate::flight::{Flight, get, is_ready, phase, processes, shell, termination};
 
 fn waiting(pod: &Pod) -> (String, String) {
     let status = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()?.first());
@@ -166,16 +166,12 @@ async fn readiness_follows_its_probe() {
     let mut container = shell("c", "exec sleep 1000");
     container["readinessProbe"] = json!({"exec": {"command": ["ls", flag.to_string_lossy()]}, "periodSeconds": 1, "failureThreshold": 1});
     flight.pod("p", json!({"containers": [container]})).await;
-    let ready = |pod: &Pod| {
-        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        conditions.filter(|condition| condition.type_ == "Ready").any(|condition| condition.status == "True")
-    };
     let pod: Pod = flight.until("p", |pod| phase(pod) == "Running").await;
-    assert!(!ready(&pod));
+    assert!(!is_ready(&pod));
     std::fs::write(&flag, "").expect("a file");
-    flight.until("p", ready).await;
+    flight.until("p", is_ready).await;
     std::fs::remove_file(&flag).expect("removed");
-    flight.until("p", |pod| !ready(pod)).await;
+    flight.until("p", |pod| !is_ready(pod)).await;
     flight.until_event("Unhealthy", "Readiness probe failed").await;
     flight.cluster.stop().await;
 }
@@ -253,5 +249,59 @@ async fn what_ignores_sigterm_is_killed_after_the_grace() {
     flight.until_gone::<Pod>("p").await;
     assert_eq!(flight.processes(), [0_u32; 0], "no process is left");
     flight.until_event("Killing", "Stopping container c").await;
+    flight.cluster.stop().await;
+}
+
+/// If this fails connections are cut that a preStop hook was to let finish, or a container runs on whose start failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn hooks_run_after_the_start_and_before_the_end() {
+    let flight = Flight::start().await;
+    let trace = flight.folder.path().join("trace");
+    let say = |word: &str| json!({"exec": {"command": ["/bin/sh", "-c", format!("echo {word} >> {}", trace.display())]}});
+    let mut container = shell(
+        "c",
+        &format!("trap 'echo term >> {}; exit 0' TERM; while true; do sleep 0.05; done", trace.display()),
+    );
+    container["lifecycle"] = json!({"postStart": say("start"), "preStop": say("stop")});
+    container["readinessProbe"] =
+        json!({"exec": {"command": ["ls", trace.to_string_lossy()]}, "periodSeconds": 1});
+    flight.pod("p", json!({"containers": [container]})).await;
+    flight.until("p", is_ready).await;
+    flight.api::<Pod>().delete("p", &DeleteParams::default()).await.expect("deleted");
+    flight.until_gone::<Pod>("p").await;
+    assert_eq!(std::fs::read_to_string(&trace).expect("a trace"), "start\nstop\nterm\n");
+
+    let mut broken = shell("c", "exec sleep 1000");
+    broken["lifecycle"] = json!({"postStart": {"exec": {"command": ["false"]}}});
+    flight.pod("q", json!({"restartPolicy": "Never", "containers": [broken]})).await;
+    flight.until("q", |pod: &Pod| phase(pod) == "Failed").await;
+    flight.until_event("FailedPostStartHook", "PostStartHook failed").await;
+    flight.cluster.stop().await;
+}
+
+/// If this fails a proxy or logger beside a server does not run, or keeps a finished pod alive.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sidecar_starts_before_and_ends_after_its_pod() {
+    let flight = Flight::start().await;
+    let trace = flight.folder.path().join("trace");
+    let mut sidecar = shell(
+        "s",
+        &format!(
+            "trap 'echo end >> {0}; exit 0' TERM; echo up >> {0}; while true; do sleep 0.05; done",
+            trace.display()
+        ),
+    );
+    sidecar["restartPolicy"] = "Always".into();
+    sidecar["startupProbe"] =
+        json!({"exec": {"command": ["ls", trace.to_string_lossy()]}, "periodSeconds": 1});
+    let spec = json!({
+        "restartPolicy": "Never",
+        "initContainers": [sidecar],
+        "containers": [shell("c", &format!("echo main >> {}", trace.display()))],
+    });
+    flight.pod("p", spec).await;
+    flight.until("p", |pod: &Pod| phase(pod) == "Succeeded").await;
+    flight.until("p", |pod: &Pod| !termination(pod, "s").is_null()).await;
+    assert_eq!(std::fs::read_to_string(&trace).expect("a trace"), "up\nmain\nend\n");
     flight.cluster.stop().await;
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use windtunnel_api::knative::{Revision, deployment_name, names};
 use windtunnel_gateway::RevisionKey;
 use windtunnel_kernel::autoscale::kpa::{
-    Autoscaler, Config, Decision, Observation, Reachability, Stat, TICK_NS, Trigger,
+    self, Autoscaler, Config, Decision, Observation, Reachability, Stat, Trigger,
 };
 
 use crate::effect::{Effect, Effects};
@@ -92,7 +92,7 @@ impl Loops {
             let ready = u32::try_from(ready_pods(world, key)).unwrap_or(u32::MAX);
             Loop {
                 autoscaler: Autoscaler::new(config.clone(), ready, now_ns),
-                next_tick_ns: now_ns + TICK_NS,
+                next_tick_ns: kpa::next_tick_ns(now_ns),
                 requeue_ns: None,
                 written: None,
             }
@@ -140,8 +140,7 @@ impl Loops {
         let Some(found) = self.loops.get_mut(key) else { return Step::default() };
         if found.next_tick_ns <= now_ns {
             // Ticks that were missed are left out, as a ticker does.
-            let missed = (now_ns - found.next_tick_ns) / TICK_NS;
-            found.next_tick_ns += (missed + 1) * TICK_NS;
+            found.next_tick_ns = kpa::next_tick_ns(now_ns);
             self.step(world, key, Trigger::Tick, now_ns)
         } else {
             self.step(world, key, Trigger::Reconcile, now_ns)

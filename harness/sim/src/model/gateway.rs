@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use windtunnel_kernel::autoscale::kpa::{REPORT_PERIOD_NS, Trigger};
+use windtunnel_kernel::autoscale::kpa::{REPORT_PERIOD_NS, Trigger, next_on_grid};
 use windtunnel_scenario::load::Arrival;
 
 use super::clients::{Failure, Request, Stage};
@@ -151,12 +151,6 @@ impl World<'_> {
     }
 }
 
-/// The first instant after `now_ns` on the grid `phase_ns + k * period_ns`.
-pub(super) fn next_on_grid(now_ns: u64, phase_ns: u64, period_ns: u64) -> u64 {
-    let past_ns = (now_ns + period_ns - phase_ns % period_ns) % period_ns;
-    now_ns + period_ns - past_ns
-}
-
 /// The first in line that still waits; those that gave up are dropped.
 fn next_waiting(waiting: &mut VecDeque<Key>, requests: &Slab<Request>) -> Option<Key> {
     while let Some(key) = waiting.pop_front() {
@@ -165,17 +159,4 @@ fn next_waiting(waiting: &mut VecDeque<Key>, requests: &Slab<Request>) -> Option
         }
     }
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::next_on_grid;
-
-    /// A report on the wrong side of a second lands in another bucket of the autoscaler.
-    #[test]
-    fn the_grid_keeps_its_phase() {
-        assert_eq!(next_on_grid(1_000, 250, 100), 1_050);
-        assert_eq!(next_on_grid(1_050, 250, 100), 1_150, "strictly after now");
-        assert_eq!(next_on_grid(1_049, 1_350, 100), 1_050, "a phase in the future is a phase all the same");
-    }
 }

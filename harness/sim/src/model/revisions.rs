@@ -3,12 +3,11 @@
 use std::collections::VecDeque;
 
 use windtunnel_kernel::autoscale::kpa::{
-    Autoscaler, ConcurrencyReporter, Observation, Reachability, TICK_NS, Trigger,
+    Autoscaler, ConcurrencyReporter, Observation, Reachability, TICK_NS, Trigger, next_on_grid,
 };
 use windtunnel_record::Decision as Record;
 
 use super::deadlines::Deadlines;
-use super::gateway::next_on_grid;
 use super::line::Line;
 use super::{Event, World};
 use crate::engine::{Key, Schedule};

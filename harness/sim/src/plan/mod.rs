@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use windtunnel_api::kserve::KserveConfig;
 use windtunnel_api::manifest::Manifest;
-use windtunnel_kernel::autoscale::kpa::GlobalConfig;
+use windtunnel_kernel::autoscale::kpa::{GlobalConfig, TICK_OFFSET_NS};
 use windtunnel_record::{Meta, Recording, Source};
 use windtunnel_scenario::load::Flight;
 use windtunnel_scenario::{Environment, Scenario};
@@ -76,9 +76,10 @@ pub struct Change {
     pub version: usize,
 }
 
-/// Where the periods of the control plane lie. The autoscaler's results depend on it: its buckets are whole
-/// seconds of the clock, but it ticks and is reported to whenever it happened to start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Where the periods of the control plane lie. The autoscaler's results depend on it, because its buckets are whole
+/// seconds of the clock. By default they are tied to the clock, as they are live (see
+/// [`windtunnel_kernel::autoscale::kpa::next_tick_ns`]); upstream's begin whenever something happened to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phases {
     /// The autoscaler's evaluation, every 2 s.
     pub ticks: Phase,
@@ -86,11 +87,18 @@ pub struct Phases {
     pub reports: Phase,
 }
 
+impl Default for Phases {
+    fn default() -> Self {
+        Self { ticks: Phase::Clock(TICK_OFFSET_NS), reports: Phase::Clock(0) }
+    }
+}
+
 /// From where a period is counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// From the start of the thing itself, as it happens live: the revision is created, the gateway starts.
-    #[default]
+    /// From this long after whole periods of the clock.
+    Clock(u64),
+    /// From the start of the thing itself, as upstream does: the revision is created, the gateway starts.
     Own,
     /// From this long after t=0 (and from whole periods before).
     Run(u64),
@@ -100,6 +108,7 @@ impl Phase {
     /// An instant on the grid, for something that starts at `own_ns` in a run with t=0 at `epoch_ns`.
     pub(crate) fn from_ns(self, own_ns: u64, epoch_ns: u64) -> u64 {
         match self {
+            Self::Clock(offset_ns) => offset_ns,
             Self::Own => own_ns,
             Self::Run(offset_ns) => epoch_ns.saturating_add(offset_ns),
         }

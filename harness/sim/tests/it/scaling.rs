@@ -82,8 +82,12 @@ fn ticks_lie_where_the_plan_puts_them() {
         let (recording, _) = fly(&plan, 1);
         assert!(decisions(&recording).iter().all(|(at_ms, ..)| at_ms % 2_000 == offset_ms), "{offset_ms}");
     }
-    // Counted from the revision's own start: two seconds and one before t=0, when the manifests were applied.
+    // As live: a little after each even second of the clock.
     plan.phases = Phases::default();
+    let (recording, _) = fly(&plan, 1);
+    assert!(decisions(&recording).iter().all(|(at_ms, ..)| at_ms % 2_000 == 100));
+    // As upstream, from the revision's own start: two seconds and one before t=0, when the manifests were applied.
+    plan.phases.ticks = Phase::Own;
     plan.lead_ns = S + 300_000_000;
     let (recording, _) = fly(&plan, 1);
     assert!(

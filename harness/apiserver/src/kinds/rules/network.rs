@@ -52,7 +52,8 @@ pub(crate) fn service(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldEr
             errors.push(FieldError::not_supported(at("protocol"), &protocol.into(), &["SCTP", "TCP", "UDP"]));
         }
         if seen.contains(&(number, protocol)) {
-            let value = serde_json::json!({"port": number, "protocol": protocol});
+            let value = serde_json::json!({"Name": "", "Protocol": protocol, "AppProtocol": null, "Port": number,
+                "TargetPort": 0, "NodePort": 0});
             errors.push(FieldError::duplicate(format!("spec.ports[{index}]"), &value));
         }
         seen.push((number, protocol));

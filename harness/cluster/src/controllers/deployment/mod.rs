@@ -51,7 +51,7 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Outcome {
         return finish(&fleet, NewReplicaSet::Known, outcome, now);
     }
     if fleet.new_set().is_some() {
-        revision::annotate_new(&mut fleet, &mut outcome);
+        revision::annotate_new(&mut fleet);
     }
     if scaling::is_scaling_event(&fleet) {
         scaling::scale(&mut fleet, &mut outcome);
@@ -100,14 +100,17 @@ fn finish(fleet: &Fleet<'_>, new: NewReplicaSet, mut outcome: Outcome, now: Time
     if let Some(delay) = requeue_after {
         outcome.requeue(delay);
     }
+    // Writing the annotation with the status leaves the Deployment's generation alone.
+    let mut patch = json!({});
+    if let Some(revision) = revision::new_revision(fleet) {
+        patch["metadata"] = json!({"annotations": {REVISION: revision}});
+    }
     let before = as_value(fleet.deployment.status.as_ref());
-    if let Some(patch) = merge_patch(&before, &as_value(Some(&status))) {
-        outcome.push(Effect::Patch {
-            kind: Kind::Deployment,
-            key: fleet.key(),
-            status: true,
-            patch: json!({ "status": patch }),
-        });
+    if let Some(change) = merge_patch(&before, &as_value(Some(&status))) {
+        patch["status"] = change;
+    }
+    if patch.as_object().is_some_and(|patch| !patch.is_empty()) {
+        outcome.push(Effect::Patch { kind: Kind::Deployment, key: fleet.key(), status: true, patch });
     }
     outcome
 }

@@ -2,15 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{
-    api::{
-        apps::v1::{ReplicaSet, ReplicaSetSpec},
-        core::v1::PodTemplateSpec,
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
-use serde_json::json;
-
 use super::{
     REVISION, TEMPLATE_HASH,
     bounds::Bounds,
@@ -21,6 +12,13 @@ use super::{
 use crate::{
     effect::{Effect, Outcome},
     world::{Key, Kind, World},
+};
+use k8s_openapi::{
+    api::{
+        apps::v1::{ReplicaSet, ReplicaSetSpec},
+        core::v1::PodTemplateSpec,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
 /// Annotation: earlier revisions of a ReplicaSet that was rolled back to.
@@ -92,7 +90,6 @@ pub(super) fn create_new(fleet: &mut Fleet<'_>, world: &World, outcome: &mut Out
     };
     let size = fleet::size(&set);
     scaling::annotate_size(&mut set, fleet.wanted(), Bounds::of(deployment).surge);
-    set_revision(fleet, &set, outcome);
     if size > 0 {
         let message = format!("Scaled up replica set {name} from 0 to {size}");
         outcome.push(note(deployment, false, "ScalingReplicaSet", message));
@@ -104,7 +101,7 @@ pub(super) fn create_new(fleet: &mut Fleet<'_>, world: &World, outcome: &mut Out
 
 /// Keeps the annotations and the revision of the present template's ReplicaSet up to date; going back to an old
 /// template gives it a new revision.
-pub(super) fn annotate_new(fleet: &mut Fleet<'_>, outcome: &mut Outcome) {
+pub(super) fn annotate_new(fleet: &mut Fleet<'_>) {
     let Some(index) = fleet.new_index else { return };
     let next = next_revision(fleet);
     let copied = copied(fleet.deployment.metadata.annotations.as_ref());
@@ -123,8 +120,6 @@ pub(super) fn annotate_new(fleet: &mut Fleet<'_>, outcome: &mut Outcome) {
     if let Some(spec) = &mut set.spec {
         spec.min_ready_seconds = min_ready_seconds;
     }
-    let set = set.clone();
-    set_revision(fleet, &set, outcome);
 }
 
 /// Deletes old, empty ReplicaSets beyond the limit, lowest revision first.
@@ -159,22 +154,12 @@ fn next_revision(fleet: &Fleet<'_>) -> i64 {
     fleet.old_sets().map(revision_of).max().unwrap_or(0) + 1
 }
 
-/// The Deployment carries the revision of its present ReplicaSet.
-fn set_revision(fleet: &Fleet<'_>, set: &ReplicaSet, outcome: &mut Outcome) {
-    let Some(revision) = set.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REVISION))
-    else {
-        return;
-    };
-    let present =
-        fleet.deployment.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REVISION));
-    if present != Some(revision) {
-        outcome.push(Effect::Patch {
-            kind: Kind::Deployment,
-            key: fleet.key(),
-            status: false,
-            patch: json!({"metadata": {"annotations": {REVISION: revision}}}),
-        });
-    }
+/// The revision that the Deployment carries from now on, that of its present ReplicaSet; `None` if it does already.
+pub(super) fn new_revision<'a>(fleet: &'a Fleet<'_>) -> Option<&'a String> {
+    let revision = fleet.new_set()?.metadata.annotations.as_ref()?.get(REVISION)?;
+    let annotations = fleet.deployment.metadata.annotations.as_ref();
+    let present = annotations.and_then(|annotations| annotations.get(REVISION));
+    (present != Some(revision)).then_some(revision)
 }
 
 fn copied(annotations: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
