@@ -11,8 +11,8 @@ pub(crate) struct ApiError {
     pub(crate) reason: &'static str,
     /// What the user reads.
     pub(crate) message: String,
-    /// `details`, absent for some failures and empty for others.
-    pub(crate) details: Option<Value>,
+    /// `details`, absent for some failures and empty for others; boxed, because errors travel in every result.
+    pub(crate) details: Option<Box<Value>>,
     /// How to go on with a list whose revision is gone.
     pub(crate) continue_token: Option<String>,
 }
@@ -31,7 +31,7 @@ impl ApiError {
     }
 
     pub(crate) fn with_details(mut self, details: Value) -> Self {
-        self.details = Some(details);
+        self.details = Some(Box::new(details));
         self
     }
 
@@ -145,7 +145,7 @@ impl ApiError {
             body.insert("reason".into(), self.reason.into());
         }
         if let Some(details) = &self.details {
-            body.insert("details".into(), details.clone());
+            body.insert("details".into(), (**details).clone());
         }
         body.insert("code".into(), self.code.into());
         Value::Object(body)

@@ -4,6 +4,8 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
+    sync::{PoisonError, RwLock},
+    time::Duration,
 };
 
 use rustix::fs::{FlockOperation, flock};
@@ -12,12 +14,16 @@ use crate::ClusterError;
 
 /// Marks a folder as a cluster's; locked while the cluster lives.
 const MARK: &str = ".windtunnel-cluster";
+/// How often a removal is tried: processes that were just killed may still write for a moment.
+const REMOVALS: u32 = 50;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(2);
 
 /// A folder that belongs to this cluster for as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
     _lock: File,
+    is_removed: RwLock<bool>,
 }
 
 impl Directory {
@@ -57,7 +63,7 @@ impl Directory {
                 if is_folder { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
             removal.map_err(at_fault(&entry.path()))?;
         }
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, _lock: lock, is_removed: RwLock::new(false) })
     }
 
     /// Where it is, as an absolute path.
@@ -65,12 +71,31 @@ impl Directory {
         &self.path
     }
 
+    /// Does something that makes files in the folder, unless it has been removed; the removal waits for it.
+    ///
+    /// # Errors
+    /// Those of `work`, and one of kind `Interrupted` if the folder has been removed.
+    pub(crate) fn hold<R>(&self, work: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        let is_removed = self.is_removed.read().unwrap_or_else(PoisonError::into_inner);
+        if *is_removed {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "the cluster is stopping"));
+        }
+        work()
+    }
+
     /// Removes the folder with all that is in it.
     pub(crate) fn remove(&self) {
-        if let Err(error) = fs::remove_dir_all(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, path = %self.path.display(), "the cluster's folder was not removed");
+        let mut is_removed = self.is_removed.write().unwrap_or_else(PoisonError::into_inner);
+        *is_removed = true;
+        for attempt in 1..=REMOVALS {
+            match fs::remove_dir_all(&self.path) {
+                Ok(()) => return,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !self.path.exists() => return,
+                Err(error) if attempt == REMOVALS => {
+                    tracing::warn!(%error, path = %self.path.display(), "the cluster's folder was not removed");
+                }
+                Err(_) => std::thread::sleep(REMOVAL_PAUSE),
+            }
         }
     }
 }
@@ -101,6 +126,8 @@ mod tests {
         let second = Directory::claim(&path).expect("left by a crash");
         assert!(!path.join("pods").exists(), "stale files are removed");
         second.remove();
+        assert!(!path.exists());
+        assert!(second.hold(|| fs::create_dir_all(path.join("late"))).is_err(), "nothing comes back");
         assert!(!path.exists());
     }
 }

@@ -45,7 +45,7 @@ pub struct EmbeddedCluster {
     client: Client,
     server_url: String,
     kubeconfig: PathBuf,
-    directory: Directory,
+    directory: Arc<Directory>,
     processes: Arc<Processes>,
     /// Ends the controllers, then the pods, then the API server.
     stop_controllers: CancellationToken,
@@ -62,7 +62,7 @@ impl EmbeddedCluster {
     /// # Errors
     /// A [`ClusterError`] that says what is missing; nothing is left running then.
     pub async fn start(options: Options) -> Result<Self, ClusterError> {
-        let directory = Directory::claim(&options.directory)?;
+        let directory = Arc::new(Directory::claim(&options.directory)?);
         let network = PodNetwork::claim().map_err(|source| ClusterError::PodNetwork { source })?;
         let at_fault = |source| ClusterError::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(at_fault)?;
@@ -210,7 +210,7 @@ impl EmbeddedCluster {
             images: Images::new(&options.images),
             network,
             processes: self.processes.clone(),
-            directory: self.directory.path().to_owned(),
+            directory: self.directory.clone(),
             inherited: node::inherited(),
             capacity: node::capacity(),
             stop: self.stop_node.clone(),

@@ -224,6 +224,7 @@ impl<'de, T: Element> Visitor<'de> for Level<'_, '_, T> {
 }
 
 /// A JSON value that is not an array.
+#[derive(Clone, Copy)]
 enum Scalar<'a> {
     Null,
     Bool(bool),

@@ -80,7 +80,8 @@ impl Kinds {
     /// The first served kind that is wanted; of each group the preferred version comes first.
     fn find(&self, wanted: impl Fn(&ApiResource) -> bool) -> Option<(ApiResource, Scope)> {
         let groups = self.discovery.groups();
-        let served = groups.flat_map(|group| group.versions().flat_map(|version| group.versioned_resources(version)));
+        let served =
+            groups.flat_map(|group| group.versions().flat_map(|version| group.versioned_resources(version)));
         served
             .into_iter()
             .find(|(resource, _)| wanted(resource))

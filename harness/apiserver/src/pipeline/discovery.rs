@@ -1,6 +1,7 @@
 //! What the server serves: groups, versions, resources; health; version.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
 };
@@ -190,7 +191,8 @@ fn group_names(registry: &Registry) -> Vec<String> {
     names
 }
 
-/// Served versions of a group, preferred first.
+/// Served versions of a group, preferred first: those of one built-in kind stand in the table's order, those of custom
+/// kinds in the order of [`precedence`].
 fn group_versions(registry: &Registry, group: &str) -> Vec<String> {
     let mut versions: Vec<String> = Vec::new();
     for version in registry.of_group(group).flat_map(|kind| &kind.versions).filter(|version| version.served) {
@@ -198,10 +200,31 @@ fn group_versions(registry: &Registry, group: &str) -> Vec<String> {
             versions.push(version.name.to_string());
         }
     }
+    if registry.of_group(group).all(|kind| kind.is_custom()) {
+        versions.sort_by_key(|version| precedence(version));
+    }
     if EXTRAS.iter().any(|extra| extra.0 == group) && versions.is_empty() {
         versions.push("v1".into());
     }
     versions
+}
+
+/// Kubernetes' order of version names: stable before beta before alpha, each with the greatest numbers first, and
+/// whatever is no such name after them by its letters.
+fn precedence(version: &str) -> (u8, Reverse<u32>, Reverse<u32>, String) {
+    let numbers = |text: &str| text.parse::<u32>().ok();
+    let parsed = version.strip_prefix('v').and_then(|rest| {
+        let stages = [("beta", 1), ("alpha", 2)];
+        let staged = stages.into_iter().find_map(|(word, stage)| {
+            let (major, minor) = rest.split_once(word)?;
+            Some((stage, numbers(major)?, numbers(minor)?))
+        });
+        staged.or_else(|| Some((0, numbers(rest)?, 0)))
+    });
+    match parsed {
+        Some((stage, major, minor)) => (stage, Reverse(major), Reverse(minor), String::new()),
+        None => (3, Reverse(0), Reverse(0), version.to_owned()),
+    }
 }
 
 fn group_document(registry: &Registry, group: &str) -> Option<Value> {
@@ -362,4 +385,21 @@ fn aggregated_resource(kind: &Kind, version: &Version, group: &str, version_name
         document["subresources"] = subresources.into();
     }
     document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::precedence;
+
+    /// Clients take the preferred version where nobody named one: an alpha before its beta would surprise them.
+    #[test]
+    fn versions_stand_in_kubernetes_order() {
+        // The example of Kubernetes' documentation on versions of custom resources.
+        let expected =
+            ["v10", "v2", "v1", "v11beta2", "v10beta3", "v3beta1", "v12alpha1", "v11alpha2", "foo1", "foo10"];
+        let mut versions = expected;
+        versions.reverse();
+        versions.sort_by_key(|version| precedence(version));
+        assert_eq!(versions, expected);
+    }
 }

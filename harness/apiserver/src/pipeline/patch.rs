@@ -90,7 +90,7 @@ pub(crate) fn patched(
 pub(crate) fn unfit(object: &str, error: &TypeMismatch) -> ApiError {
     let error = FieldError::invalid("patch", &Value::from(object), &error.0);
     let mut failure = ApiError::invalid("", "", "", &[error]);
-    if let Some(details) = failure.details.as_mut().and_then(Value::as_object_mut) {
+    if let Some(details) = failure.details.as_mut().and_then(|details| details.as_object_mut()) {
         details.shift_remove("kind");
     }
     failure

@@ -88,7 +88,7 @@ impl Presentation {
             Self::Table { include } => {
                 let resource_version = crate::object::meta(&object, "resourceVersion").to_owned();
                 let metadata = json!({"resourceVersion": resource_version});
-                table(kind, version, metadata, &[object], include, now, true)
+                table(kind, version, &metadata, &[object], include, now, true)
             }
         }
     }
@@ -98,7 +98,7 @@ impl Presentation {
         self,
         kind: &Kind,
         version: usize,
-        metadata: Value,
+        metadata: &Value,
         mut items: Vec<Value>,
         now: Timestamp,
     ) -> Value {
@@ -136,7 +136,7 @@ impl Presentation {
             Self::Table { include } => {
                 let resource_version = crate::object::meta(&object, "resourceVersion").to_owned();
                 let metadata = json!({"resourceVersion": resource_version});
-                table(kind, version, metadata, &[object], include, now, first)
+                table(kind, version, &metadata, &[object], include, now, first)
             }
             _ => self.object(kind, version, object, now),
         }
@@ -177,7 +177,7 @@ fn partial(object: &Value) -> Value {
 fn table(
     kind: &Kind,
     version: usize,
-    metadata: Value,
+    metadata: &Value,
     items: &[Value],
     include: Include,
     now: Timestamp,

@@ -84,7 +84,7 @@ pub(crate) fn list(
             metadata.insert("remainingItemCount".into(), page.remaining.into());
         }
     }
-    let list = presentation.list(&target.kind, target.version, Value::Object(metadata), items, context.now);
+    let list = presentation.list(&target.kind, target.version, &Value::Object(metadata), items, context.now);
     Ok(Answer::json(200, list))
 }
 

@@ -27,7 +27,7 @@ fn widgets() -> Value {
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const WIDGETS: &str = "/apis/example.test/v1/namespaces/default/widgets";
 
-fn widget(spec: Value) -> Option<Value> {
+fn widget(spec: &Value) -> Option<Value> {
     Some(json!({"apiVersion": "example.test/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": spec}))
 }
 
@@ -42,12 +42,12 @@ async fn a_definition_is_served_at_once_and_rules_its_objects() {
         &server,
         "POST",
         WIDGETS,
-        widget(json!({"size": 1, "bogus": 1, "port": "http", "free": {"any": [1]}})),
+        widget(&json!({"size": 1, "bogus": 1, "port": "http", "free": {"any": [1]}})),
     )
     .await;
     assert_eq!(code, 201, "{created}");
     assert_eq!(created["spec"], json!({"size": 1, "port": "http", "free": {"any": [1]}, "colour": "red"}));
-    let (code, refused) = call(&server, "POST", WIDGETS, widget(json!({"size": 0}))).await;
+    let (code, refused) = call(&server, "POST", WIDGETS, widget(&json!({"size": 0}))).await;
     assert_eq!(code, 422);
     let message = refused["message"].as_str().unwrap();
     assert!(message.contains("spec.size in body should be greater than or equal to 1"), "{message}");
@@ -64,7 +64,7 @@ async fn a_definition_is_served_at_once_and_rules_its_objects() {
 async fn deleting_a_definition_takes_its_objects_along() {
     let server = server();
     call(&server, "POST", DEFINITIONS, Some(widgets())).await;
-    call(&server, "POST", WIDGETS, widget(json!({"size": 1}))).await;
+    call(&server, "POST", WIDGETS, widget(&json!({"size": 1}))).await;
     let (code, _) = call(&server, "DELETE", &format!("{DEFINITIONS}/widgets.example.test"), None).await;
     assert_eq!(code, 200);
     assert_eq!(call(&server, "GET", WIDGETS, None).await.0, 404);

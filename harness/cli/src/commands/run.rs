@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use windtunnel_api::manifest::Manifest;
-use windtunnel_record::{Recording, RecordingError};
 use windtunnel_record::compare::{Comparison, compare};
 use windtunnel_record::judge::{Verdict, judge};
 use windtunnel_record::result::RunResult;
+use windtunnel_record::{Recording, RecordingError};
 use windtunnel_replay::{EmbeddedStack, FlightError, Progress, StackOptions, fly};
 use windtunnel_report as report;
 use windtunnel_scenario::Scenario;

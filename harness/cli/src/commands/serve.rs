@@ -76,7 +76,11 @@ impl Predictor {
             ..ServerOptions::new(source)
         };
         let options = options.with_pod_environment().or_usage()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().or_environment()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .or_environment()?;
         runtime.block_on(async { serve(options, Shutdown::on_termination()?).await }).or_environment()?;
         Ok(Exit::Passed)
     }

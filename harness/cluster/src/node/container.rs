@@ -178,8 +178,11 @@ impl ContainerTask {
         let directory = folder.join("work");
         let termination_log = folder.join("termination-log");
         let start = |error: std::io::Error| format!("{}: {error}", folder.display());
-        std::fs::create_dir_all(&directory).map_err(start)?;
-        std::fs::write(&termination_log, "").map_err(start)?;
+        let make = || {
+            std::fs::create_dir_all(&directory)?;
+            std::fs::write(&termination_log, "")
+        };
+        sandbox.node.directory.hold(make).map_err(start)?;
         // `subPathExpr` may refer to the environment, which does not depend on the mounts.
         let plain = launch(
             &sandbox.pod,
@@ -190,12 +193,16 @@ impl ContainerTask {
             &super::expansion::PathMap::default(),
             directory.clone(),
         )?;
-        let paths = volumes::paths(&self.container, &sandbox.volumes, &termination_log, |name| {
-            plain.env.get(name).cloned()
-        })?;
+        let value = |name: &str| plain.env.get(name).cloned();
+        let make = || Ok(volumes::paths(&self.container, &sandbox.volumes, &termination_log, value));
+        let paths = sandbox.node.directory.hold(make).map_err(start)??;
         let launch =
             launch(&sandbox.pod, &self.container, image, &sources, &sandbox.surroundings, &paths, directory)?;
-        std::fs::create_dir_all(&launch.directory)
+        let make = || std::fs::create_dir_all(&launch.directory);
+        sandbox
+            .node
+            .directory
+            .hold(make)
             .map_err(|error| format!("working directory {}: {error}", launch.directory.display()))?;
         Ok(Prepared { launch, paths, termination_log })
     }
@@ -207,7 +214,7 @@ impl ContainerTask {
             record.container(&self.container.name).map_or(0, |container| container.restart_count)
         });
         let log_path = self.sandbox.logs.join(&self.container.name).join(format!("{runs}.log"));
-        let log = Log::to_file(&log_path).unwrap_or_else(|error| {
+        let log = self.sandbox.node.directory.hold(|| Log::to_file(&log_path)).unwrap_or_else(|error| {
             tracing::warn!(%error, path = %log_path.display(), "a container log can't be made; its output is dropped");
             Log::in_memory()
         });

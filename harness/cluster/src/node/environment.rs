@@ -302,7 +302,7 @@ mod tests {
         }
     }
 
-    fn run(container: serde_json::Value) -> Result<Launch, String> {
+    fn run(container: &serde_json::Value) -> Result<Launch, String> {
         let pod: Pod = serde_json::from_value(json!({
             "metadata": {"name": "p", "namespace": "n", "uid": "u", "labels": {"app": "x"}},
             "spec": {"containers": [container], "nodeName": "node"},
@@ -329,11 +329,11 @@ mod tests {
     /// If this fails a server starts with other arguments than its manifest says.
     #[test]
     fn the_command_line_is_that_of_the_manifest() {
-        let launch = run(json!({"name": "c", "args": ["--dir=/mnt/models", "--port=$(PORT)", "$(NOT)"],
+        let launch = run(&json!({"name": "c", "args": ["--dir=/mnt/models", "--port=$(PORT)", "$(NOT)"],
             "env": [{"name": "PORT", "value": "8080"}]}))
         .expect("a launch");
         assert_eq!(launch.argv, ["serve", "--x", "--dir=/pods/p/volumes/models", "--port=8080", "$(NOT)"]);
-        let launch = run(json!({"name": "c", "command": ["sh"], "args": ["-c", "ls /mnt/models"],
+        let launch = run(&json!({"name": "c", "command": ["sh"], "args": ["-c", "ls /mnt/models"],
             "workingDir": "/mnt/models/a"}))
         .expect("a launch");
         assert_eq!(launch.argv, ["sh", "-c", "ls /pods/p/volumes/models"]);
@@ -343,7 +343,7 @@ mod tests {
     /// If this fails a server does not find what its manifest put into its environment.
     #[test]
     fn the_environment_has_values_fields_and_keys() {
-        let launch = run(json!({"name": "c",
+        let launch = run(&json!({"name": "c",
         "resources": {"limits": {"cpu": "1500m"}},
         "envFrom": [{"prefix": "M_", "configMapRef": {"name": "m"}},
             {"configMapRef": {"name": "absent", "optional": true}}],
@@ -391,7 +391,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let from = |source: serde_json::Value| {
-            run(json!({"name": "c", "env": [{"name": "X", "valueFrom": source}]})).expect_err("refused")
+            run(&json!({"name": "c", "env": [{"name": "X", "valueFrom": source}]})).expect_err("refused")
         };
         assert_eq!(
             from(json!({"configMapKeyRef": {"name": "absent", "key": "k"}})),

@@ -155,11 +155,12 @@ async fn make_volumes(
     surroundings: &Surroundings,
 ) -> Result<BTreeMap<String, std::path::PathBuf>, String> {
     let start = |error: std::io::Error| format!("{}: {error}", folder.display());
-    std::fs::create_dir_all(&surroundings.temporary).map_err(start)?;
+    node.directory.hold(|| std::fs::create_dir_all(&surroundings.temporary)).map_err(start)?;
     let names = volumes::referenced(pod);
     let found: Sources =
         sources::fetch(&node.client, &key.namespace, &names).await.map_err(|error| error.to_string())?;
-    volumes::make(pod, &folder.join("volumes"), &found, surroundings)
+    let make = || Ok(volumes::make(pod, &folder.join("volumes"), &found, surroundings));
+    node.directory.hold(make).map_err(start)?
 }
 
 /// Tells of a failure and waits before the next attempt; returns false if the pod is stopped meanwhile.

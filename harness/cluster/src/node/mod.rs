@@ -61,6 +61,7 @@ pub(crate) use process::Processes;
 use crate::{
     adapter::{Executor, Recorder, Store},
     controllers::pods,
+    directory::Directory,
     world::Key,
 };
 use worker::Update;
@@ -82,7 +83,7 @@ pub(crate) struct Context {
     pub(crate) images: images::Images,
     pub(crate) network: PodNetwork,
     pub(crate) processes: Arc<Processes>,
-    pub(crate) directory: PathBuf,
+    pub(crate) directory: Arc<Directory>,
     pub(crate) inherited: BTreeMap<String, String>,
     pub(crate) capacity: (i128, i128),
     /// Ends all pods.
@@ -92,11 +93,11 @@ pub(crate) struct Context {
 
 impl Context {
     fn pod_folder(&self, uid: &str) -> PathBuf {
-        self.directory.join("pods").join(uid)
+        self.directory.path().join("pods").join(uid)
     }
 
     fn log_folder(&self, key: &Key, uid: &str) -> PathBuf {
-        self.directory.join("logs").join(format!("{}_{}_{uid}", key.namespace, key.name))
+        self.directory.path().join("logs").join(format!("{}_{}_{uid}", key.namespace, key.name))
     }
 
     /// Keeps the logs of a pod that has ended for a while: until so many others have ended.

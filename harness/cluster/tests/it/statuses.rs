@@ -148,7 +148,7 @@ fn transition_times_stay_until_the_status_changes() {
     let mut pod = pod("Always", &[], &["c"]);
     let mut record = record(&pod);
     let first = status::pod_status(&pod, &record, now());
-    pod.status = Some(first.clone());
+    pod.status = Some(first);
     record.containers[0].state = running();
     record.containers[0].is_ready = true;
     let later = now() + k8s_openapi::jiff::SignedDuration::from_secs(5);

@@ -71,7 +71,7 @@ fn the_format_stays_as_it_is() {
 #[test]
 fn a_damaged_recording_is_refused_with_its_line() {
     let bytes = written(&small());
-    let text = String::from_utf8(bytes.clone()).expect("text");
+    let text = String::from_utf8(bytes).expect("text");
     let lines: Vec<&str> = text.lines().collect();
     for kept in 0..lines.len() {
         let cut = lines[..kept].join("\n");

@@ -63,7 +63,7 @@ impl Times {
             Process::Constant => 0.0,
             Process::Poisson => random.exponential(),
         };
-        let mut phases = phases.to_vec().into_iter();
+        let mut phases: std::vec::IntoIter<Phase> = Vec::from(phases).into_iter();
         let current = phases.next().map(|phase| Shape::new(&phase));
         Self { process, phases, random, current, start_ns: 0, next }
     }

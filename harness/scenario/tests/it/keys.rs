@@ -12,20 +12,20 @@ use crate::room::{Room, full_with_phases, full_with_trace};
 const FREE: [&str; 3] = ["/spec/storage", "/merge", "/config-autoscaler"];
 
 /// JSON pointers of all objects whose keys are ours.
-fn objects(value: &Value, at: String, found: &mut Vec<String>) {
+fn objects(value: &Value, at: &str, found: &mut Vec<String>) {
     if FREE.iter().any(|free| at.ends_with(free)) {
         return;
     }
     match value {
         Value::Object(fields) => {
-            found.push(at.clone());
+            found.push(at.to_owned());
             for (key, value) in fields {
-                objects(value, format!("{at}/{key}"), found);
+                objects(value, &format!("{at}/{key}"), found);
             }
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                objects(item, format!("{at}/{index}"), found);
+                objects(item, &format!("{at}/{index}"), found);
             }
         }
         _ => {}
@@ -34,7 +34,7 @@ fn objects(value: &Value, at: String, found: &mut Vec<String>) {
 
 fn all_objects(document: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    objects(document, String::new(), &mut found);
+    objects(document, "", &mut found);
     found
 }
 

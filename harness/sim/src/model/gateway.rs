@@ -121,7 +121,7 @@ impl World<'_> {
             return;
         }
         self.report_armed = true;
-        let phase_ns = self.plan.phases.reports.from_ns(self.gateway_started_ns, self.plan.epoch_ns);
+        let phase_ns = self.plan.phases.reports.grid_from_ns(self.gateway_started_ns, self.plan.epoch_ns);
         schedule.at(next_on_grid(now_ns, phase_ns, REPORT_PERIOD_NS), Event::Report);
     }
 

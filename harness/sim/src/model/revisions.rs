@@ -65,6 +65,9 @@ impl Revision {
     }
 }
 
+/// From a status that the autoscaler writes until it sees it: one write to the API server and one watch event.
+const STATUS_WRITE_NS: u64 = 5_000_000;
+
 impl World<'_> {
     /// Creates a revision with its initial pods and its autoscaler.
     pub(super) fn create_revision(
@@ -107,7 +110,7 @@ impl World<'_> {
         });
         self.note(now_ns, "revision", &plan.name, "created");
         self.scale_pods(now_ns, index, schedule);
-        let phase_ns = self.plan.phases.ticks.from_ns(now_ns, self.plan.epoch_ns);
+        let phase_ns = self.plan.phases.ticks.grid_from_ns(now_ns, self.plan.epoch_ns);
         schedule.at(next_on_grid(now_ns, phase_ns, TICK_NS), Event::Tick(index));
         self.step(now_ns, index, Trigger::Reconcile, schedule);
         index
@@ -117,6 +120,7 @@ impl World<'_> {
     pub(super) fn step(&mut self, now_ns: u64, index: u16, trigger: Trigger, schedule: &mut Schedule<Event>) {
         self.touched = None;
         let revision = &mut self.revisions[usize::from(index)];
+        let active_before = revision.autoscaler.active().status;
         let decision = revision.autoscaler.step(
             trigger,
             &Observation {
@@ -127,9 +131,10 @@ impl World<'_> {
                 activator_answers: true,
             },
         );
-        // Every step says anew when to look again.
-        revision.requeue_ns =
-            decision.requeue_after_ns.map(|after_ns| now_ns.saturating_add(after_ns.max(1)));
+        // Every step says anew when to look again; and a status that has changed comes back as soon as it is written.
+        let written_ns = (decision.active.status != active_before).then_some(STATUS_WRITE_NS);
+        let look_after_ns = [decision.requeue_after_ns, written_ns].into_iter().flatten().min();
+        revision.requeue_ns = look_after_ns.map(|after_ns| now_ns.saturating_add(after_ns.max(1)));
         if let Some(at_ns) = revision.requeue_ns {
             schedule.at(at_ns, Event::Requeue(index));
         }

@@ -106,7 +106,7 @@ pub enum Phase {
 
 impl Phase {
     /// An instant on the grid, for something that starts at `own_ns` in a run with t=0 at `epoch_ns`.
-    pub(crate) fn from_ns(self, own_ns: u64, epoch_ns: u64) -> u64 {
+    pub(crate) fn grid_from_ns(self, own_ns: u64, epoch_ns: u64) -> u64 {
         match self {
             Self::Clock(offset_ns) => offset_ns,
             Self::Own => own_ns,

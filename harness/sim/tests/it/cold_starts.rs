@@ -2,11 +2,12 @@
 
 use crate::setting::{MS, S, Setting, decisions, fly_at, latencies};
 
-/// Windows and grace of six seconds: the service is at zero at t=6 s.
+/// Windows and grace of six seconds: the service is at zero just after t=5 s.
 ///
 /// Applied at -2 s, ready at -1 s. The first tick after (0 s) sees an empty window and wants none, but a
 /// revision has to be active for a stable window before it may become inactive: until 5 s. By then the activator
-/// has been in the path for longer than the grace period, so the next tick (6 s) takes the last pod away.
+/// has been in the path for longer than the grace period, so the last pod goes as soon as the autoscaler sees the
+/// status that it wrote (5 ms later).
 fn to_zero() -> Setting {
     Setting {
         autoscaler: "stable-window: 6s, scale-to-zero-grace-period: 6s".to_owned(),
@@ -18,11 +19,11 @@ fn to_zero() -> Setting {
 #[test]
 fn an_idle_service_is_at_zero_when_its_window_and_grace_have_passed() {
     let recording = fly_at(&to_zero().plan(), &[]);
-    assert_eq!(decisions(&recording), [(6_000, 1, 0)], "{:?}", recording.decisions);
+    assert_eq!(decisions(&recording), [(5_005, 1, 0)], "{:?}", recording.decisions);
     let points = recording.points("replicas.ready", &[("revision", "digits-predictor-00001")]);
     let ready: Vec<f64> = points.iter().map(|point| point.value).collect();
     assert_eq!(ready.len(), 61, "one sample a second, both ends included");
-    assert_eq!(&ready[4..9], [1.0, 1.0, 0.0, 0.0, 0.0], "the sample at 6 s comes after the tick");
+    assert_eq!(&ready[4..9], [1.0, 1.0, 0.0, 0.0, 0.0], "the sample at 5 s comes before the status is back");
 }
 
 /// The first request after a quiet time waits for every phase of the pod's start and for nothing else.
@@ -85,7 +86,7 @@ fn a_limited_pod_takes_the_held_requests_one_after_the_other() {
 fn a_client_whose_patience_ends_in_the_activator_fails_alone() {
     let setting = Setting { timeout: "500ms".to_owned(), ..to_zero() };
     let recording = fly_at(&setting.plan(), &[20 * S, 20 * S + 700 * MS]);
-    let mut requests = recording.requests.clone();
+    let mut requests = recording.requests;
     requests.sort_by_key(|request| request.row);
     assert_eq!((requests[0].status, requests[0].latency_ns), (0, 500 * MS));
     assert!(requests[0].error.as_deref().is_some_and(|error| error.contains("client's timeout")));

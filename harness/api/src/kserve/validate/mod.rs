@@ -184,7 +184,8 @@ fn confidential(predictor: &PredictorSpec) -> Result<(), String> {
     };
     let parts: Vec<&str> =
         id.strip_prefix("kbs:///").map(|rest| rest.split('/').collect()).unwrap_or_default();
-    if !id.is_empty() && !(parts.len() == 3 && parts.iter().all(part)) {
+    let is_path = parts.len() == 3 && parts.iter().all(part);
+    if !id.is_empty() && !is_path {
         return Err(format!(
             "invalid confidential resourceId format {id:?}, expected kbs:///<repo>/<type>/<tag>"
         ));

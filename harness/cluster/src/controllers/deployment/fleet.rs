@@ -188,11 +188,9 @@ fn strip_empty(value: &mut Value) {
             // An empty object can mean something (`emptyDir: {}`), but it means the same on both sides only if it is
             // kept on both; nulls and empty metadata are what servers drop or add.
             members.retain(|name, member| {
-                !member.is_null()
-                    && !(matches!(
-                        name.as_str(),
-                        "metadata" | "labels" | "annotations" | "resources" | "securityContext"
-                    ) && member.as_object().is_some_and(serde_json::Map::is_empty))
+                let is_empty = member.as_object().is_some_and(serde_json::Map::is_empty);
+                let means_nothing = ["metadata", "labels", "annotations", "resources", "securityContext"];
+                !(member.is_null() || is_empty && means_nothing.contains(&name.as_str()))
             });
         }
         Value::Array(items) => items.iter_mut().for_each(strip_empty),
