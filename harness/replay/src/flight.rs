@@ -3,31 +3,28 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use futures::StreamExt;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use windtunnel_api::manifest::Manifest;
 use windtunnel_control_plane::AutoscaleDecision;
 use windtunnel_kernel::autoscale::kpa;
 use windtunnel_record as record;
-use windtunnel_record::{Prediction, Recorder, Recording};
+use windtunnel_record::{Recorder, Recording};
 use windtunnel_scenario::load::Flight;
 use windtunnel_scenario::requests::RequestSet;
 use windtunnel_scenario::{Action, Load, Protocol, Scenario, load};
 
-use crate::client::{Answer, ServiceClient};
+use crate::client::ServiceClient;
 use crate::manifests::{DEFAULT_NAMESPACE, Kinds};
 use crate::observe::{self, Observer};
-use crate::{EmbeddedStack, FlightError, arrivals, predictions_equal, readiness};
+use crate::pilot::Pilot;
+use crate::{EmbeddedStack, FlightError, arrivals, readiness};
 
 /// Least time between Ready and the start of the load.
 const SETTLE: Duration = Duration::from_secs(1);
 /// The load starts with a period of the autoscaler's clock, as in the simulator: two runs then differ in what happens, not
 /// in where the seconds lie.
 const START_GRID_NS: u64 = kpa::TICK_NS;
-/// Requests that may be under way at a time. More would measure this machine's memory, not the service.
-const MOST_IN_FLIGHT: usize = 20_000;
 /// Time that is left to answers after the time-out of the last request has passed.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
@@ -49,14 +46,6 @@ pub enum Progress<'p> {
         /// Of them failed.
         failed: usize,
     },
-}
-
-/// A sent request on its way back into the recording.
-struct Sent {
-    arrival: load::Arrival,
-    sent: Instant,
-    answered: Instant,
-    answer: Answer,
 }
 
 /// Flies one scenario: applies its manifests, waits for Ready, runs its load and events for their duration, and collects the
@@ -98,147 +87,65 @@ pub async fn fly(
         ..record::Meta::new(&scenario.name, record::Source::Live, scenario.seed, duration.as_nanos() as u64)
     });
     let mut observer = Observer::new(epoch);
-    let mut pilot = Pilot {
-        client: ServiceClient::new(stack.gateway_address(), ready.host, endpoint(&scenario.load), timeout),
-        bodies: (0..requests.len() as u32)
-            .map(|row| Bytes::from(requests.get(row).payload.clone()))
-            .collect(),
-        requests,
-        in_flight: 0,
-        answered: 0,
-        failed: 0,
-    };
+    let service = ServiceClient::new(stack.gateway_address(), ready.host, endpoint(&scenario.load), timeout);
+    let (mut pilot, mut answered) = Pilot::new(service, requests);
 
     let stop = cancel.child_token();
     let mut due = arrivals::start(plan, epoch, stop.clone());
-    let (answers, mut answered) = mpsc::channel::<Sent>(MOST_IN_FLIGHT);
     let mut events = scenario.events_in(flight).into_iter().peekable();
     let mut second = 0_u64;
     let mut load_ended = false;
     let end = epoch + duration + timeout + LAST_ANSWERS;
 
-    loop {
-        let next_second = epoch + Duration::from_secs(second);
-        let next_event = events.peek().map_or(end, |event| epoch + event.at.as_std());
-        let sampling = next_second <= epoch + duration;
-        if load_ended && pilot.in_flight == 0 && !sampling && events.peek().is_none() {
-            break;
-        }
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => {
-                observe::event(&mut recording, observer.time_ns(Instant::now()), "scenario", &scenario.name, "interrupted".into());
+    let flown: Result<(), FlightError> = async {
+        loop {
+            let next_second = epoch + Duration::from_secs(second);
+            let next_event = events.peek().map_or(end, |event| epoch + event.at.as_std());
+            let sampling = next_second <= epoch + duration;
+            if load_ended && pilot.under_way() == 0 && !sampling && events.peek().is_none() {
                 break;
             }
-            () = tokio::time::sleep_until(end.into()) => break,
-            arrival = due.recv(), if !load_ended => match arrival {
-                Some(arrival) => pilot.send(arrival, answers.clone(), epoch, &mut recording),
-                None => load_ended = true,
-            },
-            Some(sent) = answered.recv() => pilot.land(sent, &observer, &mut recording),
-            () = tokio::time::sleep_until(next_second.into()), if sampling => {
-                observer.sample(second * 1_000_000_000, pilot.in_flight, &mut recording);
-                progress(Progress::Flying {
-                    elapsed: Duration::from_secs(second), of: duration, answered: pilot.answered, failed: pilot.failed,
-                });
-                second += 1;
-            }
-            () = tokio::time::sleep_until(next_event.into()), if events.peek().is_some() => {
-                if let Some(event) = events.next() {
-                    let Action::Patch(patch) = &event.action;
-                    kinds.merge(&scenario.path, &patch.kind, &namespace, &patch.name, &patch.merge).await?;
-                    observe::event(&mut recording, observer.time_ns(Instant::now()), "scenario", &patch.name, event.name.clone());
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {
+                    observe::event(&mut recording, observer.time_ns(Instant::now()), "scenario", &scenario.name, "interrupted".into());
+                    break;
                 }
+                () = tokio::time::sleep_until(end.into()) => {
+                    pilot.land_the_rest(&observer, &mut recording);
+                    break;
+                }
+                arrival = due.recv(), if !load_ended => match arrival {
+                    Some(arrival) => pilot.send(arrival, &observer, &mut recording),
+                    None => load_ended = true,
+                },
+                Some(sent) = answered.recv() => pilot.land(sent, &observer, &mut recording),
+                () = tokio::time::sleep_until(next_second.into()), if sampling => {
+                    observer.sample(second * 1_000_000_000, pilot.under_way(), &mut recording);
+                    progress(Progress::Flying {
+                        elapsed: Duration::from_secs(second), of: duration, answered: pilot.answered, failed: pilot.failed,
+                    });
+                    second += 1;
+                }
+                () = tokio::time::sleep_until(next_event.into()), if events.peek().is_some() => {
+                    if let Some(event) = events.next() {
+                        let Action::Patch(patch) = &event.action;
+                        kinds.merge(&scenario.path, &patch.kind, &namespace, &patch.name, &patch.merge).await?;
+                        observe::event(&mut recording, observer.time_ns(Instant::now()), "scenario", &patch.name, event.name.clone());
+                    }
+                }
+                Some(sighting) = sightings.next() => observer.see(sighting, &mut recording),
+                Ok(decision) = decisions.recv() => decide(decision, epoch_unix_ns, &mut recording),
             }
-            Some(sighting) = sightings.next() => observer.see(sighting, &mut recording),
-            Ok(decision) = decisions.recv() => decide(decision, epoch_unix_ns, &mut recording),
         }
+        Ok(())
     }
+    .await;
     stop.cancel();
+    pilot.stop().await;
+    flown?;
     recording.sort();
     Ok(recording)
-}
-
-/// Sends requests and takes their answers in.
-struct Pilot {
-    client: ServiceClient,
-    requests: RequestSet,
-    bodies: Vec<Bytes>,
-    in_flight: usize,
-    answered: usize,
-    failed: usize,
-}
-
-impl Pilot {
-    fn send(
-        &mut self,
-        arrival: load::Arrival,
-        answers: mpsc::Sender<Sent>,
-        epoch: Instant,
-        recorder: &mut dyn Recorder,
-    ) {
-        if self.in_flight >= MOST_IN_FLIGHT {
-            let lag = Instant::now().saturating_duration_since(epoch).as_nanos() as u64;
-            self.failed += 1;
-            recorder.request(record::Request {
-                intended_ns: arrival.at_ns,
-                sent_ns: lag,
-                latency_ns: 0,
-                status: 0,
-                revision: None,
-                weight_percent: 100,
-                held_ns: 0,
-                row: arrival.row,
-                prediction: Prediction::Unchecked,
-                error: Some(format!("not sent: {MOST_IN_FLIGHT} requests were under way")),
-            });
-            return;
-        }
-        self.in_flight += 1;
-        let client = self.client.clone();
-        let body = self.bodies[arrival.row as usize % self.bodies.len()].clone();
-        tokio::spawn(async move {
-            let sent = Instant::now();
-            let answer = client.infer(body).await;
-            // The receiver is gone only when the flight is over.
-            let _ = answers.send(Sent { arrival, sent, answered: Instant::now(), answer }).await;
-        });
-    }
-
-    fn land(&mut self, sent: Sent, observer: &Observer, recorder: &mut dyn Recorder) {
-        self.in_flight -= 1;
-        self.answered += 1;
-        self.failed += usize::from(sent.answer.error.is_some());
-        let intended_ns = sent.arrival.at_ns;
-        let view = sent.answer.revision.as_deref().and_then(|name| observer.revision(name));
-        recorder.request(record::Request {
-            intended_ns,
-            sent_ns: observer.time_ns(sent.sent),
-            latency_ns: observer.time_ns(sent.answered).saturating_sub(intended_ns),
-            status: sent.answer.status,
-            revision: view.map(|(index, _)| index),
-            weight_percent: sent.answer.weight_percent,
-            held_ns: sent.answer.held_ns,
-            row: sent.arrival.row,
-            prediction: self.check(&sent, view.map(|(_, storage_uri)| storage_uri)),
-            error: sent.answer.error,
-        });
-    }
-
-    /// Compares an answer with the reference prediction of the model that gave it.
-    fn check(&self, sent: &Sent, storage_uri: Option<&str>) -> Prediction {
-        if sent.answer.error.is_some() {
-            return Prediction::Unchecked;
-        }
-        let Some(expected) = storage_uri.and_then(|uri| self.requests.get(sent.arrival.row).expect.get(uri))
-        else {
-            return Prediction::Unchecked;
-        };
-        match serde_json::from_slice(&sent.answer.body) {
-            Ok(actual) if predictions_equal(expected, &actual) => Prediction::Equal,
-            Ok(_) | Err(_) => Prediction::Different,
-        }
-    }
 }
 
 fn decide(decision: AutoscaleDecision, epoch_unix_ns: u64, recorder: &mut dyn Recorder) {

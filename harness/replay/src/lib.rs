@@ -13,6 +13,7 @@ mod error;
 mod flight;
 mod manifests;
 mod observe;
+mod pilot;
 mod prediction;
 mod readiness;
 mod stack;

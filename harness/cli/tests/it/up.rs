@@ -97,7 +97,7 @@ fn kubectl_sees_a_ready_service_and_its_url_answers() {
         ["NAME", "URL", "READY", "PREV", "LATEST", "PREVROLLEDOUTREVISION", "LATESTREADYREVISION", "AGE"]
     );
     let row: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
-    assert_eq!(row[..4], ["digits", "http://digits-default.example.com", "True", "100"], "{listed}");
+    assert_eq!(row[..3], ["digits", "http://digits-default.example.com", "True"], "{listed}");
 
     let body = r#"{"instances": [[0,0,0,15,12,1,0,0,0,0,5,16,16,6,0,0,0,0,2,16,16,3,0,0,0,0,2,16,16,1,0,0,0,0,6,16,13,0,0,0,0,0,1,16,16,2,0,0,0,0,3,16,15,3,0,0,0,0,0,15,16,1,0,0]]}"#;
     let answer =
