@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// One line that is rewritten in place.
+#[derive(Clone)]
 pub(crate) struct Line {
     bar: Option<ProgressBar>,
 }
@@ -33,19 +34,18 @@ impl Line {
         }
     }
 
+    /// Removes the line.
+    pub(crate) fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
     /// Prints a line that stays, above the one that moves.
     pub(crate) fn keep(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
             None => eprintln!("{text}"),
-        }
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
         }
     }
 }

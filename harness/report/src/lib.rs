@@ -6,7 +6,7 @@
 //!
 //! | what | function |
 //! | --- | --- |
-//! | the report folder of one run | [`write`] |
+//! | the report folder of one run | [`write()`] |
 //! | the page over several runs | [`write_index`] |
 //! | for people at a terminal | [`table`] |
 //! | for job summaries | [`markdown`], [`markdown_of`] |

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use windtunnel_api::manifest::Manifest;
 use windtunnel_record::compare::{Comparison, compare};
@@ -87,7 +88,9 @@ impl Run {
     pub(crate) fn execute(self) -> Outcome {
         let Some(loaded) = self.load() else { return Ok(Exit::Usage) };
         let runtime = tokio::runtime::Runtime::new().or_environment()?;
-        let outcome = runtime.block_on(self.run_all(&loaded));
+        let line = Line::new();
+        let outcome = runtime.block_on(self.run_all(&loaded, &line));
+        line.clear();
         runtime.shutdown_background();
         outcome
     }
@@ -116,22 +119,27 @@ impl Run {
         (faults == 0).then_some(loaded)
     }
 
-    async fn run_all(&self, loaded: &[(Scenario, Vec<Manifest>)]) -> Outcome {
+    async fn run_all(&self, loaded: &[(Scenario, Vec<Manifest>)], line: &Line) -> Outcome {
         let interrupt = Interrupt::listen().or_environment()?;
-        let line = Line::new();
         let mut exit = None;
+        let mut reported = Vec::new();
         for (scenario, manifests) in loaded {
             if let Some(reason) = scenario.skip_reason() {
                 line.keep(&format!("{}: skipped: {reason}", scenario.name));
                 continue;
             }
-            let one = self.run_one(scenario, manifests, &interrupt, &line).await?;
+            let one = self.run_one(scenario, manifests, &interrupt, line, &mut reported).await?;
             exit = exit.max(Some(one));
             if interrupt.came() {
                 return Ok(interrupt.exit());
             }
         }
-        drop(line);
+        line.clear();
+        if reported.len() > 1 {
+            let entries: Vec<_> =
+                reported.iter().map(|(result, page)| report::IndexEntry { result, page }).collect();
+            println!("all reports: {}", report::write_index(&self.out, &entries).or_environment()?.display());
+        }
         // Nothing measured is never a pass.
         Ok(exit.unwrap_or_else(|| {
             eprintln!("no scenario ran");
@@ -145,6 +153,7 @@ impl Run {
         manifests: &[Manifest],
         interrupt: &Interrupt,
         line: &Line,
+        reported: &mut Vec<(RunResult, PathBuf)>,
     ) -> Outcome {
         let folder = self.out.join(&scenario.name);
         std::fs::create_dir_all(&folder).or_environment()?;
@@ -152,21 +161,31 @@ impl Run {
         let began = Instant::now();
         if self.mode != Mode::Live {
             line.say(format!("{}: simulating", scenario.name));
-            recordings.whole = Some(simulate(scenario, manifests, Flight::Whole)?);
+            recordings.whole = Some(simulate(scenario, manifests, Flight::Whole, interrupt).await?);
             if self.mode == Mode::Both && scenario.flight.is_some() {
-                recordings.slice = Some(simulate(scenario, manifests, Flight::Slice)?);
+                recordings.slice = Some(simulate(scenario, manifests, Flight::Slice, interrupt).await?);
             }
         }
         recordings.wall_s.insert("simulate".to_owned(), began.elapsed().as_secs_f64());
         if self.mode != Mode::Sim {
             let began = Instant::now();
             match self.fly(scenario, manifests, &folder, interrupt, line).await {
-                Err(Failure { exit: Exit::Interrupted, .. }) => {} // before the load: the simulation is still reported
+                // Before the load: the simulation is still reported.
+                Err(Failure { exit: Exit::Interrupted | Exit::Terminated, .. })
+                    if recordings.whole.is_some() => {}
                 other => recordings.live = Some(other?),
             }
             recordings.wall_s.insert("fly".to_owned(), began.elapsed().as_secs_f64());
         }
-        self.report(scenario, &folder, &recordings, interrupt, line)
+        let (result, page) = self.report(scenario, &folder, &recordings, interrupt, line)?;
+        let exit = match result.verdict {
+            _ if interrupt.came() => interrupt.exit(),
+            Verdict::Pass => Exit::Passed,
+            Verdict::Fail => Exit::Failed,
+            Verdict::Inconclusive | Verdict::NotJudged => Exit::Inconclusive,
+        };
+        reported.push((result, page));
+        Ok(exit)
     }
 
     async fn fly(
@@ -177,7 +196,14 @@ impl Run {
         interrupt: &Interrupt,
         line: &Line,
     ) -> Result<Recording, Failure> {
-        let library = ensure_runtime(|text| line.keep(text))?;
+        let said = line.clone();
+        let found = tokio::task::spawn_blocking(move || ensure_runtime(|text| said.keep(text)))
+            .await
+            .or_environment()?;
+        if interrupt.came() {
+            return Err(interrupted(interrupt));
+        }
+        let library = found?;
         line.say(format!("{}: starting the embedded cluster", scenario.name));
         let executable = std::env::current_exe().or_environment()?;
         let directory = std::path::absolute(folder.join(".flight")).or_environment()?;
@@ -195,7 +221,7 @@ impl Run {
         stack.stop().await;
         flown.map_err(|error| Failure {
             exit: match error {
-                FlightError::Interrupted => Exit::Interrupted,
+                FlightError::Interrupted => interrupt.exit(),
                 FlightError::Refused { .. } | FlightError::UnknownKind { .. } | FlightError::Load(_) => {
                     Exit::Usage
                 }
@@ -212,7 +238,7 @@ impl Run {
         recordings: &Recordings,
         interrupt: &Interrupt,
         line: &Line,
-    ) -> Outcome {
+    ) -> Result<(RunResult, PathBuf), Failure> {
         line.say(format!("{}: judging and reporting", scenario.name));
         let gates: Vec<_> = [&recordings.whole, &recordings.live]
             .into_iter()
@@ -254,15 +280,7 @@ impl Run {
         }
         line.say("");
         reporter::print(&self.reporters, &result, &input, &written).or_environment()?;
-        Ok(if interrupt.came() {
-            interrupt.exit()
-        } else {
-            match result.verdict {
-                Verdict::Pass => Exit::Passed,
-                Verdict::Fail => Exit::Failed,
-                Verdict::Inconclusive | Verdict::NotJudged => Exit::Inconclusive,
-            }
-        })
+        Ok((result, written.html))
     }
 
     /// The command that gives the same result again.
@@ -276,11 +294,28 @@ impl Run {
     }
 }
 
-fn simulate(scenario: &Scenario, manifests: &[Manifest], flight: Flight) -> Result<Recording, Failure> {
+/// Simulates on a thread of its own, so that Ctrl-C is heard meanwhile.
+async fn simulate(
+    scenario: &Scenario,
+    manifests: &[Manifest],
+    flight: Flight,
+    interrupt: &Interrupt,
+) -> Result<Recording, Failure> {
     let plan = sim::Plan::new(scenario, manifests, flight).or_usage()?;
-    let mut recording = plan.recording(scenario.seed);
-    sim::simulate(&plan, scenario.seed, &mut recording).or_usage()?;
-    Ok(recording)
+    let seed = scenario.seed;
+    let simulating = tokio::task::spawn_blocking(move || {
+        let mut recording = plan.recording(seed);
+        sim::simulate(&plan, seed, &mut recording).map(|_| recording)
+    });
+    tokio::select! {
+        simulated = simulating => simulated.or_environment()?.or_usage(),
+        () = interrupt.token().cancelled() => Err(interrupted(interrupt)),
+    }
+}
+
+/// The failure of a run that was interrupted before there was anything to report.
+fn interrupted(interrupt: &Interrupt) -> Failure {
+    Failure { exit: interrupt.exit(), error: anyhow!("interrupted before there was anything to report") }
 }
 
 fn write_recordings(folder: &Path, recordings: &Recordings) -> Result<(), RecordingError> {

@@ -36,12 +36,35 @@ pub(super) fn percentile(objective: &Objective, percentile: f64, evidence: &Evid
         early_stopping::Verdict::Kept => {
             (Verdict::Pass, format!("{seen}: few enough to promise p{percentile} at 99 % confidence."))
         }
-        early_stopping::Verdict::Broken => {
-            (Verdict::Fail, format!("{seen}: too many for p{percentile} at 99 % confidence."))
-        }
+        early_stopping::Verdict::Broken => match late_by_the_client(objective, &rule, evidence) {
+            Some(late) => (Verdict::Inconclusive, format!("{seen}, but {late}")),
+            None => (Verdict::Fail, format!("{seen}: too many for p{percentile} at 99 % confidence.")),
+        },
         early_stopping::Verdict::Inconclusive { more } => (Verdict::Inconclusive, undecided(&seen, more)),
     };
     Finding { verdict, observed: nearest_rank(&latencies, percentile / 100.0), samples, reason }
+}
+
+/// The sentence for a limit that is broken only because requests left later than intended: then the machine that sends
+/// was too slow, and nothing is known of the service. Latencies count from the intended moment all the same, so lateness
+/// never helps an objective to pass.
+fn late_by_the_client(objective: &Objective, rule: &Rule, evidence: &Evidence<'_>) -> Option<String> {
+    let lag_ns = |request: &Request| request.sent_ns.saturating_sub(request.intended_ns);
+    let own = |request: &&&Request| latency(request) - lag_ns(request) as f64;
+    let samples = evidence.requests.len() as u64;
+    let over = evidence
+        .requests
+        .iter()
+        .filter(|request| !objective.operator.holds(own(request), objective.limit))
+        .count();
+    if rule.judge(samples, over as u64) == early_stopping::Verdict::Broken {
+        return None;
+    }
+    let worst_ms = evidence.requests.iter().map(|request| lag_ns(request)).max().unwrap_or(0) / 1_000_000;
+    Some(format!(
+        "the client was the bottleneck: only {over} would have been over it had they been sent in time (they left up to \
+         {worst_ms} ms late). Run it on a quieter machine or with less load."
+    ))
 }
 
 /// The sentence for a sample that is too small.
