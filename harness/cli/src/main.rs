@@ -22,6 +22,8 @@ struct Arguments {
 enum Verb {
     /// Simulate a scenario, fly it on the cluster, compare, judge and report.
     Run(commands::run::Run),
+    /// Load-test an inference endpoint with closed-loop users.
+    Load(commands::load::Load),
     /// Start a local KServe on the embedded cluster.
     Up(commands::up::Up),
     /// End the local KServe and remove its state.
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
 
     let outcome = match arguments.verb {
         Verb::Run(run) => run.execute(),
+        Verb::Load(load) => load.execute(),
         Verb::Up(up) => up.execute(),
         Verb::Down(down) => down.execute(),
         Verb::Status(status) => status.execute(),
