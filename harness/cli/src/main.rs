@@ -23,6 +23,7 @@ enum Verb {
     /// Simulate a scenario, fly it on the cluster, compare, judge and report.
     Run(commands::run::Run),
     /// Load-test an inference endpoint with closed-loop users.
+    #[cfg(feature = "load")]
     Load(commands::load::Load),
     /// Start a local KServe on the embedded cluster.
     Up(commands::up::Up),
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
 
     let outcome = match arguments.verb {
         Verb::Run(run) => run.execute(),
+        #[cfg(feature = "load")]
         Verb::Load(load) => load.execute(),
         Verb::Up(up) => up.execute(),
         Verb::Down(down) => down.execute(),

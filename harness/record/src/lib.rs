@@ -9,6 +9,7 @@
 //! | who writes it | [`Recorder`] |
 //! | how it is kept | [`jsonl`]: JSON Lines, byte for byte the same for equal recordings |
 //! | how fast | [`quantile`] |
+//! | is an answer the expected one | [`predictions_equal`] |
 //! | what must hold, and does it | [`judge::judge`], [`judge::Gate`], [`judge::Verdict`] |
 //! | simulation against flight | [`compare::compare`], [`compare::Comparison`] |
 //! | the outcome of a run | [`result::RunResult`] |
@@ -38,12 +39,14 @@
 pub mod compare;
 pub mod jsonl;
 pub mod judge;
+pub mod prediction;
 pub mod quantile;
 pub mod recorder;
 pub mod recording;
 pub mod result;
 
 pub use jsonl::RecordingError;
+pub use prediction::predictions_equal;
 pub use recorder::Recorder;
 pub use recording::{
     ColdStart, Decision, Event, Meta, Point, Prediction, Recording, Request, Revision, SCHEMA, SeriesKey,

@@ -14,11 +14,9 @@ mod flight;
 mod manifests;
 mod observe;
 mod pilot;
-mod prediction;
 mod readiness;
 mod stack;
 
 pub use error::FlightError;
 pub use flight::{Progress, fly};
-pub use prediction::predictions_equal;
 pub use stack::{EmbeddedStack, StackOptions};

@@ -7,13 +7,12 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use windtunnel_record::{Prediction, Recorder, Request};
+use windtunnel_record::{Prediction, Recorder, Request, predictions_equal};
 use windtunnel_scenario::load::Arrival;
 use windtunnel_scenario::requests::RequestSet;
 
 use crate::client::{Answer, ServiceClient};
 use crate::observe::Observer;
-use crate::predictions_equal;
 
 /// Requests that may be under way at a time. More would measure this machine's memory, not the service.
 const MOST_UNDER_WAY: usize = 20_000;

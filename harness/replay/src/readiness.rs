@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerState, Pod};
 use kube::Client;
 use kube::api::{Api, ListParams};
 use kube::runtime::watcher::{self, Event};
@@ -97,21 +97,24 @@ async fn diagnose(client: &Client, namespace: &str, name: &str) -> String {
             .flatten()
             .chain(status.container_statuses.into_iter().flatten());
         for container in containers.filter(|container| !container.ready) {
-            let state = container.state.unwrap_or_default();
-            let why = state
-                .waiting
-                .map(|waiting| {
-                    format!("{}: {}", waiting.reason.unwrap_or_default(), waiting.message.unwrap_or_default())
-                })
-                .or_else(|| {
-                    state.terminated.map(|end| {
-                        format!("exit code {}: {}", end.exit_code, end.message.unwrap_or_default())
-                    })
-                });
-            if let Some(why) = why {
-                let _ = writeln!(text, "    container {}: {why}", container.name);
+            let states = [container.state, container.last_state].into_iter().flatten();
+            let why: Vec<String> = states.filter_map(explanation).collect();
+            if !why.is_empty() {
+                let _ = writeln!(text, "    container {}: {}", container.name, why.join("; before: "));
             }
         }
     }
     text
+}
+
+/// Why a container in this state does not run: the node's reason, or the end of its log.
+fn explanation(state: ContainerState) -> Option<String> {
+    let told = |reason: Option<String>, message: Option<String>| {
+        [reason, message].into_iter().flatten().collect::<Vec<_>>().join(": ")
+    };
+    let waiting = state.waiting.map(|waiting| told(waiting.reason, waiting.message));
+    waiting.or_else(|| {
+        let end = state.terminated?;
+        Some(format!("ended with exit code {}: {}", end.exit_code, told(end.reason, end.message)))
+    })
 }

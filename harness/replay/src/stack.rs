@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams};
@@ -25,7 +25,7 @@ pub struct StackOptions {
     pub executable: PathBuf,
     /// ONNX Runtime's library, where it has been found already; pods then need not look for it.
     pub runtime: Option<PathBuf>,
-    /// Storage URI prefix to local folder.
+    /// Storage URI prefix to local folder. Relative folders are those of this process; pods run elsewhere.
     pub storage: BTreeMap<String, PathBuf>,
     /// Knative's ConfigMaps by name (`config-autoscaler`), each with the keys that differ from the defaults.
     pub knative: BTreeMap<String, BTreeMap<String, String>>,
@@ -53,8 +53,12 @@ impl StackOptions {
 
     /// The images that this binary stands in for, each with the entrypoint that it runs.
     fn images(&self) -> Vec<Image> {
-        let storage: Vec<String> =
-            self.storage.iter().map(|(prefix, folder)| format!("{prefix}={}", folder.display())).collect();
+        let absolute = |folder: &Path| std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+        let storage: Vec<String> = self
+            .storage
+            .iter()
+            .map(|(prefix, folder)| format!("{prefix}={}", absolute(folder).display()))
+            .collect();
         let entrypoint =
             |name: &str| vec![self.executable.display().to_string(), "serve".to_owned(), name.to_owned()];
         vec![

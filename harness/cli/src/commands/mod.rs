@@ -1,6 +1,7 @@
 //! One module a verb.
 
 pub(crate) mod down;
+#[cfg(feature = "load")]
 pub(crate) mod load;
 pub(crate) mod run;
 pub(crate) mod schema;

@@ -18,8 +18,10 @@ fn result(folder: &Path) -> serde_json::Value {
 #[test]
 fn a_scenario_is_simulated_flown_compared_and_judged() {
     let folder = tempfile::tempdir().unwrap();
-    let output =
-        windtunnel(folder.path()).args(["run", &file("fixtures/scenarios/smoke.yaml")]).output().unwrap();
+    // As users do, with a path from where they are: what it leads to must be found from everywhere else too.
+    std::os::unix::fs::symlink(windtunnel_testkit::workspace("fixtures"), folder.path().join("fixtures"))
+        .unwrap();
+    let output = windtunnel(folder.path()).args(["run", "fixtures/scenarios/smoke.yaml"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}\n{}", stdout(&output), stderr(&output));
     let reports = folder.path().join("reports/smoke");
     for name in ["report.html", "result.json", "junit.xml", "simulated.jsonl", "live.jsonl"] {

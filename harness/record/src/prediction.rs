@@ -1,4 +1,4 @@
-//! Whether a live answer is the reference prediction of the version that gave it.
+//! Whether an answer is the reference prediction of the version that gave it.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ const ABSOLUTE: f64 = 1e-5;
 ///
 /// ```
 /// use serde_json::json;
-/// use windtunnel_replay::predictions_equal;
+/// use windtunnel_record::predictions_equal;
 ///
 /// assert!(predictions_equal(&json!({"predictions": [0.25]}), &json!({"predictions": [0.250001], "model_name": "m"})));
 /// assert!(!predictions_equal(&json!({"predictions": [1]}), &json!({"predictions": [1, 1]})));
