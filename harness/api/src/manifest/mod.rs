@@ -2,6 +2,7 @@
 
 mod check;
 mod located;
+mod possible;
 mod suggest;
 
 use std::fmt;
@@ -11,6 +12,8 @@ use serde_json::Value;
 
 use crate::kserve::InferenceService;
 use located::{Located, Position};
+
+pub use possible::impossible;
 
 /// One document of a manifest file.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use windtunnel_api::manifest;
+use windtunnel_api::manifest::{self, Manifest};
 use windtunnel_scenario::Scenario;
 
 use crate::exit::{Exit, Failure, OrExit, Outcome};
@@ -47,12 +47,7 @@ fn check(file: &Path) -> Result<Vec<String>, Failure> {
         .with_context(|| format!("{} can't be read", file.display()))
         .or_usage()?;
     if !text.contains("windtunnel.dev/") {
-        return Ok(manifest::parse(&text, &file.display().to_string())
-            .err()
-            .into_iter()
-            .flatten()
-            .map(|fault| fault.to_string())
-            .collect());
+        return Ok(manifests_of(&text, file).err().unwrap_or_default());
     }
     match load(file) {
         Ok(_) => Ok(Vec::new()),
@@ -61,18 +56,29 @@ fn check(file: &Path) -> Result<Vec<String>, Failure> {
 }
 
 /// A scenario with its manifests, or every fault of all of these files, a message each.
-pub(crate) fn load(file: &Path) -> Result<(Scenario, Vec<manifest::Manifest>), Vec<String>> {
+pub(crate) fn load(file: &Path) -> Result<(Scenario, Vec<Manifest>), Vec<String>> {
     let scenario =
         Scenario::load(file).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let (mut manifests, mut faults) = (Vec::new(), Vec::new());
     for path in &scenario.manifests {
         match std::fs::read_to_string(path) {
             Err(error) => faults.push(format!("{}: can't be read: {error}", path.display())),
-            Ok(text) => match manifest::parse(&text, &path.display().to_string()) {
+            Ok(text) => match manifests_of(&text, path) {
                 Ok(found) => manifests.extend(found),
-                Err(found) => faults.extend(found.iter().map(ToString::to_string)),
+                Err(found) => faults.extend(found),
             },
         }
     }
     if faults.is_empty() { Ok((scenario, manifests)) } else { Err(faults) }
+}
+
+/// The manifests of one file, or every fault of it: first those of form, and where there are none those of value.
+fn manifests_of(text: &str, path: &Path) -> Result<Vec<Manifest>, Vec<String>> {
+    let name = path.display().to_string();
+    let told =
+        |faults: Vec<manifest::ManifestFault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let manifests = manifest::parse(text, &name).map_err(told)?;
+    let impossible: Vec<_> =
+        manifests.iter().flat_map(|manifest| manifest::impossible(manifest, text, &name)).collect();
+    if impossible.is_empty() { Ok(manifests) } else { Err(told(impossible)) }
 }

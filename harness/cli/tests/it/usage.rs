@@ -56,6 +56,19 @@ fn a_manifest_with_an_unknown_field_names_line_and_remedy() {
     assert!(told.contains("isvc.yaml:11:") && told.contains("minReplicas"), "{told}");
 }
 
+/// A value that KServe's webhook would refuse is told at once, with its place, not after a cluster has been started.
+#[test]
+fn a_manifest_with_an_impossible_value_names_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(workspace("scenarios/quickstart/inferenceservice.yaml")).unwrap();
+    let path = folder.path().join("isvc.yaml");
+    fs::write(&path, text.replace("minReplicas: 0", "minReplicas: 5")).unwrap();
+    let output = windtunnel(folder.path()).arg("validate").arg(&path).output().unwrap();
+    let told = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("isvc.yaml:11:5: 'MinReplicas' cannot be greater than MaxReplicas"), "{told}");
+}
+
 #[test]
 fn the_scenarios_of_the_repository_are_valid() {
     let folder = tempfile::tempdir().unwrap();
