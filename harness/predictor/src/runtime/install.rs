@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::{
     RuntimeError, VERSION,
-    locate::{installed, locate},
+    locate::{Places, installed},
 };
 
 /// A wheel and how pip finds it.
@@ -98,14 +98,17 @@ pub fn install(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, 
     }
 }
 
-/// The library, from wherever [`locate`] finds it, else installed into the user's cache.
+/// The library, from wherever [`super::locate`] finds it, else installed into the user's cache.
 ///
 /// # Errors
-/// As [`install`], or [`RuntimeError::NotFound`] without a home folder.
+/// As [`install`]; [`RuntimeError::NoSuchLibrary`] if the user named one that is not there; [`RuntimeError::NotFound`]
+/// without a home folder.
 pub fn locate_or_install(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, RuntimeError> {
-    match locate() {
-        Some(library) => Ok(library),
-        None => install(&super::cache_directory().ok_or(RuntimeError::NotFound)?, progress),
+    match Places::of_process().find() {
+        Err(RuntimeError::NotFound) => {
+            install(&super::cache_directory().ok_or(RuntimeError::NotFound)?, progress)
+        }
+        found => found,
     }
 }
 
