@@ -1,8 +1,6 @@
 //! A small inference server that ends with its test.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// What the server does with a request.
@@ -34,16 +33,16 @@ pub(crate) enum Behaviour {
 /// A server; it ends when it is dropped.
 pub(crate) struct Server {
     address: SocketAddr,
-    answered: Arc<AtomicU64>,
+    answered: watch::Sender<u64>,
     task: JoinHandle<()>,
 }
 
 impl Server {
     pub(crate) async fn start(behaviour: Behaviour) -> Self {
-        let answered = Arc::new(AtomicU64::new(0));
+        let answered = watch::Sender::new(0);
         let counter = answered.clone();
         let predict = move |headers: HeaderMap, body: Bytes| {
-            counter.fetch_add(1, Ordering::Relaxed);
+            counter.send_modify(|count| *count += 1);
             answer(behaviour, headers, body)
         };
         let app = Router::new()
@@ -61,7 +60,17 @@ impl Server {
 
     /// Requests that came in.
     pub(crate) fn answered(&self) -> u64 {
-        self.answered.load(Ordering::Relaxed)
+        *self.answered.borrow()
+    }
+
+    /// Waits until so many requests have come in.
+    pub(crate) async fn until_answered(answered: watch::Sender<u64>, count: u64) {
+        answered.subscribe().wait_for(|came| *came >= count).await.unwrap();
+    }
+
+    /// The count of requests, for a task of its own.
+    pub(crate) fn counter(&self) -> watch::Sender<u64> {
+        self.answered.clone()
     }
 }
 
