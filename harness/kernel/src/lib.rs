@@ -8,8 +8,14 @@
 //! | area | what is decided |
 //! | --- | --- |
 //! | [`autoscale::kpa`] | Knative pod autoscaler: how many replicas a revision gets, scale to and from zero, burst capacity |
+//! | [`rollout`] | progressive delivery: Flagger canaries, Argo Rollouts with their analyses, KServe's canaries |
+//! | [`autoscale::hpa`] | Kubernetes HorizontalPodAutoscaler: replicas by metrics, stabilisation, rate limits; decisions on paper |
+//! | [`autoscale::keda`] | KEDA: triggers, scale to and from zero, fallback, jobs, the autoscaler that it makes |
 //! | [`routing`] | which backend a request goes to: traffic split, breaker, endpoint choice, activator capacity |
-//! | [`statistics`] | what a sample allows to be said: early stopping, exact binomial tests, quantiles |
+//! | [`drift`] | whether a window of values still looks like the reference |
+//! | [`statistics`] | what a sample allows to be said: early stopping, exact tests, confidence intervals, sequential tests |
+//!
+//! Upstream's likely bugs are named options, off unless [`Profile::Upstream`] is asked for.
 //!
 //! Instants are `u64` nanoseconds since the Unix epoch. The epoch matters: the autoscaler's buckets are aligned
 //! to whole seconds and its scale-down delay to even seconds.
@@ -43,5 +49,10 @@
 //! ```
 
 pub mod autoscale;
+pub mod drift;
+pub mod profile;
+pub mod rollout;
 pub mod routing;
 pub mod statistics;
+
+pub use profile::Profile;

@@ -48,6 +48,14 @@ impl Checks {
         Ok(())
     }
 
+    /// Checks an instant, of which there may be none.
+    pub(crate) fn equal_instant(&mut self, place: &str, expected_ns: u64, found_ns: Option<u64>) {
+        self.compared += 1;
+        if found_ns != Some(expected_ns) {
+            self.differ(place, &Some(expected_ns), &found_ns);
+        }
+    }
+
     /// Checks a list of numbers that must be there.
     pub(crate) fn all_near(
         &mut self,

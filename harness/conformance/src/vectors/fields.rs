@@ -30,7 +30,21 @@ impl<'a> Fields<'a> {
 
     /// A value that must be there.
     pub(crate) fn get<T: FromValue<'a>>(&self, key: &'static str) -> Result<T, String> {
-        self.opt(key)?.ok_or_else(|| format!("{}: is missing", self.at(key)))
+        self.opt(key)?.ok_or_else(|| format!("{}: is missing, add it", self.at(key)))
+    }
+
+    /// A value that must be there, though it may be null.
+    pub(crate) fn nullable<T: FromValue<'a>>(&self, key: &'static str) -> Result<Option<T>, String> {
+        let value = self.opt(key)?;
+        if value.is_none() && !self.map.contains_key(key) {
+            return Err(format!("{}: is missing, add it (null where there is none)", self.at(key)));
+        }
+        Ok(value)
+    }
+
+    /// Whether a key is there, even if it is null.
+    pub(crate) fn has(&self, key: &'static str) -> bool {
+        self.map.contains_key(key)
     }
 
     /// A value with a default.
@@ -46,7 +60,7 @@ impl<'a> Fields<'a> {
     /// [`finish`](Self::finish), and refuses a mapping that says nothing.
     pub(crate) fn finish_filled(&self) -> Result<(), String> {
         if self.map.is_empty() {
-            return Err(format!("{}: nothing is expected", self.place));
+            return Err(format!("{}: nothing is expected, add an expectation", self.place));
         }
         self.finish()
     }
@@ -57,7 +71,8 @@ impl<'a> Fields<'a> {
         match self.map.keys().find(|key| !known.contains(&key.as_str())) {
             None => Ok(()),
             Some(unknown) => {
-                Err(format!("{}: is not known here, known are {}", self.at(unknown), known.join(", ")))
+                let known = known.join(", ");
+                Err(format!("{}: is not known here, remove it or take one of {known}", self.at(unknown)))
             }
         }
     }
@@ -147,16 +162,44 @@ impl<'a, T: FromValue<'a>> FromValue<'a> for Vec<T> {
     }
 }
 
+/// A text, or a truth value as YAML reads `true` and `false`.
+pub(crate) struct Word {
+    pub(crate) text: String,
+}
+
+impl<'a> FromValue<'a> for Word {
+    fn read(place: &str, value: &'a Value) -> Result<Self, String> {
+        let text = match value {
+            Value::Bool(truth) => truth.to_string(),
+            other => String::read(place, other)?,
+        };
+        Ok(Self { text })
+    }
+}
+
 /// `[name, argument, …]`, or a bare name.
 pub(crate) struct Operation {
     pub(crate) place: String,
     pub(crate) name: String,
     pub(crate) arguments: Vec<f64>,
+    /// A text at the end.
+    pub(crate) label: Option<String>,
 }
 
 impl Operation {
     /// The arguments, if there are exactly `N`.
     pub(crate) fn take<const N: usize>(&self) -> Result<[f64; N], String> {
+        if let Some(label) = &self.label {
+            return Err(format!(
+                "{}: {:?} takes numbers only, found the text {label:?}",
+                self.place, self.name
+            ));
+        }
+        self.take_labelled()
+    }
+
+    /// [`take`](Self::take), whether or not there is a text at the end.
+    pub(crate) fn take_labelled<const N: usize>(&self) -> Result<[f64; N], String> {
         self.arguments.as_slice().try_into().map_err(|_| {
             format!("{}: {:?} takes {N} numbers, found {}", self.place, self.name, self.arguments.len())
         })
@@ -169,14 +212,18 @@ impl Operation {
 
 impl<'a> FromValue<'a> for Operation {
     fn read(place: &str, value: &'a Value) -> Result<Self, String> {
-        let (name, arguments) = match value {
+        let (name, mut arguments) = match value {
             Value::Array(items) => items.split_first().ok_or_else(|| wrong(place, "an operation", value))?,
             bare => (bare, [].as_slice()),
         };
         let name = String::read(place, name)?;
+        let mut label = None;
+        if let Some((Value::String(text), rest)) = arguments.split_last() {
+            (label, arguments) = (Some(text.clone()), rest);
+        }
         let read = |(index, item)| f64::read(&format!("{place}[{}]", index + 1), item);
         let arguments = arguments.iter().enumerate().map(read).collect::<Result<_, _>>()?;
-        Ok(Self { place: place.to_string(), name, arguments })
+        Ok(Self { place: place.to_string(), name, arguments, label })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The file format: an envelope a vector, with its line.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -27,8 +27,8 @@ struct File {
     schema: u64,
     #[serde(default, rename = "generated_from")]
     _generated_from: Option<Value>,
-    #[serde(default, rename = "count")]
-    _count: Option<u64>,
+    #[serde(default)]
+    count: Option<Spanned<u64>>,
     vectors: Vec<Spanned<Value>>,
 }
 
@@ -45,14 +45,27 @@ pub(crate) fn read(text: &str, path: &str) -> Result<Vec<Vector>, VectorFileErro
     if file.schema != 1 {
         return Err(VectorFileError::Schema { path: path.to_string(), found: file.schema });
     }
-    let mut ids = BTreeSet::new();
+    if let Some(count) = file.count.filter(|count| count.value != file.vectors.len() as u64) {
+        return Err(VectorFileError::Count {
+            path: path.to_string(),
+            line: count.referenced.line(),
+            said: count.value,
+            found: file.vectors.len(),
+        });
+    }
+    // Where each id was seen.
+    let mut ids = BTreeMap::new();
     Ok(file
         .vectors
         .into_iter()
         .map(|vector| {
             let mut vector = envelope(vector.value, vector.referenced.line());
-            if !ids.insert(vector.id.clone()) && vector.fault.is_none() {
-                vector.fault = Some("id: another vector has the same".to_string());
+            if let Some(first) = ids.insert(vector.id.clone(), vector.line)
+                && vector.fault.is_none()
+            {
+                vector.fault = Some(format!(
+                    "vector.id: the vector in line {first} has the same, give this one another"
+                ));
             }
             vector
         })
@@ -71,7 +84,7 @@ fn check_envelope(value: &Value) -> Result<(), String> {
     let vector = Fields::new("vector", value)?;
     for key in ["id", "kernel"] {
         if vector.get::<String>(key)?.is_empty() {
-            return Err(format!("vector.{key}: is empty"));
+            return Err(format!("vector.{key}: is empty, give it a name"));
         }
     }
     vector.opt::<String>("note")?;

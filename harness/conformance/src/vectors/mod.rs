@@ -8,6 +8,8 @@ mod check;
 mod fields;
 mod file;
 mod glob;
+mod hpa;
+mod keda;
 mod knative;
 
 use std::collections::BTreeMap;
@@ -60,12 +62,28 @@ pub enum VectorFileError {
         message: String,
     },
     /// It is of a version that this runner does not know.
-    #[error("{path}: schema {found} is not known, this runner reads schema 1")]
+    #[error(
+        "{path}: schema {found} is not known, this runner reads schema 1: convert the file, or update windtunnel"
+    )]
     Schema {
         /// The file.
         path: String,
         /// Its version.
         found: u64,
+    },
+    /// It says how many vectors it holds, and holds another number of them: some were lost or added.
+    #[error(
+        "{path}:{line}: count says {said} vectors, the file holds {found}: restore what is missing, or correct count"
+    )]
+    Count {
+        /// The file.
+        path: String,
+        /// Line of the count, from 1.
+        line: u64,
+        /// What it says.
+        said: u64,
+        /// What it holds.
+        found: usize,
     },
     /// It holds no vectors, or the selection leaves none.
     #[error("{path}: no vectors{}", if *.selected { " for the kernels that were asked for" } else { "" })]
@@ -102,7 +120,7 @@ pub fn run_selected(file_text: &str, path: &str, options: &Options) -> Result<Ve
             Ok(()) => outcome.passed += 1,
             Err(failure) => {
                 outcome.failed += 1;
-                outcome.unsupported |= matches!(failure, Failure::Unsupported);
+                outcome.unsupported |= matches!(failure, Failure::Unsupported { .. });
                 outcome
                     .failures
                     .push(format!("{path}:{}: {} ({}): {failure}", vector.line, vector.id, vector.kernel));
@@ -117,7 +135,27 @@ pub fn run_selected(file_text: &str, path: &str, options: &Options) -> Result<Ve
 
 /// The kernels that can be run, in order.
 pub fn supported_kernels() -> impl Iterator<Item = &'static str> {
-    knative::KERNELS.iter().map(|(name, _)| *name)
+    kernels().map(|(name, _)| name)
+}
+
+/// Every system's kernels, in the order of their names.
+const SYSTEMS: &[&[(&str, Kernel)]] = &[
+    hpa::KERNELS,
+    keda::KERNELS,
+    knative::KERNELS,
+];
+
+fn kernels() -> impl Iterator<Item = (&'static str, Kernel)> {
+    SYSTEMS.iter().flat_map(|system| system.iter().copied())
+}
+
+/// The kernel whose name begins most like `name`.
+fn nearest(name: &str) -> &'static str {
+    let common =
+        |other: &str| other.chars().zip(name.chars()).take_while(|(one, other)| one == other).count();
+    supported_kernels()
+        .max_by_key(|&kernel| (common(kernel), std::cmp::Reverse(kernel.len())))
+        .unwrap_or_default()
 }
 
 impl VectorReport {
@@ -139,6 +177,9 @@ impl VectorReport {
     }
 }
 
+/// Failures that a report shows.
+const FAILURES_SHOWN: usize = 100;
+
 impl fmt::Display for VectorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.kernels.keys().map(String::len).max().unwrap_or(0);
@@ -151,6 +192,13 @@ impl fmt::Display for VectorReport {
             };
             writeln!(f, "{kernel:width$}  {:>3}/{total:<3}  {verdict}", outcome.passed)?;
         }
+        for (number, failure) in self.failures().enumerate() {
+            if number == FAILURES_SHOWN {
+                writeln!(f, "and {} more", self.failed() - FAILURES_SHOWN)?;
+                break;
+            }
+            writeln!(f, "{failure}")?;
+        }
         write!(f, "{} passed, {} failed", self.passed(), self.failed())
     }
 }
@@ -159,7 +207,7 @@ impl fmt::Display for VectorReport {
 type Kernel = fn(&Fields<'_>, &Fields<'_>, &mut Checks) -> Result<(), String>;
 
 enum Failure {
-    Unsupported,
+    Unsupported { nearest: &'static str },
     Malformed(String),
     Different(String),
 }
@@ -167,7 +215,10 @@ enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unsupported => f.write_str("there is no such kernel"),
+            Self::Unsupported { nearest } => write!(
+                f,
+                "there is no such kernel: correct its name (the nearest is {nearest}), or leave it out with --only"
+            ),
             Self::Malformed(message) => write!(f, "malformed: {message}"),
             Self::Different(message) => f.write_str(message),
         }
@@ -178,8 +229,9 @@ fn judge(vector: &file::Vector) -> Result<(), Failure> {
     if let Some(fault) = &vector.fault {
         return Err(Failure::Malformed(fault.clone()));
     }
-    let (_, kernel) =
-        knative::KERNELS.iter().find(|(name, _)| *name == vector.kernel).ok_or(Failure::Unsupported)?;
+    let (_, kernel) = kernels()
+        .find(|(name, _)| *name == vector.kernel)
+        .ok_or_else(|| Failure::Unsupported { nearest: nearest(&vector.kernel) })?;
     let inputs = Fields::new("inputs", &vector.inputs).map_err(Failure::Malformed)?;
     let expect = Fields::new("expect", &vector.expect).map_err(Failure::Malformed)?;
     let mut checks = Checks::default();
@@ -188,7 +240,7 @@ fn judge(vector: &file::Vector) -> Result<(), Failure> {
         .and_then(|()| expect.finish())
         .map_err(Failure::Malformed)?;
     if checks.is_idle() {
-        return Err(Failure::Malformed("expect: nothing is expected".to_string()));
+        return Err(Failure::Malformed("expect: nothing is expected, add an expectation".to_string()));
     }
     checks.finish().map_err(Failure::Different)
 }

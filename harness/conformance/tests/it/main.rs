@@ -1,3 +1,4 @@
 //! Integration tests of the conformance crate.
 
+mod hpa_keda;
 mod vectors;

@@ -31,6 +31,11 @@ pub fn first_available(in_flight: &[u32], capacity: u32) -> Option<usize> {
     in_flight.iter().position(|&count| count < capacity)
 }
 
+/// Any pod, as a Kubernetes service picks one; `rng` gives uniform 64-bit words. `None` without pods.
+pub fn random(pods: usize, rng: &mut impl FnMut() -> u64) -> Option<usize> {
+    (pods > 0).then(|| below(pods as u64, rng) as usize)
+}
+
 /// The less loaded of two different pods; `rng` gives uniform 64-bit words. With one or two pods none is drawn to
 /// pick them, a tie costs one word. `None` without pods.
 pub fn random_choice_of_two(in_flight: &[u32], rng: &mut impl FnMut() -> u64) -> Option<usize> {
@@ -77,15 +82,26 @@ impl RoundRobin {
     }
 }
 
-/// Uniform in `0..bound`, without bias: words that would favour small numbers are drawn again.
-fn below(bound: u64, rng: &mut impl FnMut() -> u64) -> u64 {
-    let reject_under = bound.wrapping_neg() % bound;
+/// Uniform in `0..bound`, without bias: words that would favour small numbers are drawn again (Lemire, *Fast Random
+/// Integer Generation in an Interval*, 2019). 0 when `bound` is.
+pub(crate) fn below(bound: u64, rng: &mut impl FnMut() -> u64) -> u64 {
+    let wide = u128::from(rng()) * u128::from(bound);
+    if wide as u64 >= bound {
+        return (wide >> 64) as u64;
+    }
+    below_slowly(bound, wide, rng)
+}
+
+/// The rare case in which a word may have to be drawn again.
+#[cold]
+fn below_slowly(bound: u64, mut wide: u128, rng: &mut impl FnMut() -> u64) -> u64 {
+    let Some(reject_under) = bound.wrapping_neg().checked_rem(bound) else { return 0 };
     // A fair generator is refused 64 times in a row with probability below 2^-64.
     for _ in 0..64 {
-        let wide = u128::from(rng()) * u128::from(bound);
         if wide as u64 >= reject_under {
             return (wide >> 64) as u64;
         }
+        wide = u128::from(rng()) * u128::from(bound);
     }
     0
 }

@@ -35,6 +35,15 @@ impl Breaker {
         Self { slots: u64::from(queue_depth) + u64::from(max_concurrency), capacity, running: 0, queued: 0 }
     }
 
+    /// The queue-proxy's breaker in front of a pod that takes `container_concurrency` requests at once: ten times as
+    /// many may wait. `None` for 0, no limit: then nothing is in the way.
+    #[must_use]
+    pub fn of_pod(container_concurrency: u32) -> Option<Self> {
+        let queue_depth = container_concurrency.saturating_mul(10);
+        (container_concurrency > 0)
+            .then(|| Self::new(queue_depth, container_concurrency, container_concurrency))
+    }
+
     /// A request arrives.
     pub fn offer(&mut self) -> Offer {
         if self.is_full() {
@@ -43,7 +52,7 @@ impl Breaker {
             self.running += 1;
             Offer::Admit
         } else {
-            self.queued += 1;
+            self.queued = self.queued.saturating_add(1);
             Offer::Queue
         }
     }

@@ -5,9 +5,11 @@
 //! | [`split`] | which revision, so that every prefix of requests keeps to the weights |
 //! | [`breaker`] | admit, queue or reject, by a limit of requests in flight |
 //! | [`balance`] | which pod of a revision |
-//! | [`throttler`] | how much of a revision one activator may use |
+//! | [`throttler`] | how much of a revision one activator may use, and which of its pods takes a request |
+//! | [`subset`] | which activators stand in the path of a revision |
 
 pub mod balance;
 pub mod breaker;
 pub mod split;
+pub mod subset;
 pub mod throttler;

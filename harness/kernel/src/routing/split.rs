@@ -12,15 +12,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrafficSplit {
     backends: Vec<Backend>,
-    total: i128,
+    total: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Backend {
     index: usize,
-    weight: i128,
+    weight: i64,
     /// Requests owed, times the total weight; between -total and total.
-    owed: i128,
+    owed: i64,
 }
 
 impl TrafficSplit {
@@ -32,9 +32,9 @@ impl TrafficSplit {
             .iter()
             .enumerate()
             .filter(|&(_, &weight)| weight > 0)
-            .map(|(index, &weight)| Backend { index, weight: i128::from(weight), owed: 0 })
+            .map(|(index, &weight)| Backend { index, weight: i64::from(weight), owed: 0 })
             .collect();
-        let total = backends.iter().map(|backend| backend.weight).sum();
+        let total = backends.iter().fold(0_i64, |sum, backend| sum.saturating_add(backend.weight));
         Self { backends, total }
     }
 
@@ -59,18 +59,47 @@ impl TrafficSplit {
     }
 
     fn choose(&self) -> Option<usize> {
-        let count = self.backends.len() as i128;
+        let count = self.backends.len();
         if count <= 1 {
             return (count == 1).then_some(0);
         }
         // Served early at most 1/(2k-2) of a request ahead; the deadline is when 1 - 1/(2k-2) would be owed.
-        let scale = 2 * count - 2;
-        let slack = |backend: &Backend| (scale - 1) * self.total - scale * backend.owed;
-        self.backends
-            .iter()
-            .enumerate()
-            .filter(|(_, backend)| scale * backend.owed >= self.total)
-            .min_by(|(_, one), (_, other)| (slack(one) * other.weight).cmp(&(slack(other) * one.weight)))
-            .map(|(position, _)| position)
+        let scale = 2 * count as i128 - 2;
+        let total = i128::from(self.total);
+        // The largest product below is under 2 scale total^2: usual weights fit into a machine word.
+        if 2 * scale * total * total < i128::from(i64::MAX) {
+            let (scale, total) = (scale as i64, self.total);
+            self.earliest(
+                |backend| scale * backend.owed >= total,
+                |backend| (scale - 1) * total - scale * backend.owed,
+                |slack, weight| slack * weight,
+            )
+        } else {
+            self.earliest(
+                |backend| scale * i128::from(backend.owed) >= total,
+                |backend| (scale - 1) * total - scale * i128::from(backend.owed),
+                |slack, weight| slack * i128::from(weight),
+            )
+        }
+    }
+
+    /// Of the backends that may be served now, the position of the one with the least slack by its weight.
+    fn earliest<N: Copy + Ord>(
+        &self,
+        may_be_served: impl Fn(&Backend) -> bool,
+        slack: impl Fn(&Backend) -> N,
+        times: impl Fn(N, i64) -> N,
+    ) -> Option<usize> {
+        let mut best: Option<(usize, N, i64)> = None;
+        for (position, backend) in self.backends.iter().enumerate() {
+            if !may_be_served(backend) {
+                continue;
+            }
+            let slack = slack(backend);
+            if best.is_none_or(|(_, least, weight)| times(slack, weight) < times(least, backend.weight)) {
+                best = Some((position, slack, backend.weight));
+            }
+        }
+        best.map(|(position, ..)| position)
     }
 }

@@ -5,62 +5,92 @@
 
 use std::f64::consts::PI;
 
+/// Counts beyond this are cut to it: more than any run has, and as many as the arithmetic here is exact for.
+pub(crate) const COUNT_LIMIT: u64 = 1 << 40;
+
 /// `ln P[Bin(n, p) = k]`; minus infinity where impossible.
 pub(crate) fn ln_probability(k: u64, n: u64, p: f64) -> f64 {
-    let q = 1.0 - p;
     if k > n {
         return f64::NEG_INFINITY;
     }
+    ln_mass(k as f64, (n - k) as f64, p)
+}
+
+/// `ln (Γ(k+r+1) / (Γ(k+1) Γ(r+1)) p^k (1-p)^r)` for `k, r >= 0`.
+fn ln_mass(k: f64, rest: f64, p: f64) -> f64 {
+    let n = k + rest;
+    let q = 1.0 - p;
     if p <= 0.0 {
-        return if k == 0 { 0.0 } else { f64::NEG_INFINITY };
+        return if k == 0.0 { 0.0 } else { f64::NEG_INFINITY };
     }
     if q <= 0.0 {
-        return if k == n { 0.0 } else { f64::NEG_INFINITY };
+        return if rest == 0.0 { 0.0 } else { f64::NEG_INFINITY };
     }
-    let (kf, nf) = (k as f64, n as f64);
-    if k == 0 {
-        return nf * (-p).ln_1p();
+    if k == 0.0 {
+        return n * libm::log1p(-p);
     }
-    if k == n {
-        return nf * p.ln();
+    if rest == 0.0 {
+        return n * libm::log(p);
     }
-    let rest = nf - kf;
     let correction = stirling_error(n)
         - stirling_error(k)
-        - stirling_error(n - k)
-        - deviance(kf, nf * p)
-        - deviance(rest, nf * q);
-    correction + 0.5 * (nf / (2.0 * PI * kf * rest)).ln()
+        - stirling_error(rest)
+        - deviance(k, n * p)
+        - deviance(rest, n * q);
+    correction + 0.5 * libm::log(n / (2.0 * PI * k * rest))
 }
 
 /// The regularised incomplete beta function `I_x(a, b)` for whole `a, b >= 1`: the probability that at least `a`
 /// of `a + b - 1` tries succeed.
 pub(crate) fn regularized(x: f64, a: u64, b: u64) -> f64 {
-    if x <= 0.0 {
-        return 0.0;
-    }
-    if x >= 1.0 {
-        return 1.0;
-    }
-    // The fraction converges fast on its own side of the mean.
-    if x < (a as f64 + 1.0) / ((a + b) as f64 + 2.0) {
-        leading(x, a, b) * fraction(x, a as f64, b as f64)
-    } else {
-        1.0 - leading(1.0 - x, b, a) * fraction(1.0 - x, b as f64, a as f64)
-    }
-    .clamp(0.0, 1.0)
+    incomplete(x, a as f64, b as f64)
 }
 
-/// `x^a (1-x)^b / (a B(a, b))`, out of a binomial probability.
-fn leading(x: f64, a: u64, b: u64) -> f64 {
-    (ln_probability(a, a + b, x)).exp() * (b as f64 / (a + b) as f64)
+/// The regularised incomplete beta function `I_x(a, b)` for `a, b > 0`; `x` outside of [0, 1] is cut to it, NaN is 0.
+pub(crate) fn incomplete(x: f64, a: f64, b: f64) -> f64 {
+    let (lower, upper) = ln_tails(x, a, b);
+    if lower < upper { libm::exp(lower) } else { 1.0 - libm::exp(upper) }.clamp(0.0, 1.0)
+}
+
+/// `1 - I_x(a, b)`, exact however small.
+pub(crate) fn rest(x: f64, a: f64, b: f64) -> f64 {
+    let (lower, upper) = ln_tails(x, a, b);
+    if lower < upper { 1.0 - libm::exp(lower) } else { libm::exp(upper) }.clamp(0.0, 1.0)
+}
+
+/// `(ln I_x(a, b), ln (1 - I_x(a, b)))`, each exact however small.
+pub(crate) fn ln_tails(x: f64, a: f64, b: f64) -> (f64, f64) {
+    if x.is_nan() || x <= 0.0 {
+        return (f64::NEG_INFINITY, 0.0);
+    }
+    if x >= 1.0 {
+        return (0.0, f64::NEG_INFINITY);
+    }
+    // The fraction converges fast on its own side of the mean.
+    if x < (a + 1.0) / (a + b + 2.0) {
+        let lower = (ln_leading(x, a, b) + libm::log(fraction(x, a, b))).min(0.0);
+        (lower, ln_1m_exp(lower))
+    } else {
+        let upper = (ln_leading(1.0 - x, b, a) + libm::log(fraction(1.0 - x, b, a))).min(0.0);
+        (ln_1m_exp(upper), upper)
+    }
+}
+
+/// `ln (1 - e^v)` for `v <= 0`.
+fn ln_1m_exp(v: f64) -> f64 {
+    if v > -std::f64::consts::LN_2 { libm::log(-libm::expm1(v)) } else { libm::log1p(-libm::exp(v)) }
+}
+
+/// `ln (x^a (1-x)^b / (a B(a, b)))`, out of a binomial probability.
+fn ln_leading(x: f64, a: f64, b: f64) -> f64 {
+    ln_mass(a, b, x) + libm::log(b / (a + b))
 }
 
 fn fraction(x: f64, a: f64, b: f64) -> f64 {
     const ENOUGH: f64 = 1e-15;
     const TINY: f64 = 1e-300;
-    // It takes about sqrt(max(a, b)) rounds; this is far beyond any sample that fits in memory.
-    const ROUNDS: u32 = 1_000_000;
+    // It takes about sqrt(max(a, b)) rounds.
+    const ROUNDS: u32 = 2_000_000;
     let nonzero = |value: f64| if value.abs() < TINY { TINY } else { value };
     let mut c = 1.0;
     let mut d = 1.0 / nonzero(1.0 - (a + b) * x / (a + 1.0));
@@ -76,33 +106,30 @@ fn fraction(x: f64, a: f64, b: f64) -> f64 {
         c = nonzero(1.0 + odd / c);
         let change = d * c;
         result *= change;
-        if (change - 1.0).abs() < ENOUGH {
+        if (change - 1.0).abs() < ENOUGH || change.is_nan() {
             break;
         }
     }
     result
 }
 
-/// `ln n! - ln(sqrt(2 pi n) (n/e)^n)`.
-fn stirling_error(n: u64) -> f64 {
-    if n <= 15 {
-        let nf = n as f64;
-        let factorial: f64 = (1..=n).map(|i| i as f64).product();
-        if n == 0 {
-            return 0.0;
-        }
-        return factorial.ln() - (0.5 * (2.0 * PI * nf).ln() + nf * nf.ln() - nf);
+/// `ln Γ(n+1) - ln(sqrt(2 pi n) (n/e)^n)`; 0 for 0.
+pub(crate) fn stirling_error(n: f64) -> f64 {
+    if n <= 0.0 {
+        return 0.0;
     }
-    let nf = n as f64;
-    let square = nf * nf;
+    if n <= 15.0 {
+        return libm::lgamma(n + 1.0) - (0.5 * libm::log(2.0 * PI * n) + n * libm::log(n) - n);
+    }
+    let square = n * n;
     (1.0 / 12.0
         - (1.0 / 360.0 - (1.0 / 1260.0 - (1.0 / 1680.0 - (1.0 / 1188.0) / square) / square) / square)
             / square)
-        / nf
+        / n
 }
 
 /// `x ln(x / m) + m - x`, without cancellation where `x` is near `m`.
-fn deviance(x: f64, m: f64) -> f64 {
+pub(crate) fn deviance(x: f64, m: f64) -> f64 {
     let difference = x - m;
     if difference.abs() < 0.1 * (x + m) {
         let v = difference / (x + m);
@@ -118,5 +145,5 @@ fn deviance(x: f64, m: f64) -> f64 {
         }
         return sum;
     }
-    x * (x / m).ln() + m - x
+    x * libm::log(x / m) + m - x
 }

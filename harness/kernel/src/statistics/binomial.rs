@@ -1,19 +1,23 @@
-//! Exact binomial statements, for samples up to ten million and beyond.
+//! Exact binomial statements, for samples up to ten million and beyond. Counts are cut to 2^40; a probability that is NaN
+//! is taken for 0.
 
-use super::beta::{ln_probability, regularized};
+use super::beta::{COUNT_LIMIT, ln_probability, regularized};
 
 /// `P[Bin(n, p) <= k]`.
 #[must_use]
 pub fn at_most(k: u64, n: u64, p: f64) -> f64 {
-    if k >= n { 1.0 } else { regularized(1.0 - p, n - k, k + 1) }
+    let (k, n) = cut(k, n);
+    if p.is_nan() || k >= n { 1.0 } else { regularized(1.0 - p, n - k, k + 1) }
 }
 
 /// `P[Bin(n, p) >= k]`.
 #[must_use]
 pub fn at_least(k: u64, n: u64, p: f64) -> f64 {
+    let is_impossible = k > n;
+    let (k, n) = cut(k, n);
     match k {
         0 => 1.0,
-        k if k > n => 0.0,
+        _ if is_impossible => 0.0,
         k => regularized(p, k, n - k + 1),
     }
 }
@@ -28,7 +32,7 @@ pub fn two_sided_p_value(successes: u64, trials: u64, p: f64) -> f64 {
         return 1.0;
     }
     let p = if p.is_nan() { return 1.0 } else { p.clamp(0.0, 1.0) };
-    let successes = successes.min(trials);
+    let (successes, trials) = cut(successes, trials);
     let seen = ln_probability(successes, trials, p);
     let limit = seen + TOLERANCE;
     let is_as_unlikely = |k: u64| ln_probability(k, trials, p) <= limit;
@@ -55,11 +59,17 @@ pub fn clopper_pearson(successes: u64, trials: u64, confidence: f64) -> (f64, f6
     if trials == 0 {
         return (0.0, 1.0);
     }
-    let successes = successes.min(trials);
-    let tail = ((1.0 - confidence) / 2.0).clamp(0.0, 0.5);
+    let (successes, trials) = cut(successes, trials);
+    let tail = super::interval::tail(confidence);
     let low = if successes == 0 { 0.0 } else { solve(|p| at_least(successes, trials, p) >= tail) };
     let high = if successes == trials { 1.0 } else { solve(|p| at_most(successes, trials, p) <= tail) };
     (low, high)
+}
+
+/// Counts within [`COUNT_LIMIT`], the first at most the second.
+fn cut(k: u64, n: u64) -> (u64, u64) {
+    let n = n.min(COUNT_LIMIT);
+    (k.min(n), n)
 }
 
 /// The least whole number in `from..end` that fulfils `condition`, which once true stays true; `end` if none.

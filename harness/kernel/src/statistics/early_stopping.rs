@@ -4,7 +4,7 @@
 //! the limit that a process which just missed the percentile would hardly show so few: with `t` over the limit and
 //! `h` under it, when `P[Bin(h + t, 1 - p) <= t] <= 1 - c`.
 
-use super::beta::regularized;
+use super::beta::{COUNT_LIMIT, regularized};
 use super::binomial::at_least;
 
 /// What the samples say about a percentile and a limit.
@@ -43,8 +43,7 @@ impl Rule {
     /// (a percentile of 1, or parameters outside of (0, 1)).
     #[must_use]
     pub fn min_under(&self, over: u64) -> Option<u64> {
-        // More samples than any run records.
-        const MAXIMUM: u64 = 1 << 50;
+        const MAXIMUM: u64 = COUNT_LIMIT;
         let under_share = self.percentile - self.tolerance;
         let doubt = 1.0 - self.confidence;
         if !(under_share > 0.0 && under_share < 1.0 && doubt > 0.0 && doubt < 1.0) || over >= MAXIMUM {
@@ -84,7 +83,7 @@ impl Rule {
         if !fits(1) {
             return None;
         }
-        let (mut low, mut high) = (1, samples);
+        let (mut low, mut high) = (1, samples.min(COUNT_LIMIT));
         while low + 1 < high {
             let middle = low + (high - low) / 2;
             if fits(middle) {
@@ -108,6 +107,6 @@ impl Rule {
         if over > 0 && at_least(over, samples, 1.0 - self.percentile) <= 1.0 - self.confidence {
             return Verdict::Broken;
         }
-        Verdict::Inconclusive { more: needed.map_or(u64::MAX, |needed| needed - samples) }
+        Verdict::Inconclusive { more: needed.map_or(u64::MAX, |needed| needed.saturating_sub(samples)) }
     }
 }

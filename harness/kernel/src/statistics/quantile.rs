@@ -13,7 +13,7 @@ pub fn nearest_rank<T: Copy>(sorted: &[T], q: f64) -> Option<T> {
 }
 
 /// The quantile between the two neighbouring samples (Hyndman and Fan's definition 7, the usual one); `None`
-/// without samples. `q` is cut to `[0, 1]`.
+/// without samples. `q` is cut to `[0, 1]`. Beside an infinite sample the lower neighbour is taken.
 #[must_use]
 pub fn linear(sorted: &[f64], q: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
@@ -21,8 +21,19 @@ pub fn linear(sorted: &[f64], q: f64) -> Option<f64> {
     let below = (position.floor() as usize).min(last);
     let above = (below + 1).min(last);
     let fraction = position - below as f64;
-    if fraction == 0.0 {
-        return Some(sorted[below]);
+    let (low, high) = (sorted[below], sorted[above]);
+    if fraction.is_nan() || fraction == 0.0 || low == high {
+        return Some(low);
     }
-    Some(sorted[below] + (sorted[above] - sorted[below]) * fraction)
+    // From the nearer end, so that it never passes either.
+    let width = high - low;
+    let between = if fraction < 0.5 { low + width * fraction } else { high - width * (1.0 - fraction) };
+    // Between infinities there is nothing; the lower neighbour stands for it.
+    Some(if between.is_finite() {
+        between
+    } else if low.is_finite() && high.is_finite() {
+        low * (1.0 - fraction) + high * fraction
+    } else {
+        low
+    })
 }

@@ -1,10 +1,11 @@
 //! Laws that hold for any load, finite or not.
 
 use proptest::prelude::*;
+use windtunnel_kernel::Profile;
 use windtunnel_kernel::autoscale::kpa::decider::{Decider, DeciderSpec};
 use windtunnel_kernel::autoscale::kpa::metrics::Averages;
 use windtunnel_kernel::autoscale::kpa::{
-    Aggregation, Autoscaler, Config, Decision, Observation, Reachability, ScalingMetric, Stat, Trigger,
+    Aggregation, Autoscaler, Bugs, Config, Decision, Observation, Reachability, ScalingMetric, Stat, Trigger,
 };
 
 use crate::flight::{SECOND, ZERO, at};
@@ -65,6 +66,7 @@ prop_compose! {
         activation_scale in prop::sample::select(vec![0_u32, 3]),
         retention_s in prop::sample::select(vec![0_u64, 45]),
         enable_scale_to_zero in any::<bool>(),
+        profile in prop::sample::select(vec![Profile::Windtunnel, Profile::Upstream]),
     ) -> Config {
         Config {
             metric,
@@ -81,6 +83,7 @@ prop_compose! {
             activation_scale,
             scale_to_zero_pod_retention_period_ns: retention_s * SECOND,
             enable_scale_to_zero,
+            bugs: Bugs::of(profile),
             ..Config::default()
         }
     }

@@ -75,6 +75,7 @@ fn goes_to_one_while_it_waits_to_become_inactive() {
     flight.reconcile(0.0);
     flight.ready = 4;
     flight.reconcile(30.0);
+    flight.report(31.0, 0.0);
     // No scrape target: silence means no load. Not more than half of the pods go in a tick.
     assert_eq!(flight.tick(32.0).replicas, Some(2));
     flight.ready = 2;

@@ -2,7 +2,7 @@
 
 use windtunnel_kernel::routing::breaker::{Breaker, Offer};
 use windtunnel_kernel::routing::throttler::{
-    QUEUE_DEPTH, Share, capacity, infer_index as index_of, pick_indices as slice_of,
+    Share, capacity, infer_index as index_of, pick_indices as slice_of,
 };
 
 use super::super::check::Checks;
@@ -13,6 +13,7 @@ pub(super) fn breaker(inputs: &Fields<'_>, expect: &Fields<'_>, checks: &mut Che
     let played = Played::of(inputs)?;
     expect.get::<Vec<u32>>("rejected_request_ordinals")?;
     checks.equal(expect, "rejected_request_ordinals", &played.rejected)?;
+    checks.equal(expect, "capacities", &played.capacities)?;
     checks.equal(expect, "reserve_ok", &played.reserved)
 }
 
@@ -33,6 +34,8 @@ pub(super) fn breaker_reserve(
 struct Played {
     rejected: Vec<u32>,
     reserved: Vec<bool>,
+    /// After every update.
+    capacities: Vec<u32>,
 }
 
 impl Played {
@@ -40,17 +43,21 @@ impl Played {
         let mut breaker = read_breaker(inputs)?;
         let mut played = Self::default();
         let mut requests = 0;
+        // What became of the latest request: a request that was turned away has nothing left to cancel.
+        let mut latest = Offer::Queue;
         for operation in inputs.get::<Vec<Operation>>("ops")? {
             if operation.name == "update" {
                 let [capacity] = operation.take()?;
-                breaker.update_capacity(capacity as u32);
+                breaker.update_capacity(count(&operation, capacity)?);
+                played.capacities.push(breaker.capacity());
                 continue;
             }
             let [] = operation.take()?;
             match operation.name.as_str() {
                 "request" => {
                     requests += 1;
-                    if breaker.offer() == Offer::Reject {
+                    latest = breaker.offer();
+                    if latest == Offer::Reject {
                         played.rejected.push(requests);
                     }
                 }
@@ -58,6 +65,7 @@ impl Played {
                 "finish" | "release" => {
                     breaker.finish();
                 }
+                "cancel" if latest == Offer::Reject => {}
                 "cancel" => breaker.abandon(),
                 _ => return Err(operation.unknown("request, reserve, finish, release, cancel, update")),
             }
@@ -67,9 +75,25 @@ impl Played {
 }
 
 fn read_breaker(inputs: &Fields<'_>) -> Result<Breaker, String> {
-    let max_concurrency = inputs.get("max_concurrency")?;
-    let capacity = inputs.or("initial_capacity", max_concurrency)?;
-    Ok(Breaker::new(inputs.or("queue_depth", QUEUE_DEPTH)?, max_concurrency, capacity))
+    let (queue_depth, max_concurrency) = (inputs.get("queue_depth")?, inputs.get("max_concurrency")?);
+    let capacity = inputs.get("initial_capacity")?;
+    if queue_depth == 0 {
+        return Err("inputs.queue_depth: must be at least 1, as upstream asks".to_string());
+    }
+    if capacity > max_concurrency {
+        return Err(format!(
+            "inputs.initial_capacity: {capacity} is over max_concurrency ({max_concurrency})"
+        ));
+    }
+    Ok(Breaker::new(queue_depth, max_concurrency, capacity))
+}
+
+/// A number of an operation that counts something.
+fn count(operation: &Operation, number: f64) -> Result<u32, String> {
+    let is_count = number >= 0.0 && number <= f64::from(u32::MAX) && number.fract() == 0.0;
+    is_count.then_some(number as u32).ok_or_else(|| {
+        format!("{}: {number} is no count, take a whole number of at least 0", operation.place)
+    })
 }
 
 pub(super) fn throttler_capacity(
@@ -77,12 +101,12 @@ pub(super) fn throttler_capacity(
     expect: &Fields<'_>,
     checks: &mut Checks,
 ) -> Result<(), String> {
-    let index: i64 = inputs.or("activator_index", 0)?;
+    let index: i64 = inputs.get("activator_index")?;
     let found = capacity(&Share {
-        container_concurrency: inputs.or("container_concurrency", 0)?,
-        backends: inputs.or("backends", 0)?,
-        pod_trackers: inputs.or("pod_trackers", 0)?,
-        activators: inputs.or("num_activators", 0)?,
+        container_concurrency: inputs.get("container_concurrency")?,
+        backends: inputs.get("backends")?,
+        pod_trackers: inputs.get("pod_trackers")?,
+        activators: inputs.get("num_activators")?,
         index: u32::try_from(index).ok(),
     });
     checks.equal(expect, "capacity", &found)

@@ -1,9 +1,9 @@
 //! Targets, windows and the decider.
 
+use windtunnel_kernel::autoscale::kpa::ScalingMetric;
 use windtunnel_kernel::autoscale::kpa::decider::{Decider, DeciderSpec};
 use windtunnel_kernel::autoscale::kpa::metrics::Averages;
 use windtunnel_kernel::autoscale::kpa::target::{self, TargetInput};
-use windtunnel_kernel::autoscale::kpa::{GlobalConfig, ScalingMetric};
 
 use super::super::check::Checks;
 use super::super::fields::{Fields, Length};
@@ -14,14 +14,13 @@ pub(super) fn resolve_target(
     expect: &Fields<'_>,
     checks: &mut Checks,
 ) -> Result<(), String> {
-    let global = GlobalConfig::default();
     let found = target::resolve(&TargetInput {
         metric: metric(inputs)?,
-        container_concurrency: inputs.or("cc", 0)?,
-        concurrency_default: inputs.or("cc_default", global.container_concurrency_target_default)?,
-        concurrency_fraction: inputs.or("cc_fraction", global.container_concurrency_target_fraction)?,
-        rps_default: inputs.or("rps_default", global.requests_per_second_target_default)?,
-        rps_fraction: inputs.or("target_utilization", global.target_utilization)?,
+        container_concurrency: inputs.get("cc")?,
+        concurrency_default: inputs.get("cc_default")?,
+        concurrency_fraction: inputs.get("cc_fraction")?,
+        rps_default: inputs.get("rps_default")?,
+        rps_fraction: inputs.get("target_utilization")?,
         target: inputs.opt("target")?,
         utilization_percentage: inputs.opt("tu_annotation")?,
     });
@@ -34,10 +33,8 @@ pub(super) fn panic_window(
     expect: &Fields<'_>,
     checks: &mut Checks,
 ) -> Result<(), String> {
-    let global = GlobalConfig::default();
-    let stable_ns = inputs.or("stable_window_s", Length::seconds(60))?.ns;
-    let percentage = inputs.or("panic_window_percentage", global.panic_window_percentage)?;
-    let found_ns = target::panic_window_ns(stable_ns, percentage);
+    let stable_ns = inputs.get::<Length>("stable_window_s")?.ns;
+    let found_ns = target::panic_window_ns(stable_ns, inputs.get("panic_window_percentage")?);
     checks.near(expect, "panic_window_s", found_ns as f64 / 1e9, None)
 }
 
@@ -62,56 +59,101 @@ pub(super) fn scale(inputs: &Fields<'_>, expect: &Fields<'_>, checks: &mut Check
         return Ok(());
     }
     for (step, expected) in steps.iter().zip(&expected) {
-        let now_ns = instant_ns(step.or("t_s", 0.0)?);
-        let ready = step.or("ready", 0)?;
+        let now_ns = instant_ns(step.get("t_s")?);
+        if let Some(changed) = step.opt::<Fields<'_>>("spec")? {
+            change_spec(&changed, &mut spec)?;
+        }
         spec.reachable = step.or("reachable", spec.reachable)?;
-        // An average that is not there is an error of the metrics.
-        let averages = step.opt("stable")?.zip(step.opt("panic")?);
+        let seen = read_seen(step, expected)?;
         step.finish()?;
-        let evaluation =
-            averages.map(|(stable, panic)| decider.decide(&spec, ready, Averages { stable, panic }, now_ns));
+        let evaluation = seen.map(|(ready, averages)| decider.decide(&spec, ready, averages, now_ns));
         checks.equal(expected, "valid", &evaluation.is_some())?;
         let (desired, capacity) =
             evaluation.map_or((0, 0), |found| (found.desired, found.excess_burst_capacity));
         checks.equal(expected, "desired", &desired)?;
         checks.equal(expected, "ebc", &capacity)?;
-        checks.equal(expected, "panicking", &decider.panic_since_ns.is_some())?;
+        let is_panicking = decider.panic_since_ns.is_some();
+        checks.equal(expected, "panicking", &is_panicking)?;
+        checks.equal(expected, "panic", &is_panicking)?;
         checks.equal(expected, "max_panic_pods", &decider.max_panic_pods)?;
+        if let Some(since_s) = expected.opt::<f64>("panic_since_s")? {
+            checks.equal_instant(&expected.at("panic_since_s"), instant_ns(since_s), decider.panic_since_ns);
+        }
         expected.finish_filled()?;
     }
     Ok(())
 }
 
+/// Ready pods and averages; `None` where either cannot be had: null, `error: true`, or averages that are left out of a
+/// step that is expected to be invalid.
+fn read_seen(step: &Fields<'_>, expected: &Fields<'_>) -> Result<Option<(u32, Averages)>, String> {
+    let ready: Option<u32> = step.nullable("ready")?;
+    let is_invalid = step.or("error", false)?
+        || (expected.opt("valid")? == Some(false) && !step.has("stable") && !step.has("panic"));
+    let read = |key| if is_invalid { step.opt::<f64>(key) } else { step.nullable(key) };
+    let (stable, panic) = (read("stable")?, read("panic")?);
+    let averages = stable.zip(panic).map(|(stable, panic)| Averages { stable, panic });
+    Ok(ready.zip(averages).filter(|_| !is_invalid))
+}
+
 fn read_spec(spec: &Fields<'_>) -> Result<(DeciderSpec, Decider), String> {
-    let global = GlobalConfig::default();
     // Nothing here depends on the metric, the averages are given.
-    metric(spec)?;
+    metric_or_default(spec)?;
     let read = DeciderSpec {
-        target_value: spec.or("target_value", 70.0)?,
-        total_value: spec.or("total_value", 100.0)?,
-        target_burst_capacity: spec.or("target_burst_capacity", global.target_burst_capacity)?,
-        panic_threshold: spec.or("panic_threshold", global.panic_threshold_percentage / 100.0)?,
-        max_scale_up_rate: spec.or("max_scale_up_rate", global.max_scale_up_rate)?,
-        max_scale_down_rate: spec.or("max_scale_down_rate", global.max_scale_down_rate)?,
-        stable_window_ns: spec.or("stable_window_s", Length::seconds(60))?.ns,
-        activation_scale: spec.or("activation_scale", 0)?,
-        reachable: spec.or("reachable", true)?,
+        target_value: spec.get("target_value")?,
+        total_value: spec.get("total_value")?,
+        target_burst_capacity: spec.get("target_burst_capacity")?,
+        panic_threshold: spec.get("panic_threshold")?,
+        max_scale_up_rate: spec.get("max_scale_up_rate")?,
+        max_scale_down_rate: spec.get("max_scale_down_rate")?,
+        stable_window_ns: spec.get::<Length>("stable_window_s")?.ns,
+        activation_scale: spec.get("activation_scale")?,
+        reachable: spec.get("reachable")?,
+        forgetful_delay: false,
     };
-    let delay_ns = spec.or("scale_down_delay_s", Length::seconds(0))?.ns;
-    let mut decider = Decider::new(spec.or("initial_ready", 0)?, delay_ns, instant_ns(0.0));
+    let delay_ns = spec.get::<Length>("scale_down_delay_s")?.ns;
+    let mut decider = Decider::new(spec.get("initial_ready")?, delay_ns, instant_ns(0.0));
     if let Some(state) = spec.opt::<Fields<'_>>("state")? {
-        decider.panic_since_ns = state.opt::<f64>("panic_since_s")?.map(instant_ns);
-        decider.max_panic_pods = state.or("max_panic_pods", 0)?;
+        decider.panic_since_ns = state.nullable::<f64>("panic_since_s")?.map(instant_ns);
+        decider.max_panic_pods = state.get("max_panic_pods")?;
         state.finish()?;
     }
     spec.finish()?;
     Ok((read, decider))
 }
 
+/// A spec that is changed on the way: what is left out stays.
+fn change_spec(changed: &Fields<'_>, spec: &mut DeciderSpec) -> Result<(), String> {
+    metric_or_default(changed)?;
+    let stable_window = Length { ns: spec.stable_window_ns };
+    *spec = DeciderSpec {
+        target_value: changed.or("target_value", spec.target_value)?,
+        total_value: changed.or("total_value", spec.total_value)?,
+        target_burst_capacity: changed.or("target_burst_capacity", spec.target_burst_capacity)?,
+        panic_threshold: changed.or("panic_threshold", spec.panic_threshold)?,
+        max_scale_up_rate: changed.or("max_scale_up_rate", spec.max_scale_up_rate)?,
+        max_scale_down_rate: changed.or("max_scale_down_rate", spec.max_scale_down_rate)?,
+        stable_window_ns: changed.or("stable_window_s", stable_window)?.ns,
+        activation_scale: changed.or("activation_scale", spec.activation_scale)?,
+        reachable: changed.or("reachable", spec.reachable)?,
+        ..*spec
+    };
+    // The delay window is made with the decider and stays, as upstream's does.
+    changed.opt::<Length>("scale_down_delay_s")?;
+    changed.finish()
+}
+
 fn metric(fields: &Fields<'_>) -> Result<ScalingMetric, String> {
-    match fields.opt::<String>("metric")?.as_deref() {
-        None | Some("concurrency") => Ok(ScalingMetric::Concurrency),
-        Some("rps") => Ok(ScalingMetric::Rps),
-        Some(other) => Err(format!("{}: {other:?} is not concurrency or rps", fields.at("metric"))),
+    match fields.get::<String>("metric")?.as_str() {
+        "concurrency" => Ok(ScalingMetric::Concurrency),
+        "rps" => Ok(ScalingMetric::Rps),
+        other => Err(format!("{}: {other:?} is not known, take concurrency or rps", fields.at("metric"))),
     }
+}
+
+fn metric_or_default(fields: &Fields<'_>) -> Result<ScalingMetric, String> {
+    if fields.opt::<String>("metric")?.is_none() {
+        return Ok(ScalingMetric::Concurrency);
+    }
+    metric(fields)
 }

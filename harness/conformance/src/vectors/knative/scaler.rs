@@ -4,19 +4,14 @@ use windtunnel_kernel::autoscale::kpa::activity::{
     ConditionStatus, ScaleStatus, ServeMode, compute_status as status_of,
 };
 use windtunnel_kernel::autoscale::kpa::scaler::{ScalerConfig, Situation, scale};
-use windtunnel_kernel::autoscale::kpa::{GlobalConfig, Reachability, target};
+use windtunnel_kernel::autoscale::kpa::{Reachability, target};
 
 use super::super::check::Checks;
-use super::super::fields::{Fields, Length};
+use super::super::fields::{Fields, Length, Word};
 
 pub(super) fn scaler(inputs: &Fields<'_>, expect: &Fields<'_>, checks: &mut Checks) -> Result<(), String> {
-    let config = match inputs.opt::<Fields<'_>>("config")? {
-        Some(config) => read_config(&config)?,
-        None => {
-            ScalerConfig::of(&windtunnel_kernel::autoscale::kpa::Config::default(), Reachability::Unknown)
-        }
-    };
-    let current: i32 = inputs.or("current_replicas", 1)?;
+    let config = read_config(&inputs.get("config")?)?;
+    let current: i32 = inputs.get("current_replicas")?;
     let desired: i32 = inputs.get("decider_desired")?;
     let (situation, probe) = match inputs.opt::<Fields<'_>>("pa")? {
         Some(pa) => read_situation(&pa)?,
@@ -38,27 +33,27 @@ pub(super) fn scaler(inputs: &Fields<'_>, expect: &Fields<'_>, checks: &mut Chec
 }
 
 fn read_config(config: &Fields<'_>) -> Result<ScalerConfig, String> {
-    let global = GlobalConfig::default();
-    let initial_scale = config.or("initial_scale", 1)?;
-    let allows_zero = config.or("allow_zero_initial", false)?;
-    let reachability = match config.opt::<String>("reachability")?.as_deref() {
+    let initial_scale = config.get("initial_scale")?;
+    let allows_zero: bool = config.get("allow_zero_initial")?;
+    let reachability = match config.nullable::<String>("reachability")?.as_deref() {
         Some("Reachable") => Reachability::Reachable,
         Some("Unreachable") => Reachability::Unreachable,
         None | Some("" | "Unknown") => Reachability::Unknown,
         Some(other) => {
-            return Err(format!("{}: {other:?} is not known", config.at("reachability")));
+            let place = config.at("reachability");
+            return Err(format!("{place}: {other:?} is not known, take Reachable, Unreachable or Unknown"));
         }
     };
     let read = ScalerConfig {
-        min_scale: config.or("min", 0)?,
-        max_scale: config.or("max", 0)?,
+        min_scale: config.get("min")?,
+        max_scale: config.get("max")?,
         initial_scale: if initial_scale == 0 && !allows_zero { 1 } else { initial_scale },
-        enable_scale_to_zero: config.or("enable_scale_to_zero", global.enable_scale_to_zero)?,
-        target_burst_capacity: config.or("tbc", global.target_burst_capacity)?,
-        stable_window_ns: config.or("stable_window_s", Length::seconds(60))?.ns,
-        grace_period_ns: config.or("grace_s", Length::seconds(30))?.ns,
-        pod_retention_ns: config.or("retention_s", Length::seconds(0))?.ns,
-        progress_deadline_ns: config.or("progress_deadline_s", Length::seconds(600))?.ns,
+        enable_scale_to_zero: config.get("enable_scale_to_zero")?,
+        target_burst_capacity: config.get("tbc")?,
+        stable_window_ns: config.get::<Length>("stable_window_s")?.ns,
+        grace_period_ns: config.get::<Length>("grace_s")?.ns,
+        pod_retention_ns: config.get::<Length>("retention_s")?.ns,
+        progress_deadline_ns: config.get::<Length>("progress_deadline_s")?.ns,
         reachability,
     };
     config.finish()?;
@@ -83,22 +78,36 @@ enum Probe {
 }
 
 fn read_situation(pa: &Fields<'_>) -> Result<(Situation, Probe), String> {
-    let active = match pa.opt::<String>("active")?.as_deref() {
-        Some("True") => ConditionStatus::True,
-        Some("False") => ConditionStatus::False,
+    // Without quotation marks YAML reads a truth value.
+    let active = match pa.opt::<Word>("active")?.as_ref().map(|word| word.text.as_str()) {
+        Some("True" | "true") => ConditionStatus::True,
+        Some("False" | "false") => ConditionStatus::False,
         None | Some("Unknown") => ConditionStatus::Unknown,
-        Some(other) => return Err(format!("{}: {other:?} is no condition", pa.at("active"))),
+        Some(other) => {
+            return Err(format!(
+                "{}: {other:?} is no condition, take True, False or Unknown",
+                pa.at("active")
+            ));
+        }
     };
     let mode = match pa.opt::<String>("sks_mode")?.as_deref() {
         None | Some("" | "Serve") => ServeMode::Serve,
         Some("Proxy") => ServeMode::Proxy,
-        Some(other) => return Err(format!("{}: {other:?} is no mode", pa.at("sks_mode"))),
+        Some(other) => {
+            return Err(format!("{}: {other:?} is no mode, take Serve or Proxy", pa.at("sks_mode")));
+        }
     };
-    let probe = match pa.opt::<String>("probe")?.as_deref() {
+    let probe = match pa.opt::<Word>("probe")?.as_ref().map(|word| word.text.as_str()) {
         None | Some("ok" | "true") => Probe::Answers,
-        Some("error" | "false") => Probe::Fails,
+        // Whether the probe fails or somebody else answers: the activator does not.
+        Some("error" | "false" | "wrong") => Probe::Fails,
         Some("must-not-be-called") => Probe::Forbidden,
-        Some(other) => return Err(format!("{}: {other:?} is not known", pa.at("probe"))),
+        Some(other) => {
+            let place = pa.at("probe");
+            return Err(format!(
+                "{place}: {other:?} is not known, take ok, error, wrong or must-not-be-called"
+            ));
+        }
     };
     let situation = Situation {
         active,
@@ -118,7 +127,7 @@ pub(super) fn compute_status(
     checks: &mut Checks,
 ) -> Result<(), String> {
     let previous = ScaleStatus { actual: inputs.opt("prev_actual")?, desired: inputs.opt("prev_desired")? };
-    let found = status_of(previous, inputs.or("ready", 0)?, inputs.get("want")?);
+    let found = status_of(previous, inputs.get("ready")?, inputs.get("want")?);
     checks.equal(expect, "actual", &found.actual.unwrap_or(-1))?;
     checks.equal(expect, "desired", &found.desired.unwrap_or(-1))
 }
@@ -128,12 +137,11 @@ pub(super) fn activators(
     expect: &Fields<'_>,
     checks: &mut Checks,
 ) -> Result<(), String> {
-    let global = GlobalConfig::default();
     let found = target::activators(
-        inputs.or("ready", 0)?,
-        inputs.or("total_value", 100.0)?,
-        inputs.or("target_burst_capacity", global.target_burst_capacity)?,
-        inputs.or("activator_capacity", global.activator_capacity)?,
+        inputs.get("ready")?,
+        inputs.get("total_value")?,
+        inputs.get("target_burst_capacity")?,
+        inputs.get("activator_capacity")?,
     );
     checks.equal(expect, "activators", &found)
 }

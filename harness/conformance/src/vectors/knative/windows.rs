@@ -30,8 +30,8 @@ fn averages(
     expect: &Fields<'_>,
     checks: &mut Checks,
 ) -> Result<(), String> {
-    let length = inputs.or("window_s", Length::seconds(60))?;
-    let granularity = inputs.or("granularity_s", Length::seconds(1))?;
+    let length: Length = inputs.get("window_s")?;
+    let granularity: Length = inputs.get("granularity_s")?;
     let mut window = Window::new(aggregation, length.ns, granularity.ns);
     let mut found = Vec::new();
     for operation in inputs.get::<Vec<Operation>>("ops")? {
@@ -93,7 +93,7 @@ pub(super) fn max_time_window(
     checks: &mut Checks,
 ) -> Result<(), String> {
     let duration_ns = inputs.get::<Length>("duration_s")?.ns;
-    let granularity_ns = inputs.or("granularity_s", Length::seconds(1))?.ns;
+    let granularity_ns = inputs.get::<Length>("granularity_s")?.ns;
     let mut found = Vec::new();
     for (number, records) in inputs.get::<Vec<Vec<Vec<f64>>>>("cases")?.into_iter().enumerate() {
         let mut window = TimeWindow::new(duration_ns, granularity_ns);

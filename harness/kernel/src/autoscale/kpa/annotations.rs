@@ -9,7 +9,7 @@ use super::config::{
     refuse,
 };
 use super::target::{self, TargetInput};
-use super::{Aggregation, SECOND_NS, ScalingMetric, TARGET_MINIMUM};
+use super::{Aggregation, Bugs, SECOND_NS, ScalingMetric, TARGET_MINIMUM};
 
 /// The prefix of the annotations.
 pub const ANNOTATION_PREFIX: &str = "autoscaling.knative.dev/";
@@ -59,6 +59,9 @@ pub struct Config {
     pub progress_deadline_ns: u64,
     /// Hard limit of requests in flight a pod; 0 = none.
     pub container_concurrency: u32,
+    /// Upstream's likely bugs.
+    #[serde(default)]
+    pub bugs: Bugs,
 }
 
 impl Default for Config {
@@ -87,6 +90,7 @@ impl Default for Config {
             scale_to_zero_pod_retention_period_ns: global.scale_to_zero_pod_retention_period_ns,
             progress_deadline_ns: 600 * SECOND_NS,
             container_concurrency: 0,
+            bugs: Bugs::of(global.profile),
         }
     }
 }
@@ -165,6 +169,7 @@ impl Config {
                 .unwrap_or(global.scale_to_zero_pod_retention_period_ns),
             progress_deadline_ns: progress_deadline_s.saturating_mul(SECOND_NS),
             container_concurrency,
+            bugs: Bugs::of(global.profile),
         })
     }
 

@@ -70,6 +70,9 @@ pub struct Decision {
     pub explanation: Explanation,
 }
 
+/// Scrapes are assumed for at most so many seconds back: windows reach no further.
+const WINDOW_LIMIT_S: u64 = 86_400;
+
 /// The whole autoscaling state of one revision. It can be stored after any step and goes on with the same
 /// decisions.
 ///
@@ -91,6 +94,7 @@ pub struct Autoscaler {
     /// Since when the activator is in the path; `None` when it is not.
     proxy_since_ns: Option<u64>,
     status: ScaleStatus,
+    started_ns: u64,
     /// The last second for which a scrape is settled.
     scraped_s: u64,
     ready_before: u32,
@@ -126,6 +130,7 @@ impl Autoscaler {
             mode: ServeMode::Proxy,
             proxy_since_ns: Some(whole_second(now_ns)),
             status: ScaleStatus::default(),
+            started_ns: now_ns,
             scraped_s: now_ns / SECOND_NS,
             ready_before: ready,
             config,
@@ -150,6 +155,14 @@ impl Autoscaler {
     #[must_use = "true asks for an immediate step"]
     pub fn record(&mut self, stat: &Stat) -> bool {
         self.collector.record(stat);
+        self.desired == 0 && stat.average_concurrency != 0.0
+    }
+
+    /// Takes the scrape of the revision's pods. Where pods are scraped for real, the zeros that are assumed for each
+    /// second add nothing to it. True as for [`record`](Self::record).
+    #[must_use = "true asks for an immediate step"]
+    pub fn record_scrape(&mut self, stat: &Stat) -> bool {
+        self.collector.record_scrape(stat);
         self.desired == 0 && stat.average_concurrency != 0.0
     }
 
@@ -201,8 +214,8 @@ impl Autoscaler {
     fn assume_scrapes(&mut self, observation: &Observation) {
         let ended_s = (observation.now_ns / SECOND_NS).saturating_sub(1);
         if self.config.has_scrape_target() && self.ready_before > 0 && observation.ready > 0 {
-            let window_s = self.config.stable_window_ns.div_ceil(SECOND_NS).max(1);
-            let from_s = (self.scraped_s + 1).max(ended_s.saturating_sub(window_s));
+            let window_s = self.config.stable_window_ns.div_ceil(SECOND_NS).clamp(1, WINDOW_LIMIT_S);
+            let from_s = self.scraped_s.saturating_add(1).max(ended_s.saturating_sub(window_s));
             for second in from_s..=ended_s {
                 self.collector.record(&Stat { at_ns: second.saturating_mul(SECOND_NS), ..Stat::default() });
             }
@@ -214,7 +227,7 @@ impl Autoscaler {
     fn evaluate(&mut self, observation: &Observation) {
         let has_scrape_target = self.config.has_scrape_target();
         let averages = self.collector.averages(self.config.metric, observation.now_ns, has_scrape_target);
-        let Some(averages) = averages else {
+        let Some(averages) = averages.filter(|_| !self.is_too_early(observation.now_ns)) else {
             self.evaluated = Evaluated::default();
             return;
         };
@@ -230,6 +243,14 @@ impl Autoscaler {
             panic_pods: Some(evaluation.panic_raw),
             limits: evaluation.limits,
         };
+    }
+
+    /// Whether silence may still be that of an autoscaler which has only just started to listen; see
+    /// [`Bugs::silence_is_idle`](super::Bugs::silence_is_idle).
+    fn is_too_early(&self, now_ns: u64) -> bool {
+        !self.config.bugs.silence_is_idle
+            && now_ns.saturating_sub(self.started_ns) < self.config.stable_window_ns
+            && self.collector.is_empty(self.config.metric, now_ns)
     }
 
     fn reconcile(&mut self, observation: &Observation) -> Decision {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{SECOND_NS, TARGET_MINIMUM, duration};
+use crate::Profile;
 
 /// Shortest stable window.
 pub(crate) const WINDOW_MINIMUM_NS: u64 = 6 * SECOND_NS;
@@ -70,6 +71,9 @@ pub struct GlobalConfig {
     pub scale_to_zero_grace_period_ns: u64,
     /// `scale-to-zero-pod-retention-period`, nanoseconds.
     pub scale_to_zero_pod_retention_period_ns: u64,
+    /// Whether upstream's likely bugs are reproduced; no key of the ConfigMap.
+    #[serde(default)]
+    pub profile: Profile,
 }
 
 impl Default for GlobalConfig {
@@ -96,6 +100,7 @@ impl Default for GlobalConfig {
             scale_down_delay_ns: 0,
             scale_to_zero_grace_period_ns: 30 * SECOND_NS,
             scale_to_zero_pod_retention_period_ns: 0,
+            profile: Profile::Windtunnel,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(doc)]
+use super::Bugs;
 use super::explain::Limit;
 use super::max_window::TimeWindow;
 use super::metrics::Averages;
@@ -28,6 +30,8 @@ pub struct DeciderSpec {
     pub activation_scale: i32,
     /// Whether any route leads here (or may).
     pub reachable: bool,
+    /// See [`Bugs::forgetful_delay`].
+    pub forgetful_delay: bool,
 }
 
 impl DeciderSpec {
@@ -44,6 +48,7 @@ impl DeciderSpec {
             stable_window_ns: config.stable_window_ns,
             activation_scale: i32::try_from(config.activation_scale).unwrap_or(i32::MAX),
             reachable,
+            forgetful_delay: config.bugs.forgetful_delay,
         }
     }
 }
@@ -119,15 +124,17 @@ impl Decider {
         } else {
             limits.extend(stable_limits);
         }
-        if spec.reachable
-            && let Some(delay) = &mut self.delay
-        {
-            delay.record(now_ns, desired);
-            let delayed = delay.current();
-            if delayed != desired {
-                limits.push(Limit::new("scale-down-delay", desired, delayed));
+        if let Some(delay) = &mut self.delay {
+            if spec.reachable || !spec.forgetful_delay {
+                delay.record(now_ns, desired);
             }
-            desired = delayed;
+            if spec.reachable {
+                let delayed = delay.current();
+                if delayed != desired {
+                    limits.push(Limit::new("scale-down-delay", desired, delayed));
+                }
+                desired = delayed;
+            }
         }
         Evaluation {
             desired,
@@ -186,8 +193,9 @@ impl RateLimit {
 
 fn pods(average: f64, target_value: f64) -> f64 {
     let pods = (average / target_value).ceil();
-    // 0 / 0 is no load for a target of nothing; adding zero turns -0 into 0.
-    if pods.is_nan() { 0.0 } else { pods + 0.0 }
+    // 0 / 0 is no load for a target of nothing; adding zero turns -0 into 0. More pods than can be counted are as many
+    // as can be, so that the number can be stored.
+    if pods.is_nan() { 0.0 } else { pods.clamp(f64::from(i32::MIN), f64::from(i32::MAX)) + 0.0 }
 }
 
 /// Comes after the rate limits, so it may exceed them. An idle revision is left alone.

@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+/// Windows reach back at most this many indexes (two days of 2 s granules); longer ones are cut.
+const SIZE_LIMIT: u64 = 86_400;
+
 /// The maximum over the last `size` indexes. Indexes must not fall; several values at one index keep the largest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MaxWindow {
@@ -16,7 +19,7 @@ impl MaxWindow {
     /// An empty window over `size` indexes (at least one).
     #[must_use]
     pub fn new(size: u64) -> Self {
-        Self { size: size.max(1), maxima: VecDeque::new() }
+        Self { size: size.clamp(1, SIZE_LIMIT), maxima: VecDeque::new() }
     }
 
     /// Records `value` at `index`.

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::window::{Aggregation, Window};
-use super::{Config, REPORT_PERIOD_NS};
+use super::window::{Aggregation, VALUE_LIMIT, Window};
+use super::{Bugs, Config, REPORT_PERIOD_NS};
 
 /// What a revision scales on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,11 +42,30 @@ pub struct Stat {
     pub proxied_request_count: f64,
 }
 
+impl Stat {
+    /// Concurrency and requests a second without what came through an activator.
+    fn unproxied(&self) -> (f64, f64) {
+        (
+            self.average_concurrency - self.average_proxied_concurrency,
+            self.request_count - self.proxied_request_count,
+        )
+    }
+}
+
 /// The four windows of a revision: stable and panic, of concurrency and of requests a second.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Collector {
     concurrency: WindowPair,
     rps: WindowPair,
+    /// The latest scrape, which a second one of the same second replaces; `None` where both are to count.
+    scraped: Option<Scraped>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Scraped {
+    second: u64,
+    concurrency: f64,
+    rps: f64,
 }
 
 /// Averages over the stable and the panic window.
@@ -72,20 +91,46 @@ impl Collector {
             stable: Window::new(aggregation, stable_window_ns, REPORT_PERIOD_NS),
             panic: Window::new(aggregation, panic_window_ns, REPORT_PERIOD_NS),
         };
-        Self { concurrency: pair.clone(), rps: pair }
+        Self { concurrency: pair.clone(), rps: pair, scraped: Some(Scraped::default()) }
     }
 
     /// Empty windows of a revision's configuration.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        Self::new(config.aggregation, config.stable_window_ns, config.panic_window_ns)
+        Self::new(config.aggregation, config.stable_window_ns, config.panic_window_ns).with_bugs(config.bugs)
     }
 
-    /// Adds a stat to the bucket of its second. What the activators reported themselves is taken off, so that a
-    /// request is counted once.
+    /// The same windows with upstream's likely bugs, or without.
+    #[must_use]
+    pub fn with_bugs(self, bugs: Bugs) -> Self {
+        Self { scraped: (!bugs.double_counted_scrapes).then(Scraped::default), ..self }
+    }
+
+    /// Adds a stat to the bucket of its second, whoever sends it: the stats of several activators add up. What the
+    /// activators reported themselves is taken off, so that a request is counted once.
     pub fn record(&mut self, stat: &Stat) {
-        self.concurrency.record(stat.at_ns, stat.average_concurrency - stat.average_proxied_concurrency);
-        self.rps.record(stat.at_ns, stat.request_count - stat.proxied_request_count);
+        let (concurrency, rps) = stat.unproxied();
+        self.concurrency.record(stat.at_ns, concurrency);
+        self.rps.record(stat.at_ns, rps);
+    }
+
+    /// Adds the scrape of a revision's pods, of which there should be one a second: a later one of the same second
+    /// takes the earlier one's place, unless [`Bugs::double_counted_scrapes`] lets both count.
+    pub fn record_scrape(&mut self, stat: &Stat) {
+        let (mut concurrency, mut rps) = stat.unproxied();
+        if let Some(scraped) = &mut self.scraped {
+            scraped.move_to(stat.at_ns / REPORT_PERIOD_NS);
+            concurrency = replace(&mut scraped.concurrency, concurrency);
+            rps = replace(&mut scraped.rps, rps);
+        }
+        self.concurrency.record(stat.at_ns, concurrency);
+        self.rps.record(stat.at_ns, rps);
+    }
+
+    /// Whether the stable window of `metric` holds nothing as of `now_ns`.
+    #[must_use]
+    pub fn is_empty(&self, metric: ScalingMetric, now_ns: u64) -> bool {
+        self.pair(metric).stable.is_empty(now_ns)
     }
 
     /// Both averages of `metric` as of `now_ns`, or `None` for "no data": the stable window is empty **and** there
@@ -93,10 +138,7 @@ impl Collector {
     /// activator is always in the path) silence means no load.
     #[must_use]
     pub fn averages(&self, metric: ScalingMetric, now_ns: u64, has_scrape_target: bool) -> Option<Averages> {
-        let pair = match metric {
-            ScalingMetric::Concurrency => &self.concurrency,
-            ScalingMetric::Rps => &self.rps,
-        };
+        let pair = self.pair(metric);
         if has_scrape_target && pair.stable.is_empty(now_ns) {
             return None;
         }
@@ -110,6 +152,13 @@ impl Collector {
             pair.panic.resize(panic_window_ns, now_ns);
         }
     }
+
+    fn pair(&self, metric: ScalingMetric) -> &WindowPair {
+        match metric {
+            ScalingMetric::Concurrency => &self.concurrency,
+            ScalingMetric::Rps => &self.rps,
+        }
+    }
 }
 
 impl WindowPair {
@@ -117,6 +166,23 @@ impl WindowPair {
         self.stable.record(at_ns, value);
         self.panic.record(at_ns, value);
     }
+}
+
+impl Scraped {
+    fn move_to(&mut self, second: u64) {
+        if self.second != second {
+            *self = Self { second, concurrency: 0.0, rps: 0.0 };
+        }
+    }
+}
+
+/// Puts `new` in the place of `old`: what is to be added for it. NaN replaces nothing and adds nothing.
+fn replace(old: &mut f64, new: f64) -> f64 {
+    if new.is_nan() {
+        return 0.0;
+    }
+    let new = new.clamp(-VALUE_LIMIT, VALUE_LIMIT);
+    new - std::mem::replace(old, new)
 }
 
 /// How many of `population` pods a scrape asks: enough to know the mean to within a sixth or so at 95 %, all of

@@ -6,32 +6,39 @@
 //! | part | what it does |
 //! | --- | --- |
 //! | [`config`], [`annotations`] | the `config-autoscaler` ConfigMap and a revision's annotations, resolved |
+//! | [`request_stats`] | requests that come and go, as averages over a period |
 //! | [`reporter`] | the activator's side: request counts become a [`Stat`] each second |
+//! | [`scrape`] | which pods are asked, and what a sample says about all |
 //! | [`window`], [`max_window`] | averaging windows of 1 s buckets; the scale-down delay |
 //! | [`metrics`] | the collector: four windows, and how many pods a scrape samples |
 //! | [`target`] | what one pod should carry, the panic window, the number of activators |
 //! | [`decider`] | windows to wanted pods: rate limits, panic mode, excess burst capacity |
 //! | [`scaler`] | bounds, initial scale and the sequence to zero |
 //! | [`activity`] | the `Active` condition, status and whether the activator is in the path |
-//! | [`explain`] | why a decision fell so |
+//! | [`bugs`] | upstream's likely bugs, as options |
+//! | [`explain`] | why a decision fell so, one at a time or over a time span |
 
 pub mod activity;
 pub mod annotations;
 pub mod autoscaler;
+pub mod bugs;
 pub mod config;
 pub mod decider;
-mod duration;
+pub(crate) mod duration;
 pub mod explain;
 pub mod max_window;
 pub mod metrics;
 pub mod reporter;
+pub mod request_stats;
 pub mod scaler;
+pub mod scrape;
 pub mod target;
 pub mod window;
 
 pub use activity::{Active, ConditionStatus, ScaleStatus, ServeMode};
 pub use annotations::Config;
 pub use autoscaler::{Autoscaler, Decision, Observation, Reachability, Trigger};
+pub use bugs::Bugs;
 pub use config::{ConfigError, GlobalConfig};
 pub use explain::{Explanation, Limit};
 pub use metrics::{ScalingMetric, Stat};
@@ -74,10 +81,15 @@ pub fn next_report_ns(now_ns: u64) -> u64 {
     next_on_grid(now_ns, 0, REPORT_PERIOD_NS)
 }
 
-/// The first instant after `now_ns` among `phase_ns`, `phase_ns + period_ns`, …; `period_ns` must not be 0.
+/// The first instant after `now_ns` among `phase_ns`, `phase_ns + period_ns`, …; a period of 0 is taken for 1 ns.
 #[must_use]
 pub fn next_on_grid(now_ns: u64, phase_ns: u64, period_ns: u64) -> u64 {
-    let past_ns = (now_ns % period_ns + period_ns - phase_ns % period_ns) % period_ns;
+    let period_ns = period_ns.max(1);
+    let (now_in_ns, phase_in_ns) = (now_ns % period_ns, phase_ns % period_ns);
+    let past_ns = match now_in_ns.checked_sub(phase_in_ns) {
+        Some(past_ns) => past_ns,
+        None => period_ns - (phase_in_ns - now_in_ns),
+    };
     now_ns.saturating_add(period_ns - past_ns)
 }
 

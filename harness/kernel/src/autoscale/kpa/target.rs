@@ -50,7 +50,12 @@ pub fn resolve(input: &TargetInput) -> Target {
         None => default,
     };
     let fraction = input.utilization_percentage.map_or(fraction, |percentage| percentage / 100.0);
-    Target { target: (total * fraction).max(TARGET_MINIMUM), total }
+    Target { target: at_least(TARGET_MINIMUM, total * fraction), total: at_least(0.0, total) }
+}
+
+/// A number that can be stored: never infinite, and the minimum instead of NaN.
+fn at_least(minimum: f64, value: f64) -> f64 {
+    if value.is_nan() { minimum } else { value.clamp(minimum, f64::MAX) }
 }
 
 /// The panic window: a percentage of the stable window, rounded to whole seconds, one second at least.

@@ -78,7 +78,7 @@ impl TimedBuckets {
         let now = now_ns / self.granularity_ns;
         let count = self.buckets.len() as u64;
         // Saturates when the start is unknown (a window that was resized after its data had gone).
-        let filled = self.first.map_or(u64::MAX, |first| last - first + 1);
+        let filled = self.first.map_or(u64::MAX, |first| last.saturating_sub(first).saturating_add(1));
         if now <= last {
             return round_6(self.total / filled.min(count) as f64);
         }
@@ -113,7 +113,7 @@ impl TimedBuckets {
         let mut total = 0.0;
         match self.last {
             Some(last) if !self.is_empty(now_ns) => {
-                for back in 0..count.min(old_count).min(last + 1) {
+                for back in 0..count.min(old_count).min(last.saturating_add(1)) {
                     let value = self.buckets[self.slot(last - back)];
                     buckets[((last - back) % count) as usize] = value;
                     total += value;
@@ -138,9 +138,9 @@ impl TimedBuckets {
         }
         let idle = (now_ns / self.granularity_ns).saturating_sub(last);
         let count = self.buckets.len() as u64;
-        let mut weight = coefficient * (1.0 - coefficient).powi(idle.min(count) as i32);
+        let mut weight = coefficient * libm::pow(1.0 - coefficient, idle.min(count) as f64);
         let mut sum = 0.0;
-        for back in 0..count.saturating_sub(idle).min(last + 1) {
+        for back in 0..count.saturating_sub(idle).min(last.saturating_add(1)) {
             sum += self.buckets[self.slot(last - back)] * weight;
             weight *= 1.0 - coefficient;
         }
@@ -240,7 +240,7 @@ impl Window {
 pub fn smoothing_coefficient(buckets: usize) -> f64 {
     const CARRIED: f64 = 0.9999;
     const MINIMUM: f64 = 0.2;
-    (1.0 - (1.0 - CARRIED).powf(1.0 / buckets.max(1) as f64)).max(MINIMUM)
+    (1.0 - libm::pow(1.0 - CARRIED, 1.0 / buckets.max(1) as f64)).max(MINIMUM)
 }
 
 fn bucket_count(window_ns: u64, granularity_ns: u64) -> usize {

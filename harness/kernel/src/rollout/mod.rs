@@ -1,0 +1,16 @@
+//! Progressive delivery: how a new version gets its share of the traffic, and when it is taken back.
+//!
+//! | kernel | what it decides |
+//! | --- | --- |
+//! | [`flagger`] | a Flagger `Canary`: weights, checks, promotion and rollback, one decision an analysis interval |
+//! | [`argo`] | an Argo `Rollout`: steps, replica counts, weights, pauses, and its `AnalysisRun`s |
+//! | [`kserve`] | KServe's own canaries: `canaryTrafficPercent` on Knative, `canary[]` in Standard mode |
+//!
+//! [`value`] holds what manifests and metric providers say: numbers that may be written as texts, and data of any
+//! form.
+
+pub mod argo;
+mod duration;
+pub mod flagger;
+pub mod kserve;
+pub mod value;
