@@ -33,6 +33,16 @@ impl<'a> Fields<'a> {
         self.opt(key)?.ok_or_else(|| format!("{}: is missing, add it", self.at(key)))
     }
 
+    /// A whole number from 0 that must be there.
+    pub(crate) fn count(&self, key: &'static str) -> Result<i32, String> {
+        match self.get::<i32>(key)? {
+            negative if negative < 0 => {
+                Err(format!("{}: expected a whole number of at least 0, found {negative}", self.at(key)))
+            }
+            count => Ok(count),
+        }
+    }
+
     /// A value that must be there, though it may be null.
     pub(crate) fn nullable<T: FromValue<'a>>(&self, key: &'static str) -> Result<Option<T>, String> {
         let value = self.opt(key)?;

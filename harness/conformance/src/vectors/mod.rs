@@ -4,9 +4,11 @@
 //! A vector that says something this runner does not understand (an input key it does not know, an expectation it
 //! does not check, a wrong type) fails, with its place: it would otherwise pass without having been tested.
 
+mod argo;
 mod check;
 mod fields;
 mod file;
+mod flagger;
 mod glob;
 mod hpa;
 mod keda;
@@ -139,11 +141,8 @@ pub fn supported_kernels() -> impl Iterator<Item = &'static str> {
 }
 
 /// Every system's kernels, in the order of their names.
-const SYSTEMS: &[&[(&str, Kernel)]] = &[
-    hpa::KERNELS,
-    keda::KERNELS,
-    knative::KERNELS,
-];
+const SYSTEMS: &[&[(&str, Kernel)]] =
+    &[argo::KERNELS, flagger::KERNELS, hpa::KERNELS, keda::KERNELS, knative::KERNELS];
 
 fn kernels() -> impl Iterator<Item = (&'static str, Kernel)> {
     SYSTEMS.iter().flat_map(|system| system.iter().copied())

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use windtunnel_conformance::vectors::{Options, VectorFileError, run, run_selected, supported_kernels};
 
-const PATH: &str = "vectors.yaml";
+pub(crate) const PATH: &str = "vectors.yaml";
 
 /// Vectors in `knative-upstream.yaml`.
 const ROWS: usize = 81;
@@ -52,7 +52,7 @@ fn is_knative(kernel: &str) -> bool {
 }
 
 /// Changes one number or truth value, counted by `skip`; false when there are fewer. Tolerances are left alone.
-fn falsify(value: &mut Value, skip: &mut usize) -> bool {
+pub(crate) fn falsify(value: &mut Value, skip: &mut usize) -> bool {
     let other = match value {
         Value::Array(items) => return items.iter_mut().any(|item| falsify(item, skip)),
         Value::Object(map) => {
@@ -73,7 +73,7 @@ fn falsify(value: &mut Value, skip: &mut usize) -> bool {
     false
 }
 
-fn shipped() -> String {
+pub(crate) fn shipped() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/vectors/decision-vectors.yaml");
     fs::read_to_string(&path).expect("the shipped vectors are readable")
 }
@@ -310,7 +310,7 @@ fn nothing_of_a_vector_can_be_lost_mistyped_or_added_unnoticed() {
 }
 
 /// The places of all mappings in a value.
-fn mappings(place: &str, value: &Value) -> Vec<String> {
+pub(crate) fn mappings(place: &str, value: &Value) -> Vec<String> {
     let inner = |(key, value): (String, &Value)| mappings(&format!("{place}/{key}"), value);
     match value {
         Value::Object(map) => {
@@ -342,12 +342,12 @@ fn spec(more: &str, steps: &str) -> String {
     )
 }
 
-fn only(glob: &str) -> Options {
+pub(crate) fn only(glob: &str) -> Options {
     Options { only: vec![glob.to_string()] }
 }
 
 /// A file of (id, kernel, inputs, expect); the first vector is in line 3.
-fn vectors(list: &[(&str, &str, &str, &str)]) -> String {
+pub(crate) fn vectors(list: &[(&str, &str, &str, &str)]) -> String {
     let mut file = String::from("schema: 1\nvectors:\n");
     for (id, kernel, inputs, expect) in list {
         file.push_str(&format!(

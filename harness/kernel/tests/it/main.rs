@@ -1,7 +1,15 @@
 //! Integration tests of the kernels.
 
+mod argo_analysis;
+mod argo_bluegreen;
+mod argo_condition;
+mod argo_counts;
+mod argo_rollout;
+mod argo_traffic;
 mod balance;
 mod breaker;
+mod canary_kserve;
+mod canary_laws;
 mod config;
 mod data_path;
 mod decider;
@@ -9,6 +17,8 @@ mod distributions;
 mod drift;
 mod explain;
 mod extremes;
+mod flagger_canary;
+mod flagger_checks;
 mod flight;
 mod hpa_dry_run;
 mod hpa_history;
