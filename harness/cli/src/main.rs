@@ -22,6 +22,10 @@ struct Arguments {
 enum Verb {
     /// Simulate a scenario, fly it on the cluster, compare, judge and report.
     Run(commands::run::Run),
+    /// Try other settings in simulation and name the cheapest that meet the objectives.
+    Plan(commands::plan::Plan),
+    /// Say why a decision fell so: of a recording, or of an HPA on metrics that you write down.
+    Explain(commands::explain::Explain),
     /// Load-test an inference endpoint with closed-loop users.
     #[cfg(feature = "load")]
     Load(commands::load::Load),
@@ -59,6 +63,8 @@ fn main() -> ExitCode {
 
     let outcome = match arguments.verb {
         Verb::Run(run) => run.execute(),
+        Verb::Plan(plan) => plan.execute(),
+        Verb::Explain(explain) => explain.execute(),
         #[cfg(feature = "load")]
         Verb::Load(load) => load.execute(),
         Verb::Up(up) => up.execute(),

@@ -49,3 +49,8 @@ impl Line {
         }
     }
 }
+
+/// Whether what is printed on stdout may have colours.
+pub(crate) fn stdout_takes_color() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}

@@ -12,7 +12,7 @@ use windtunnel_record::result::RunResult;
 use windtunnel_record::{Prediction, Recording};
 use windtunnel_scenario::Duration;
 use windtunnel_scenario::objective::Metric;
-use windtunnel_scenario::scenario::{Arrivals, Environment, Load, Process, Protocol, Scenario};
+use windtunnel_scenario::scenario::{Arrivals, Environment, Load, Process, Scenario};
 
 use crate::Attack;
 use crate::users::MOST_REQUESTS;
@@ -138,15 +138,17 @@ fn as_scenario(attack: &Attack, recording: &Recording) -> Scenario {
         seed: 0,
         manifests: Vec::new(),
         storage: BTreeMap::new(),
-        load: Load {
-            target: String::new(),
-            protocol: Protocol::V1,
-            requests: PathBuf::new(),
+        loads: vec![Load {
             timeout: Duration::from_ns(u64::try_from(attack.timeout.as_nanos()).unwrap_or(u64::MAX)),
-            arrivals: Arrivals::Phases { process: Process::Constant, phases: Vec::new() },
-        },
+            ..Load::new(
+                "",
+                PathBuf::new(),
+                Arrivals::Phases { process: Process::Constant, phases: Vec::new() },
+            )
+        }],
         flight: None,
         events: Vec::new(),
+        faults: Vec::new(),
         objectives: attack.rules.clone(),
         environment: Environment::default(),
     }

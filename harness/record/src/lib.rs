@@ -7,11 +7,16 @@
 //! | --- | --- |
 //! | what was observed | [`Recording`] with [`Request`], [`Point`], [`Decision`], [`Event`], [`ColdStart`] |
 //! | who writes it | [`Recorder`] |
+//! | the same in bounded memory | [`Digest`], for runs of any length |
 //! | how it is kept | [`jsonl`]: JSON Lines, byte for byte the same for equal recordings |
 //! | how fast | [`quantile`] |
 //! | is an answer the expected one | [`predictions_equal`] |
 //! | what must hold, and does it | [`judge::judge`], [`judge::Gate`], [`judge::Verdict`] |
+//! | did it keep up, and what was it short of | [`stability::assess`], [`bottleneck::Bottleneck`] |
+//! | how sure is a figure | [`replications`]: intervals over seeds, paired differences, a stopping rule |
+//! | what if | [`futures::compare`]: both futures of a fork |
 //! | simulation against flight | [`compare::compare`], [`compare::Comparison`] |
+//! | the figures of a run | [`summary::Summary`] |
 //! | the outcome of a run | [`result::RunResult`] |
 //!
 //! All times are nanoseconds since the start of the run.
@@ -36,18 +41,27 @@
 //! # Ok::<(), windtunnel_record::RecordingError>(())
 //! ```
 
+pub mod bottleneck;
 pub mod compare;
+pub mod digest;
+pub mod futures;
+mod histogram;
 pub mod jsonl;
 pub mod judge;
 pub mod prediction;
 pub mod quantile;
 pub mod recorder;
 pub mod recording;
+pub mod replications;
 pub mod result;
+pub mod stability;
+pub mod student;
+pub mod summary;
 
+pub use digest::Digest;
 pub use jsonl::RecordingError;
 pub use prediction::predictions_equal;
-pub use recorder::Recorder;
+pub use recorder::{Recorder, SeriesId};
 pub use recording::{
     ColdStart, Decision, Event, Meta, Point, Prediction, Recording, Request, Revision, SCHEMA, SeriesKey,
     Source,

@@ -92,6 +92,46 @@ pub struct Revision {
     pub created_ns: u64,
 }
 
+impl Revision {
+    /// Whether this revision belongs to a service of that name: KServe names revisions and deployments after the service
+    /// and its component, `digits-predictor-00001`.
+    pub fn is_of(&self, service: &str) -> bool {
+        is_of_service(&self.name, service)
+    }
+
+    /// The service that it belongs to, by its name.
+    pub fn service(&self) -> &str {
+        service_of(&self.name)
+    }
+}
+
+/// Components of an InferenceService, as they stand in the names of its revisions.
+const COMPONENTS: [&str; 3] = ["-predictor", "-transformer", "-explainer"];
+
+/// The service of a revision, deployment or pod of that name.
+pub(crate) fn service_of(name: &str) -> &str {
+    let component = COMPONENTS.iter().filter_map(|component| {
+        let at = name.rfind(component)?;
+        let rest = &name[at + component.len()..];
+        (at > 0 && (rest.is_empty() || rest.starts_with('-'))).then_some(at)
+    });
+    if let Some(at) = component.max() {
+        return &name[..at];
+    }
+    // A Knative revision of another service: five digits after the last dash.
+    match name.rsplit_once('-') {
+        Some((service, digits)) if digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            service
+        }
+        _ => name,
+    }
+}
+
+/// Whether a name is that of `service` itself or of something that belongs to it.
+pub(crate) fn is_of_service(name: &str, service: &str) -> bool {
+    name == service || service_of(name) == service
+}
+
 /// One request and its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -184,8 +224,21 @@ impl Prediction {
 
 /// Name and labels of a series.
 ///
-/// Names in use: `replicas.wanted`, `replicas.ready` and `traffic.percent`, each with the label `revision`,
-/// and `requests.in_flight`.
+/// | name | labels | value |
+/// | --- | --- | --- |
+/// | `replicas.wanted`, `replicas.ready` | `revision` | pods |
+/// | `traffic.percent` | `revision` | 0 to 100 |
+/// | `requests.in_flight` | none, or `service` | requests |
+/// | `requests.queued` | `revision` | requests that wait for a slot |
+/// | `server.utilisation` | `revision` | 0 to 1 |
+/// | `nodes.ready`, `nodes.wanted` | `pool` | nodes |
+/// | `nodes.cpu_allocated`, `nodes.memory_allocated`, `nodes.gpu_allocated` | `pool` | 0 to 1 |
+/// | `pods.pending` | `reason` | pods without a node |
+/// | `cost.per_hour` | none, or `pool` | money |
+/// | `storage.utilisation` | `prefix` | 0 to 1 |
+/// | `queue.depth` | `queue` | messages |
+/// | `users.active` | none | users |
+/// | `drift.statistic` | `feature` | of the detector |
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SeriesKey {
     /// What is measured.
@@ -248,12 +301,22 @@ pub struct Decision {
 pub struct Event {
     /// When.
     pub t_ns: u64,
-    /// `scenario`, `revision`, `traffic`, `pod` or `activation`.
+    /// `scenario`, `revision`, `traffic`, `pod`, `activation`, [`Event::FAULT`], [`Event::DRIFT_BEGAN`] or
+    /// [`Event::DRIFT_DETECTED`].
     pub kind: String,
     /// To what.
     pub target: String,
     /// What, in one line.
     pub text: String,
+}
+
+impl Event {
+    /// Kind of a fault that strikes: `recovery` is measured from it. `target` is what it strikes.
+    pub const FAULT: &'static str = "fault";
+    /// Kind of the moment at which inputs or predictions begin to drift; `target` is the feature.
+    pub const DRIFT_BEGAN: &'static str = "drift-began";
+    /// Kind of the moment at which a detector raises its alarm; `target` is the feature.
+    pub const DRIFT_DETECTED: &'static str = "drift-detected";
 }
 
 /// The start of a pod.

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::Comparison;
+use crate::futures::Futures;
 use crate::judge::{Gate, Verdict, overall};
+use crate::replications::Interval;
+use crate::stability::Stability;
+use crate::summary::{Cost, ErrorRow, LatencyRow, PhaseRow, Summary};
 
 /// Version of the result format.
 pub const SCHEMA: &str = "windtunnel.dev/result/v1";
@@ -36,6 +40,27 @@ pub struct RunResult {
     pub wall: BTreeMap<String, f64>,
     /// The command that does the same again.
     pub reproduce: String,
+    /// How the first described run coped with its load, and what it was short of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stability: Option<Stability>,
+    /// What the first described run cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+    /// Latencies of every described run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latency: Vec<LatencyRow>,
+    /// Failures by cause of every described run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<ErrorRow>,
+    /// Cold starts by phase of every described run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cold_starts: Vec<PhaseRow>,
+    /// Figures with their confidence intervals, when there were several replications.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub intervals: BTreeMap<String, Interval>,
+    /// Both futures, when the run was forked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub futures: Option<Futures>,
 }
 
 impl RunResult {
@@ -60,7 +85,25 @@ impl RunResult {
             versions: BTreeMap::new(),
             wall: BTreeMap::new(),
             reproduce,
+            stability: None,
+            cost: None,
+            latency: Vec::new(),
+            errors: Vec::new(),
+            cold_starts: Vec::new(),
+            intervals: BTreeMap::new(),
+            futures: None,
         }
+    }
+
+    /// Adds the figures of a run. Stability and cost are those of the first run that has them; describe the
+    /// simulation of the whole load before a flight.
+    pub fn describe(&mut self, summary: Summary) {
+        let Summary { latency, errors, cold_starts, cost, stability, .. } = summary;
+        self.latency.extend(latency);
+        self.errors.extend(errors);
+        self.cold_starts.extend(cold_starts);
+        self.cost = self.cost.or(cost);
+        self.stability = self.stability.take().or(stability);
     }
 
     /// Makes the run inconclusive for a reason outside of its gates (the client was the bottleneck, the run

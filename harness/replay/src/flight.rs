@@ -12,7 +12,7 @@ use windtunnel_record as record;
 use windtunnel_record::{Recorder, Recording};
 use windtunnel_scenario::load::Flight;
 use windtunnel_scenario::requests::RequestSet;
-use windtunnel_scenario::{Action, Load, Protocol, Scenario, load};
+use windtunnel_scenario::{Action, Arrivals, Load, Protocol, Scenario, load};
 
 use crate::client::ServiceClient;
 use crate::manifests::{DEFAULT_NAMESPACE, Kinds};
@@ -61,13 +61,14 @@ pub async fn fly(
     cancel: &CancellationToken,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Recording, FlightError> {
+    open_loop(scenario.load())?;
     let client = stack.client();
-    let namespace = namespace_of(manifests, &scenario.load.target);
+    let namespace = namespace_of(manifests, &scenario.load().target);
     let requests =
-        RequestSet::load(&scenario.load.requests).map_err(|error| FlightError::Load(error.to_string()))?;
-    let plan = load::arrivals(scenario, flight).map_err(|error| FlightError::Load(error.to_string()))?;
+        RequestSet::load(&scenario.load().requests).map_err(|error| FlightError::Load(error.to_string()))?;
+    let plan = load::arrivals(scenario, 0, flight).map_err(|error| FlightError::Load(error.to_string()))?;
     let duration = scenario.duration_of(flight).as_std();
-    let timeout = scenario.load.timeout.as_std();
+    let timeout = scenario.load().timeout.as_std();
 
     let mut sightings = observe::sightings(&client, &namespace);
     let mut decisions = stack.control_plane().decisions();
@@ -77,7 +78,7 @@ pub async fn fly(
     for manifest in manifests {
         kinds.apply(&scenario.path, manifest).await?;
     }
-    let ready = readiness::wait(&client, &namespace, &scenario.load.target, cancel).await?;
+    let ready = readiness::wait(&client, &namespace, &scenario.load().target, cancel).await?;
     progress(Progress::Ready(applied.elapsed()));
 
     let (epoch, epoch_unix_ns) = start_of_load();
@@ -87,7 +88,7 @@ pub async fn fly(
         ..record::Meta::new(&scenario.name, record::Source::Live, scenario.seed, duration.as_nanos() as u64)
     });
     let mut observer = Observer::new(epoch);
-    let service = ServiceClient::new(stack.gateway_address(), ready.host, endpoint(&scenario.load), timeout);
+    let service = ServiceClient::new(stack.gateway_address(), ready.host, endpoint(scenario.load()), timeout);
     let (mut pilot, mut answered) = Pilot::new(service, requests);
 
     let stop = cancel.child_token();
@@ -158,6 +159,19 @@ fn decide(decision: AutoscaleDecision, epoch_unix_ns: u64, recorder: &mut dyn Re
         text: decision.text,
         explanation: decision.explanation,
     });
+}
+
+/// Only an open loop of requests can be flown: what users and brokers do depends on the answers.
+fn open_loop(load: &Load) -> Result<(), FlightError> {
+    let what = match (&load.arrivals, load.queue) {
+        (Arrivals::Users { .. }, _) => "users in a closed loop",
+        (_, Some(_)) => "messages of a queue",
+        (_, None) => return Ok(()),
+    };
+    Err(FlightError::Load(format!(
+        "the load of {} is {what}, which only the simulator can play; run it with --mode sim",
+        load.target
+    )))
 }
 
 /// The path of the load's inference protocol.

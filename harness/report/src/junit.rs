@@ -7,6 +7,7 @@ use windtunnel_record::judge::{Gate, Verdict};
 use windtunnel_record::result::RunResult;
 
 use crate::markup::Markup;
+use crate::tables;
 use crate::words::{self, Counts};
 
 /// The JUnit document of one run.
@@ -75,6 +76,18 @@ fn properties(out: &mut Markup, result: &RunResult) {
         property("exit-code", &result.exit_code.to_string());
         property("seed", &result.seed.to_string());
         property("reproduce", &result.reproduce);
+        if let Some((word, sentences)) = tables::stability(result) {
+            property("stability", word);
+            property("stability.reason", &sentences.join(" "));
+        }
+        if let Some(cost) = &result.cost {
+            property("cost", &cost.total.to_string());
+            property("cost.per-hour", &cost.per_hour.to_string());
+        }
+        for row in &result.errors {
+            let name = format!("errors.{}.{}", words::source(row.source), row.cause);
+            property(&name, &row.count.to_string());
+        }
         for (name, version) in &result.versions {
             property(&format!("version.{name}"), version);
         }

@@ -1,6 +1,7 @@
 //! Reports from recordings: HTML, SVG, Markdown, JUnit, JSON and the terminal's verdict table.
 //!
-//! Everything is derived from a [`RunResult`] (what was judged) and up to three [`Recording`]s (what happened).
+//! Everything is derived from a [`RunResult`] (what was judged) and up to three [`Recording`]s (what happened),
+//! or a [`Digest`] of a run that was too long to be kept.
 //! All formats use the same words: the verdict, one sentence, the gates with observed, limit, samples and reason.
 //! Nothing here decides anything.
 //!
@@ -11,6 +12,7 @@
 //! | for people at a terminal | [`table`] |
 //! | for job summaries | [`markdown`], [`markdown_of`] |
 //! | for CI systems | [`junit`], [`junit_of`] |
+//! | the answer of a capacity plan | [`plan`] |
 //!
 //! ```
 //! use windtunnel_record::result::RunResult;
@@ -31,14 +33,16 @@ mod junit;
 mod markdown;
 mod markup;
 mod page;
+pub mod plan;
+mod tables;
 mod terminal;
 mod words;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use windtunnel_record::Recording;
 use windtunnel_record::result::RunResult;
+use windtunnel_record::{Digest, Recording};
 use windtunnel_scenario::Scenario;
 
 pub use index::{IndexEntry, write_index};
@@ -59,6 +63,15 @@ pub struct Input<'a> {
     pub live: Option<&'a Recording>,
     /// The simulation of the whole load, when only a slice of it was flown.
     pub whole: Option<&'a Recording>,
+    /// The simulation of the whole load, counted, when it was too long to keep every request.
+    pub counted: Option<&'a Digest>,
+}
+
+impl<'a> Input<'a> {
+    /// A report without any recording: what was judged.
+    pub fn new(scenario: &'a Scenario, result: &'a RunResult) -> Self {
+        Self { scenario, result, simulated: None, live: None, whole: None, counted: None }
+    }
 }
 
 /// Where the files of a report are.

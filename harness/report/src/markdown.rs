@@ -7,13 +7,14 @@ use windtunnel_record::result::RunResult;
 
 use crate::figures;
 use crate::markup::plain;
+use crate::tables;
 use crate::words;
 
 /// Bytes of a job summary. GitHub refuses a step's summary above 1024 KiB.
 pub const SUMMARY_BYTES: usize = 900_000;
 
-/// Room kept for the closing lines.
-const CLOSING_BYTES: usize = 4_000;
+/// Room kept for the last table and the closing lines.
+const CLOSING_BYTES: usize = 20_000;
 
 /// The Markdown of one run, at most [`SUMMARY_BYTES`] long.
 pub fn markdown(result: &RunResult) -> String {
@@ -86,6 +87,16 @@ fn section(out: &mut String, result: &RunResult, room: usize) {
         }
         out.push_str("\n</details>\n");
     }
+    if let Some((word, sentences)) = tables::stability(result) {
+        let _ = writeln!(out, "\n**{word}** {}", inline(&sentences.join(" "), 2000));
+    }
+    for table in tables::of(result) {
+        if out.len() > room {
+            let _ = writeln!(out, "\n{} in the report.", table.title);
+            continue;
+        }
+        tables::folded(out, &table, |text| inline(text, 400));
+    }
     let _ = writeln!(out, "\n{}\n", words::AUTOCORRELATION);
     let _ = writeln!(out, "Seed {}. Reproduce: {}\n", result.seed, code(&result.reproduce));
 }
@@ -111,7 +122,7 @@ fn closing(out: &mut String, left_out: usize, what: &str) {
 }
 
 /// Text of users within a line: no Markdown, no HTML, no line breaks, at most `most` characters.
-fn inline(text: &str, most: usize) -> String {
+pub(crate) fn inline(text: &str, most: usize) -> String {
     let mut out = String::with_capacity(text.len());
     for character in cut(&plain(text), most).chars() {
         match character {

@@ -5,6 +5,7 @@ use windtunnel_record::result::RunResult;
 
 use crate::figures;
 use crate::markup::plain;
+use crate::tables;
 use crate::words;
 
 /// Rows printed, at most; the report has all.
@@ -69,6 +70,12 @@ pub fn table(result: &RunResult, color: bool) -> String {
             out.push_str(&format!("{name:<26} {text}\n"));
         }
     }
+    for table in tables::of(result) {
+        tables::terminal(&mut out, &table);
+    }
+    if let Some((word, sentences)) = tables::stability(result) {
+        out.push_str(&format!("\n{word}  {}\n", plain(&sentences.join(" "))));
+    }
     let verdict = painted(words::word(result.verdict), result.verdict, color);
     out.push_str(&format!("\n{verdict}  {}: {}\n", plain(&result.scenario), plain(&words::sentence(result))));
     out
@@ -96,7 +103,7 @@ fn push_row(out: &mut String, row: &[String; 6], widths: &[usize; 6], verdict: O
     out.push('\n');
 }
 
-fn painted(text: &str, verdict: Verdict, color: bool) -> String {
+pub(crate) fn painted(text: &str, verdict: Verdict, color: bool) -> String {
     if !color {
         return text.to_owned();
     }

@@ -6,12 +6,13 @@
 //!
 //! | role | types |
 //! | --- | --- |
-//! | the file | [`Scenario`], [`Load`], [`Event`], [`Environment`], [`FlightPlan`] |
+//! | the file | [`Scenario`], [`Load`], [`Event`], [`Disturbance`], [`Environment`], [`FlightPlan`] |
 //! | what is wrong with it | [`Faults`], [`Fault`], each with file, line, column and a hint |
-//! | quantities as people write them | [`Duration`], [`Rate`] |
+//! | quantities as people write them | [`Duration`], [`Rate`], [`Bytes`], [`Bandwidth`], [`Price`] |
 //! | what must hold | [`objective::Objective`] |
 //! | when requests arrive | [`load::arrivals`], [`load::Flight`], [`trace`] |
 //! | what they carry | [`requests::RequestSet`] |
+//! | values that replace those of a file | [`overrides`] |
 //!
 //! ```
 //! use windtunnel_scenario::objective::{Metric, Objective, Operator};
@@ -29,6 +30,7 @@
 pub mod fault;
 pub mod load;
 pub mod objective;
+pub mod overrides;
 pub mod quantity;
 pub mod requests;
 pub mod scenario;
@@ -37,12 +39,16 @@ pub mod trace;
 
 mod decode;
 mod manifests;
+mod recorded;
 mod schema;
 mod yaml;
 
 pub use fault::{Fault, Faults};
-pub use quantity::{Duration, Rate};
+pub use quantity::{Bandwidth, Bytes, Duration, Price, Rate};
 pub use scenario::{
-    Action, Arrivals, Environment, Event, FlightPlan, Load, Network, Patch, Phase, PodStart, PodStop,
-    Process, Protocol, Scenario, ServiceTime, Trace, TraceFormat,
+    Action, Arrivals, Batching, Broker, Burst, Control, ControlPhases, Cores, Distribution, Disturbance,
+    DisturbanceKind, Drift, DriftDetector, DriftShift, DriftTest, Environment, Event, FlightPlan, HpaTiming, HpaVersion,
+    KedaTiming, Llm, Load, MemoryUse, ModelLoad, ModelProfile, Network, NodeAutoscaler, Nodes, Patch, Phase,
+    PodStart, PodStop, Pool, Probe, Process, Profile, Protocol, Queue, Retries, RetryOn, Scenario,
+    Scheduling, Server, Shape, SharedBandwidth, Trace, TraceFormat, Transfer, UserPhase, WarmUp, When,
 };

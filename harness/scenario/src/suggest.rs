@@ -38,6 +38,11 @@ pub fn hint<'a>(word: &str, what: &str, candidates: impl IntoIterator<Item = &'a
     format!("did you mean {}?", quoted.join(" or "))
 }
 
+/// Whether one typing error, or another letter case alone, leads from one word to the other.
+pub(crate) fn is_one_error_away(word: &str, other: &str) -> bool {
+    typing_distance(&folded(word), &folded(other)) <= 1
+}
+
 fn folded(word: &str) -> Vec<char> {
     // Longer words cannot be near anything that we know; the cut bounds the quadratic comparison.
     word.chars().take(80).flat_map(char::to_lowercase).map(|c| if c == '_' { '-' } else { c }).collect()

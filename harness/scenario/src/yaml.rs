@@ -18,16 +18,38 @@ pub(crate) struct Place {
     pub(crate) column: u32,
     /// Byte offset in the file, when the parser knows it.
     byte: Option<usize>,
+    /// Which override it comes from, when it does not stand in the file.
+    over: Option<usize>,
 }
 
 impl Place {
     /// The very beginning.
-    pub(crate) const START: Self = Self { line: 1, column: 1, byte: None };
+    pub(crate) const START: Self = Self { line: 1, column: 1, byte: None, over: None };
+
+    /// The place of what an override says.
+    pub(crate) fn of_override(index: usize) -> Self {
+        Self { over: Some(index), ..Self::START }
+    }
+
+    /// Another column of the same line.
+    pub(crate) fn at_column(self, column: u32) -> Self {
+        Self { column, ..self }
+    }
+
+    /// Which override this is the place of.
+    pub(crate) fn over(&self) -> Option<usize> {
+        self.over
+    }
 
     fn from(location: Location) -> Self {
         let byte = location.span().byte_offset().and_then(|byte| usize::try_from(byte).ok());
         let at_least_one = |n: u64| u32::try_from(n).unwrap_or(u32::MAX).max(1);
-        Self { line: at_least_one(location.line()), column: at_least_one(location.column()), byte }
+        Self {
+            line: at_least_one(location.line()),
+            column: at_least_one(location.column()),
+            byte,
+            over: None,
+        }
     }
 
     /// The column of a character of the scalar `text` that begins here, if it is written on one line as it
@@ -133,6 +155,21 @@ impl Node {
             Value::Text(_) => "a text".to_owned(),
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a mapping".to_owned(),
+        }
+    }
+
+    /// Moves it and everything in it to one place.
+    pub(crate) fn relocate(&mut self, place: Place) {
+        self.place = place;
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.relocate(place)),
+            Value::Map(entries) => {
+                for entry in entries {
+                    entry.place = place;
+                    entry.node.relocate(place);
+                }
+            }
+            _ => {}
         }
     }
 

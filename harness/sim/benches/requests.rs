@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use windtunnel_api::manifest;
 use windtunnel_record::{ColdStart, Decision, Event, Recorder, Request, Revision};
-use windtunnel_scenario::Scenario;
-use windtunnel_scenario::load::{Arrival, Flight};
+use windtunnel_scenario::{Distribution, Duration, Scenario};
+use windtunnel_scenario::load::{Arrival, Flight, Work};
 use windtunnel_sim::engine::Stream;
-use windtunnel_sim::{Plan, ServiceTime, simulate_arrivals};
+use windtunnel_sim::server::Draw;
+use windtunnel_sim::{Plan, simulate_arrivals};
 
 const REQUESTS: u32 = 1_000_000;
 
@@ -53,11 +54,11 @@ fn plan(predictor: &str) -> Plan {
 /// Poisson arrivals that end a simulated day after `REQUESTS` of them.
 fn arrivals(rate_per_s: f64) -> impl Iterator<Item = Arrival> {
     let mut gaps = Stream::named(42, "arrivals");
-    let mean_ns = ServiceTime::exponential(1e9 / rate_per_s);
+    let mean_ns = Draw::exponential(1e9 / rate_per_s).expect("a mean");
     let mut at_ns = 0;
     (0..REQUESTS).map(move |row| {
         at_ns += mean_ns.draw(&mut gaps);
-        Arrival { at_ns, row }
+        Arrival { at_ns, row, work: Work::Drawn }
     })
 }
 
@@ -71,7 +72,7 @@ fn requests(criterion: &mut Criterion) {
     ];
     for (name, predictor, rate_per_s) in cases {
         let mut plan = plan(predictor);
-        plan.service_time = ServiceTime::exponential(100e6);
+        plan.environment.service_time = Distribution::Exponential { mean: Duration::from_ms(100) };
         plan.duration_ns = (f64::from(REQUESTS) / rate_per_s * 1.1e9) as u64;
         group.bench_function(name, |bencher| {
             bencher.iter(|| {

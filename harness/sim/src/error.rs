@@ -7,6 +7,7 @@ use windtunnel_kernel::autoscale::kpa::ConfigError;
 use windtunnel_scenario::trace::TraceError;
 
 use crate::engine::Violation;
+use crate::fleet::FleetError;
 
 /// Why there is no simulation, or why one was ended.
 #[derive(Debug, Error)]
@@ -91,6 +92,49 @@ pub enum SimError {
         /// What is wrong and what it may be.
         message: String,
     },
+    /// A file that cannot be read.
+    #[error("{}: can't be read: {message}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// Files that are wrong, alone or with the settings of a study.
+    #[error("{}", faults.join("\n"))]
+    Faulty {
+        /// One message a fault, each with its place and a remedy.
+        faults: Vec<String>,
+    },
+    /// A setting that cannot be made.
+    #[error("{setting}: {message}; {remedy}")]
+    Setting {
+        /// `PATH=VALUE`
+        setting: String,
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A study that cannot be made.
+    #[error("{message}; {remedy}")]
+    Study {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A stored state that cannot be gone on with.
+    #[error("snapshot: {message}; {remedy}")]
+    Snapshot {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Machines that cannot be, or something that they cannot do.
+    #[error("spec.environment.nodes: {0}")]
+    Fleet(#[from] FleetError),
     /// The load cannot be read.
     #[error(transparent)]
     Load(#[from] TraceError),
@@ -116,4 +160,11 @@ pub enum SimError {
         /// Virtual time since the start of the run.
         seconds: u64,
     },
+}
+
+impl SimError {
+    /// All faults of some files.
+    pub(crate) fn faulty<T: std::fmt::Display>(faults: impl IntoIterator<Item = T>) -> Self {
+        Self::Faulty { faults: faults.into_iter().map(|fault| fault.to_string()).collect() }
+    }
 }

@@ -1,8 +1,10 @@
 //! One module a verb.
 
 pub(crate) mod down;
+pub(crate) mod explain;
 #[cfg(feature = "load")]
 pub(crate) mod load;
+pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod serve;

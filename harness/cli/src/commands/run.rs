@@ -8,24 +8,28 @@ use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use windtunnel_api::manifest::Manifest;
 use windtunnel_record::compare::{Comparison, compare};
+use windtunnel_record::futures::{self, Futures};
 use windtunnel_record::judge::{Verdict, judge};
+use windtunnel_record::replications::Interval;
 use windtunnel_record::result::RunResult;
-use windtunnel_record::{Recording, RecordingError};
+use windtunnel_record::summary::Summary;
+use windtunnel_record::{Digest, Recording, RecordingError};
 use windtunnel_replay::{EmbeddedStack, FlightError, Progress, StackOptions, fly};
 use windtunnel_report as report;
-use windtunnel_scenario::Scenario;
 use windtunnel_scenario::load::Flight;
-use windtunnel_sim as sim;
+use windtunnel_scenario::{Duration, Scenario};
+use windtunnel_sim::study::{Setting, Source};
 
 use super::setup::ensure_runtime;
-use super::validate;
 use crate::exit::{Exit, Failure, OrExit, Outcome};
 use crate::interrupt::Interrupt;
 use crate::progress::Line;
 
 mod reporter;
+mod simulation;
 
 use reporter::Reporter;
+use simulation::Simulated;
 
 /// Simulates scenarios, flies them on the cluster, compares, judges and reports.
 #[derive(Args)]
@@ -49,9 +53,20 @@ pub(crate) struct Run {
     /// =PATH; repeatable.
     #[arg(long = "reporter", value_name = "NAME[=PATH]")]
     reporters: Vec<Reporter>,
-    /// Print every decision of the autoscaler with its inputs and the limit that won.
+    /// Print every decision of the control plane with its inputs and the limit that won.
     #[arg(long)]
     explain: bool,
+    /// A field with another value: PATH leads into the scenario (spec.environment.network.gateway) or into an object of its
+    /// manifests (InferenceService/digits:spec.predictor.maxReplicas); repeatable.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    settings: Vec<Setting>,
+    /// What if --set had been so from this instant on? Simulates both futures with the same random numbers and lays them side by
+    /// side.
+    #[arg(long, value_name = "TIME", requires = "settings")]
+    fork_at: Option<Duration>,
+    /// Simulate with so many seeds and give every figure its confidence interval.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    replications: Option<u64>,
 }
 
 /// Which of the two runs are made.
@@ -65,11 +80,26 @@ enum Mode {
     Both,
 }
 
+/// A scenario, read.
+struct Loaded {
+    source: Source,
+    scenario: Scenario,
+    manifests: Vec<Manifest>,
+}
+
 /// What one scenario's runs have recorded.
 #[derive(Default)]
 struct Recordings {
     /// The simulation of the whole load; it is judged.
     whole: Option<Recording>,
+    /// The same where it is too long to keep every request.
+    counted: Option<Digest>,
+    /// The other future of the whole load.
+    changed: Option<Recording>,
+    /// Both futures, compared.
+    futures: Option<Futures>,
+    /// Figures over replications.
+    intervals: BTreeMap<String, Interval>,
     /// The simulation of what is flown, where that is a slice; else the whole.
     slice: Option<Recording>,
     live: Option<Recording>,
@@ -86,6 +116,10 @@ impl Recordings {
 
 impl Run {
     pub(crate) fn execute(self) -> Outcome {
+        if self.mode != Mode::Sim && (self.fork_at.is_some() || self.replications.is_some()) {
+            let error = anyhow!("--fork-at and --replications are about simulations; add --mode sim");
+            return Err(Failure { exit: Exit::Usage, error });
+        }
         let Some(loaded) = self.load() else { return Ok(Exit::Usage) };
         let runtime = tokio::runtime::Runtime::new().or_environment()?;
         let line = Line::new();
@@ -96,20 +130,21 @@ impl Run {
     }
 
     /// Every scenario with its manifests; `None` when any file of any of them has a fault, each of which is printed.
-    fn load(&self) -> Option<Vec<(Scenario, Vec<Manifest>)>> {
-        let mut loaded = Vec::new();
-        let mut faults = 0;
+    fn load(&self) -> Option<Vec<Loaded>> {
+        let (mut loaded, mut faults) = (Vec::new(), 0);
+        // The settings of a fork are those of its other future only.
+        let settings = if self.fork_at.is_some() { Vec::new() } else { self.settings.clone() };
         for path in &self.scenarios {
-            match validate::load(path) {
-                Ok((mut scenario, manifests)) => {
-                    scenario.seed = self.seed.unwrap_or(scenario.seed);
-                    loaded.push((scenario, manifests));
-                }
-                Err(found) => {
-                    for fault in &found {
-                        eprintln!("{fault}");
-                    }
-                    faults += found.len();
+            let read = Source::open(path).and_then(|source| {
+                let source = source.with_seed(self.seed).with_settings(settings.clone());
+                let (scenario, manifests) = source.read_with(&[])?;
+                Ok(Loaded { source, scenario, manifests })
+            });
+            match read {
+                Ok(read) => loaded.push(read),
+                Err(fault) => {
+                    eprintln!("{fault}");
+                    faults += fault.to_string().lines().count();
                 }
             }
         }
@@ -119,16 +154,16 @@ impl Run {
         (faults == 0).then_some(loaded)
     }
 
-    async fn run_all(&self, loaded: &[(Scenario, Vec<Manifest>)], line: &Line) -> Outcome {
+    async fn run_all(&self, loaded: &[Loaded], line: &Line) -> Outcome {
         let interrupt = Interrupt::listen().or_environment()?;
         let mut exit = None;
         let mut reported = Vec::new();
-        for (scenario, manifests) in loaded {
-            if let Some(reason) = scenario.skip_reason() {
-                line.keep(&format!("{}: skipped: {reason}", scenario.name));
+        for one in loaded {
+            if let Some(reason) = one.scenario.skip_reason() {
+                line.keep(&reason);
                 continue;
             }
-            let one = self.run_one(scenario, manifests, &interrupt, line, &mut reported).await?;
+            let one = self.run_one(one, &interrupt, line, &mut reported).await?;
             exit = exit.max(Some(one));
             if interrupt.came() {
                 return Ok(interrupt.exit());
@@ -149,22 +184,19 @@ impl Run {
 
     async fn run_one(
         &self,
-        scenario: &Scenario,
-        manifests: &[Manifest],
+        loaded: &Loaded,
         interrupt: &Interrupt,
         line: &Line,
         reported: &mut Vec<(RunResult, PathBuf)>,
     ) -> Outcome {
+        let Loaded { scenario, manifests, .. } = loaded;
         let folder = self.out.join(&scenario.name);
         std::fs::create_dir_all(&folder).or_environment()?;
         let mut recordings = Recordings::default();
         let began = Instant::now();
         if self.mode != Mode::Live {
             line.say(format!("{}: simulating", scenario.name));
-            recordings.whole = Some(simulate(scenario, manifests, Flight::Whole, interrupt).await?);
-            if self.mode == Mode::Both && scenario.flight.is_some() {
-                recordings.slice = Some(simulate(scenario, manifests, Flight::Slice, interrupt).await?);
-            }
+            self.simulate(loaded, &mut recordings, interrupt).await?;
         }
         recordings.wall_s.insert("simulate".to_owned(), began.elapsed().as_secs_f64());
         if self.mode != Mode::Sim {
@@ -172,7 +204,7 @@ impl Run {
             match self.fly(scenario, manifests, &folder, interrupt, line).await {
                 // Before the load: the simulation is still reported.
                 Err(Failure { exit: Exit::Interrupted | Exit::Terminated, .. })
-                    if recordings.whole.is_some() => {}
+                    if recordings.whole.is_some() || recordings.counted.is_some() => {}
                 other => recordings.live = Some(other?),
             }
             recordings.wall_s.insert("fly".to_owned(), began.elapsed().as_secs_f64());
@@ -240,10 +272,12 @@ impl Run {
         line: &Line,
     ) -> Result<(RunResult, PathBuf), Failure> {
         line.say(format!("{}: judging and reporting", scenario.name));
-        let gates: Vec<_> = [&recordings.whole, &recordings.live]
-            .into_iter()
-            .flatten()
-            .flat_map(|recording| judge(scenario, recording))
+        let kept = [&recordings.whole, &recordings.live];
+        let gates: Vec<_> = recordings
+            .counted
+            .iter()
+            .flat_map(Digest::judge)
+            .chain(kept.into_iter().flatten().flat_map(|recording| judge(scenario, recording)))
             .collect();
         let comparison: Option<Comparison> = recordings
             .simulated()
@@ -251,6 +285,10 @@ impl Run {
             .map(|(simulated, live)| compare(simulated, live));
         let mut result =
             RunResult::new(&scenario.name, scenario.seed, gates, comparison, self.reproduce(scenario));
+        recordings.counted.iter().for_each(|digest| result.describe(Summary::of(digest)));
+        kept.into_iter().flatten().for_each(|recording| result.describe(Summary::of_recording(recording)));
+        result.intervals.clone_from(&recordings.intervals);
+        result.futures.clone_from(&recordings.futures);
         if interrupt.came() {
             result.doubt("interrupted: the flight is only as long as it got".to_owned());
             result.exit_code = interrupt.exit().code() as u8;
@@ -263,6 +301,7 @@ impl Run {
             simulated: recordings.simulated(),
             live: recordings.live.as_ref(),
             whole: recordings.slice.as_ref().and(recordings.whole.as_ref()),
+            counted: recordings.counted.as_ref(),
         };
         let written = report::write(folder, &input).or_environment()?;
         write_recordings(folder, recordings).or_environment()?;
@@ -290,27 +329,67 @@ impl Run {
             Mode::Live => " --mode live",
             Mode::Both => "",
         };
-        format!("windtunnel run {}{mode} --seed {}", scenario.path.display(), scenario.seed)
+        let mut command =
+            format!("windtunnel run {}{mode} --seed {}", scenario.path.display(), scenario.seed);
+        if let Some(at) = self.fork_at {
+            command.push_str(&format!(" --fork-at {at}"));
+        }
+        for setting in &self.settings {
+            command.push_str(&format!(" --set {}", quoted(&setting.to_string())));
+        }
+        if let Some(replications) = self.replications {
+            command.push_str(&format!(" --replications {replications}"));
+        }
+        command
+    }
+
+    /// Simulates what was asked for, on a thread of its own, so that Ctrl-C is heard meanwhile.
+    async fn simulate(
+        &self,
+        loaded: &Loaded,
+        recordings: &mut Recordings,
+        interrupt: &Interrupt,
+    ) -> Result<(), Failure> {
+        let source = loaded.source.clone();
+        let fork = self.fork_at.map(|at| (at.as_ns(), self.settings.clone()));
+        let replications = self.replications;
+        let slice = self.mode == Mode::Both && loaded.scenario.flight.is_some();
+        let work = tokio::task::spawn_blocking(move || {
+            Ok::<_, windtunnel_sim::SimError>((
+                match fork {
+                    Some((at_ns, settings)) => Simulated::fork(&source, at_ns, &settings)?,
+                    None => Simulated::flight(&source, Flight::Whole)?,
+                },
+                slice.then(|| Simulated::flight(&source, Flight::Slice)).transpose()?,
+                replications.map(|count| simulation::intervals(&source, count)).transpose()?,
+            ))
+        });
+        let (whole, slice, intervals) = tokio::select! {
+            done = work => done.or_environment()?.or_usage()?,
+            () = interrupt.token().cancelled() => return Err(interrupted(interrupt)),
+        };
+        match whole {
+            Simulated::Recorded(recording) => recordings.whole = Some(*recording),
+            Simulated::Counted(digest) => recordings.counted = Some(*digest),
+            Simulated::Forked(fork) => {
+                let futures =
+                    futures::compare_recordings(&fork.original, &fork.changed, fork.at_ns, &fork.change);
+                recordings.futures = Some(futures);
+                recordings.whole = Some(fork.original);
+                recordings.changed = Some(fork.changed);
+            }
+        }
+        if let Some(Simulated::Recorded(recording)) = slice {
+            recordings.slice = Some(*recording);
+        }
+        recordings.intervals = intervals.unwrap_or_default();
+        Ok(())
     }
 }
 
-/// Simulates on a thread of its own, so that Ctrl-C is heard meanwhile.
-async fn simulate(
-    scenario: &Scenario,
-    manifests: &[Manifest],
-    flight: Flight,
-    interrupt: &Interrupt,
-) -> Result<Recording, Failure> {
-    let plan = sim::Plan::new(scenario, manifests, flight).or_usage()?;
-    let seed = scenario.seed;
-    let simulating = tokio::task::spawn_blocking(move || {
-        let mut recording = plan.recording(seed);
-        sim::simulate(&plan, seed, &mut recording).map(|_| recording)
-    });
-    tokio::select! {
-        simulated = simulating => simulated.or_environment()?.or_usage(),
-        () = interrupt.token().cancelled() => Err(interrupted(interrupt)),
-    }
+/// A word for a POSIX shell.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// The failure of a run that was interrupted before there was anything to report.
@@ -321,6 +400,7 @@ fn interrupted(interrupt: &Interrupt) -> Failure {
 fn write_recordings(folder: &Path, recordings: &Recordings) -> Result<(), RecordingError> {
     let named = [
         ("simulated.jsonl", &recordings.whole),
+        ("simulated-fork.jsonl", &recordings.changed),
         ("simulated-slice.jsonl", &recordings.slice),
         ("live.jsonl", &recordings.live),
     ];

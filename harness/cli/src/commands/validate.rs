@@ -58,7 +58,7 @@ fn check(file: &Path) -> Result<Vec<String>, Failure> {
 /// A scenario with its manifests, or every fault of all of these files, a message each.
 pub(crate) fn load(file: &Path) -> Result<(Scenario, Vec<Manifest>), Vec<String>> {
     let scenario =
-        Scenario::load(file).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        Scenario::read(file).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let (mut manifests, mut faults) = (Vec::new(), Vec::new());
     for path in &scenario.manifests {
         match std::fs::read_to_string(path) {

@@ -29,7 +29,7 @@ impl Vectors {
                 .or_usage()?;
             let options = vectors::Options { only: self.only.clone() };
             let report = vectors::run_selected(&text, &file.display().to_string(), &options).or_usage()?;
-            print!("{report}");
+            println!("{report}");
             worst = worst.max(if report.failed() > 0 {
                 Exit::Failed
             } else if report.passed() == 0 {

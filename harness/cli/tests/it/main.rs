@@ -1,6 +1,9 @@
 //! The command line as users and scripts see it: real processes, real files, real kubectl and a real browser.
 
+mod explain;
+mod library;
 mod page;
+mod plan;
 mod run;
 mod up;
 mod usage;

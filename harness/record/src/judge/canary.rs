@@ -3,8 +3,9 @@
 //! While the traffic is split, the canary is the newest revision that takes part in the split. A revision
 //! that was created but is not routed to yet does not.
 
-use crate::recording::{Request, Revision};
+use crate::recording::Revision;
 
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct CanaryClock {
     /// When each revision got its first request of a split.
     first_split_ns: Vec<Option<u64>>,
@@ -12,25 +13,22 @@ pub(super) struct CanaryClock {
 }
 
 impl CanaryClock {
-    /// From requests in order of intended time.
-    pub(super) fn new(ordered: &[&Request], revisions: &[Revision]) -> Self {
-        let mut first_split_ns = vec![None; revisions.len()];
-        for request in ordered.iter().filter(|request| request.weight_percent < 100) {
-            let Some(revision) = request.revision else { continue };
-            if let Some(first) = first_split_ns.get_mut(usize::from(revision)) {
-                first.get_or_insert(request.intended_ns);
-            }
-        }
-        Self { first_split_ns, created_ns: revisions.iter().map(|revision| revision.created_ns).collect() }
+    /// A new revision.
+    pub(super) fn revision(&mut self, revision: &Revision) {
+        self.first_split_ns.push(None);
+        self.created_ns.push(revision.created_ns);
     }
 
-    /// Whether the canary answered; `None` when the traffic was not split or the revision is unknown.
-    pub(super) fn is_canary(&self, request: &Request) -> Option<bool> {
-        if request.weight_percent >= 100 {
-            return None;
+    /// A request of a split, in any order.
+    pub(super) fn split(&mut self, revision: u16, intended_ns: u64) {
+        if let Some(first) = self.first_split_ns.get_mut(usize::from(revision)) {
+            *first = Some(first.map_or(intended_ns, |held| held.min(intended_ns)));
         }
-        let revision = usize::from(request.revision?);
-        Some(self.canary_at(request.intended_ns)? == revision)
+    }
+
+    /// Whether a request of a split that `revision` answered is the canary's.
+    pub(super) fn is_canary(&self, revision: u16, intended_ns: u64) -> Option<bool> {
+        Some(self.canary_at(intended_ns)? == usize::from(revision))
     }
 
     /// The index of the canary; `None` while there is only one revision.

@@ -2,15 +2,15 @@
 
 use windtunnel_scenario::objective::{Metric, Objective, Scope};
 
+use super::tally::Start;
 use super::{Evidence, Finding, Verdict, requests_text};
-use crate::recording::{ColdStart, Prediction};
 
 pub(super) fn throughput(objective: &Objective, evidence: &Evidence<'_>) -> Finding {
-    let samples = evidence.requests.len() as u64;
+    let samples = evidence.group.samples;
     if samples == 0 {
         return Finding::nothing();
     }
-    let answered = evidence.requests.iter().filter(|request| request.succeeded()).count();
+    let answered = evidence.group.succeeded();
     let flown_s = (evidence.window.1 - evidence.window.0) as f64 / 1e9;
     // In scenario time, for a compressed flight offers its load that much faster.
     let observed = answered as f64 / (flown_s * evidence.compression);
@@ -30,17 +30,19 @@ pub(super) fn throughput(objective: &Objective, evidence: &Evidence<'_>) -> Find
 
 pub(super) fn cold_starts(objective: &Objective, evidence: &Evidence<'_>) -> Finding {
     // The scope narrows the pods, not the requests: with any request at all there was something to measure.
-    let samples = evidence.all_requests_in_window();
+    let samples = evidence.everyone.samples;
     if samples == 0 {
         return Finding::nothing();
     }
+    let (from_ns, to_ns) = evidence.window;
     let starts = evidence
-        .recording
-        .cold_starts
+        .tallies
+        .starts
         .iter()
-        .filter(|start| start.activated && (evidence.window.0..evidence.window.1).contains(&start.t_ns))
-        .filter(|start| evidence.start_in_scope(&objective.scope, start))
-        .count();
+        .filter(|start| (from_ns..to_ns).contains(&start.t_ns))
+        .filter(|start| evidence.is_start_in_scope(&objective.scope, start))
+        .count() as u64
+        + evidence.tallies.more_starts;
     let times = if starts == 1 { "once".to_owned() } else { format!("{starts} times") };
     let reason =
         format!("The service had to start from zero {times} while {} came in.", requests_text(samples));
@@ -48,22 +50,21 @@ pub(super) fn cold_starts(objective: &Objective, evidence: &Evidence<'_>) -> Fin
 }
 
 pub(super) fn cold_requests(objective: &Objective, evidence: &Evidence<'_>) -> Finding {
-    let samples = evidence.requests.len() as u64;
+    let samples = evidence.group.samples;
     if samples == 0 {
         return Finding::nothing();
     }
-    let held = evidence.requests.iter().filter(|request| request.held_ns > 0).count();
+    let held = evidence.group.held;
     let reason = format!("{held} of {} waited for a pod.", requests_text(samples));
     Finding { verdict: compared(objective, held as f64), observed: Some(held as f64), samples, reason }
 }
 
 pub(super) fn mismatches(objective: &Objective, evidence: &Evidence<'_>) -> Finding {
-    if evidence.requests.is_empty() {
+    if evidence.group.samples == 0 {
         return Finding::nothing();
     }
-    let of = |wanted| evidence.requests.iter().filter(|request| request.prediction == wanted).count() as u64;
-    let different = of(Prediction::Different);
-    let checked = different + of(Prediction::Equal);
+    let different = evidence.group.different;
+    let checked = different + evidence.group.equal;
     if checked == 0 {
         return Finding {
             reason: "No answer was checked against a reference prediction.".to_owned(),
@@ -86,21 +87,17 @@ fn compared(objective: &Objective, observed: f64) -> Verdict {
 }
 
 impl Evidence<'_> {
-    fn all_requests_in_window(&self) -> u64 {
-        let in_window = |t_ns: u64| (self.window.0..self.window.1).contains(&t_ns);
-        self.recording.requests.iter().filter(|request| in_window(request.intended_ns)).count() as u64
-    }
-
-    fn start_in_scope(&self, scope: &Scope, start: &ColdStart) -> bool {
-        let is_canary = || {
-            let canary = self.canaries.canary_at(start.t_ns)?;
-            Some(self.recording.revisions.get(canary)?.name == start.revision)
-        };
+    fn is_start_in_scope(&self, scope: &Scope, start: &Start) -> bool {
+        let is_canary = || Some(self.tallies.clock.canary_at(start.t_ns)? == usize::from(start.revision));
         match scope {
             Scope::All => true,
-            Scope::Revision(name) => start.revision == *name,
             Scope::Canary => is_canary() == Some(true),
             Scope::Stable => is_canary() == Some(false),
+            Scope::Revision(_) => self
+                .tallies
+                .revisions
+                .get(usize::from(start.revision))
+                .is_some_and(|name| self.tallies.is_in_scope(scope, name)),
         }
     }
 }

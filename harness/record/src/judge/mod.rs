@@ -7,14 +7,23 @@
 //! * A mean is judged by the confidence interval of twenty blocks in order of time, because neighbouring
 //!   latencies are alike.
 //! * The canary's share is judged by one exact two-sided binomial test with a false-alarm probability of 10⁻⁶.
-//! * Counts, maxima and throughput are what they are.
+//! * Counts, maxima, throughput, queues, replicas, cost, recovery and the delay of a drift alarm are what they are.
+//! * Whether a run is stable is a statistical test of its own, see [`crate::stability`].
 //! * A failed request counts as over every latency limit.
 //! * Nothing measured is never a pass.
+//!
+//! Everything is counted in bounded memory as a run goes ([`crate::Digest`]); a [`Recording`] is counted afterwards, in
+//! the same way. So both get the same verdicts.
 
 mod canary;
 mod counts;
+mod gauge;
+mod group;
 mod latency;
+mod recovery;
+mod series;
 mod shares;
+mod tally;
 
 use std::fmt;
 
@@ -22,8 +31,13 @@ use serde::{Deserialize, Serialize};
 use windtunnel_scenario::Scenario;
 use windtunnel_scenario::objective::{Metric, Objective, Scope};
 
-use crate::recording::{Recording, Request, Source};
-use canary::CanaryClock;
+use crate::digest::Digest;
+use crate::recording::{Recording, Source};
+use crate::stability::{self, Level, Stability};
+use gauge::Measured;
+use group::Group;
+use tally::Place;
+pub(crate) use tally::Tallies;
 
 /// The confidence of one-sided verdicts.
 pub const CONFIDENCE: f64 = 0.99;
@@ -116,49 +130,68 @@ impl Finding {
     }
 }
 
-/// The part of a recording that an objective is about.
+/// The part of a run that an objective is about.
 struct Evidence<'a> {
-    recording: &'a Recording,
-    canaries: &'a CanaryClock,
-    /// In order of intended time.
-    requests: Vec<&'a Request>,
+    tallies: &'a Tallies,
+    place: &'a Place,
+    /// Requests of its scope and window.
+    group: &'a Group,
+    /// All requests in its window.
+    everyone: &'a Group,
     /// Start and end in nanoseconds of the run.
     window: (u64, u64),
     /// The factor by which the run was compressed in time.
     compression: f64,
+    /// How the run coped, when the objective asks for it.
+    stability: Option<Stability>,
+}
+
+impl Evidence<'_> {
+    /// What the objective's series was; `None` when it was not sampled.
+    fn gauge(&self) -> Option<Measured> {
+        let (gauge, _) = self.tallies.gauges.get(self.place.gauge?)?;
+        Some(gauge.measured()).filter(|measured| measured.samples > 0)
+    }
 }
 
 /// Judges every objective of a scenario on a recording, in the order of the scenario.
 pub fn judge(scenario: &Scenario, recording: &Recording) -> Vec<Gate> {
-    let mut ordered: Vec<&Request> = recording.requests.iter().collect();
-    ordered.sort_by_key(|request| request.intended_ns);
-    let canaries = CanaryClock::new(&ordered, &recording.revisions);
-    scenario
-        .objectives
+    let tallies = Tallies::of(scenario, recording);
+    // Counting everything is only worth it when an objective asks for it.
+    let mut digest = None;
+    gates(&tallies, |window| {
+        let digest = digest.get_or_insert_with(|| Digest::of(recording));
+        stability::assess_in(digest, window)
+    })
+}
+
+/// Judges every objective on what was counted, in the order of the scenario.
+pub(crate) fn gates(
+    tallies: &Tallies,
+    mut stability: impl FnMut((u64, u64)) -> Option<Stability>,
+) -> Vec<Gate> {
+    let tallies = tallies.settled();
+    tallies
+        .places
         .iter()
-        .map(|objective| {
-            let finding = not_judged(objective, recording.meta.source).unwrap_or_else(|| {
-                let flight = recording.meta.flight;
-                match scenario.window_in(flight, objective.from, objective.to) {
-                    None => skipped("Its window lies outside of the slice that was flown."),
-                    Some(window) => {
-                        let in_window =
-                            |request: &&Request| (window.0..window.1).contains(&request.intended_ns);
-                        let requests = ordered
-                            .iter()
-                            .copied()
-                            .filter(in_window)
-                            .filter(|request| in_scope(&objective.scope, request, recording, &canaries))
-                            .collect();
-                        let compression = scenario.compression_of(flight);
-                        finding(
-                            objective,
-                            &Evidence { recording, canaries: &canaries, requests, window, compression },
-                        )
-                    }
-                }
+        .map(|place| {
+            let objective = &place.objective;
+            let finding = not_judged(objective, tallies.source).unwrap_or_else(|| match place.window {
+                None => skipped("Its window lies outside of the slice that was flown."),
+                Some(window) => finding(
+                    objective,
+                    &Evidence {
+                        tallies: &tallies,
+                        place,
+                        group: &tallies.groups[place.group],
+                        everyone: &tallies.groups[place.everyone],
+                        window,
+                        compression: tallies.compression,
+                        stability: if objective.metric == Metric::Stable { stability(window) } else { None },
+                    },
+                ),
             });
-            gate(objective, recording.meta.source, finding)
+            gate(objective, tallies.source, finding)
         })
         .collect()
 }
@@ -193,18 +226,13 @@ fn skipped(reason: &str) -> Finding {
     Finding { verdict: Verdict::NotJudged, observed: None, samples: 0, reason: reason.to_owned() }
 }
 
-fn in_scope(scope: &Scope, request: &Request, recording: &Recording, canaries: &CanaryClock) -> bool {
-    match scope {
-        Scope::All => true,
-        Scope::Canary => canaries.is_canary(request) == Some(true),
-        Scope::Stable => canaries.is_canary(request) == Some(false),
-        Scope::Revision(name) => {
-            recording.revision_of(request).is_some_and(|revision| revision.name == *name)
-        }
-    }
-}
-
 fn finding(objective: &Objective, evidence: &Evidence<'_>) -> Finding {
+    let is_of_split = matches!(objective.scope, Scope::Canary | Scope::Stable);
+    if is_of_split && (evidence.place.gauge.is_some() || objective.metric == Metric::Recovery) {
+        return series::nothing(
+            "This is not measured for the canary or the stable revision; name a revision or a service.",
+        );
+    }
     match objective.metric {
         Metric::Percentile(percentile) => latency::percentile(objective, percentile, evidence),
         Metric::Average => latency::average(objective, evidence),
@@ -215,6 +243,30 @@ fn finding(objective: &Objective, evidence: &Evidence<'_>) -> Finding {
         Metric::ColdStarts => counts::cold_starts(objective, evidence),
         Metric::ColdRequests => counts::cold_requests(objective, evidence),
         Metric::Mismatches => counts::mismatches(objective, evidence),
+        Metric::Queued | Metric::Replicas => series::extreme(objective, evidence),
+        Metric::Cost => series::cost(objective, evidence),
+        Metric::CostPerMillion => series::cost_per_million(objective, evidence),
+        Metric::Recovery => series::recovery(objective, evidence),
+        Metric::DriftDetected => series::drift(objective, evidence),
+        Metric::Stable => stable(evidence),
+    }
+}
+
+fn stable(evidence: &Evidence<'_>) -> Finding {
+    let samples = evidence.group.samples;
+    match &evidence.stability {
+        None => Finding {
+            reason: "The run is too short, or nothing says how many requests were in flight; run it longer."
+                .to_owned(),
+            samples,
+            ..Finding::nothing()
+        },
+        Some(stability) => Finding {
+            verdict: if stability.level == Level::Stable { Verdict::Pass } else { Verdict::Fail },
+            observed: Some(f64::from(u8::from(stability.level == Level::Stable))),
+            samples,
+            reason: stability.sentences(),
+        },
     }
 }
 

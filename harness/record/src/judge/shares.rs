@@ -8,11 +8,10 @@ use super::latency::undecided;
 use super::{CONFIDENCE, Evidence, Finding, SPLIT_ALPHA, SPLIT_MIN_REQUESTS, Verdict, requests_text};
 
 pub(super) fn error_rate(objective: &Objective, evidence: &Evidence<'_>) -> Finding {
-    let samples = evidence.requests.len() as u64;
+    let (samples, failed) = (evidence.group.samples, evidence.group.failed);
     if samples == 0 {
         return Finding::nothing();
     }
-    let failed = evidence.requests.iter().filter(|request| !request.succeeded()).count() as u64;
     let observed = failed as f64 / samples as f64;
     let seen = format!("{failed} of {} failed", requests_text(samples));
     let (verdict, reason) = if objective.limit <= 0.0 || objective.limit >= 1.0 {
@@ -38,12 +37,7 @@ pub(super) fn error_rate(objective: &Objective, evidence: &Evidence<'_>) -> Find
 }
 
 pub(super) fn canary_share(objective: &Objective, evidence: &Evidence<'_>) -> Finding {
-    let of_split = evidence.requests.iter().filter_map(|request| evidence.canaries.is_canary(request));
-    let (mut samples, mut canary) = (0u64, 0u64);
-    for is_canary in of_split {
-        samples += 1;
-        canary += u64::from(is_canary);
-    }
+    let (samples, canary) = evidence.everyone.split;
     if samples == 0 {
         return Finding {
             reason: "No request was routed while the traffic was split.".to_owned(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use windtunnel_record::{Meta, Recorder, Recording, Request, Revision, Source};
 use windtunnel_scenario::objective::Objective;
-use windtunnel_scenario::{Arrivals, Duration, Load, Phase, Process, Protocol, Rate, Scenario};
+use windtunnel_scenario::{Arrivals, Duration, Load, Phase, Process, Rate, Scenario};
 
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const SECOND: u64 = 1_000_000_000;
@@ -12,7 +12,7 @@ pub(crate) const SECOND: u64 = 1_000_000_000;
 /// A scenario of 100 s with these rules.
 pub(crate) fn scenario(rules: &[&str]) -> Scenario {
     let duration = Duration::from_s(100);
-    let phases = vec![Phase { length: duration, rate: Rate::per_second(1.0), to: None }];
+    let phases = vec![Phase::flat(duration, Rate::per_second(1.0))];
     let objectives = rules
         .iter()
         .map(|rule| Objective::parse(rule).unwrap_or_else(|error| panic!("{rule}: {error}")))
@@ -25,15 +25,14 @@ pub(crate) fn scenario(rules: &[&str]) -> Scenario {
         seed: 42,
         manifests: Vec::new(),
         storage: Default::default(),
-        load: Load {
-            target: "digits".into(),
-            protocol: Protocol::V1,
-            requests: "requests.jsonl".into(),
-            timeout: Duration::from_s(30),
-            arrivals: Arrivals::Phases { process: Process::Constant, phases },
-        },
+        loads: vec![Load::new(
+            "digits",
+            "requests.jsonl",
+            Arrivals::Phases { process: Process::Constant, phases },
+        )],
         flight: None,
         events: Vec::new(),
+        faults: Vec::new(),
         objectives,
         environment: Default::default(),
     }

@@ -10,6 +10,8 @@ pub(crate) mod panel;
 pub(crate) mod path;
 pub(crate) mod readout;
 pub(crate) mod render;
+pub(crate) mod resources;
+pub(crate) mod scatter;
 pub(crate) mod timeline;
 
 /// Looks of the charts, for the page and for the picture on its own.

@@ -10,6 +10,10 @@ pub(crate) enum Origin {
     Live,
     /// The simulation.
     Simulated,
+    /// Of both futures of a fork the one as it was.
+    Original,
+    /// Of both futures of a fork the one with the change.
+    Changed,
 }
 
 /// A colour of the palette; every use also has a label or a legend entry, colour is never the only sign.

@@ -172,6 +172,7 @@ fn key(out: &mut Markup, timeline: &Timeline, frame: Frame) -> f64 {
     let entries: &[(&str, bool)] = match timeline.origins.as_slice() {
         [Origin::Live, Origin::Simulated] => &[("live", false), ("simulated", true)],
         [Origin::Simulated] => &[("simulated", false)],
+        [Origin::Original, Origin::Changed] => &[("original", false), ("changed", true)],
         _ => &[("live", false)],
     };
     let mut x = frame.left;

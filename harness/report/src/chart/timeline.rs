@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use windtunnel_record::Recording;
 use windtunnel_scenario::Scenario;
 use windtunnel_scenario::load::Flight;
 use windtunnel_scenario::objective::{Scope, Unit as MetricUnit};
 
 use super::axis::Scale;
-use super::bins::{self, Grid};
+use super::bins::{self, Grid, View};
 use super::panel::{Layer, Limit, Origin, Panel, Shape, Tone, Unit, Weight};
 use super::path::Join;
+use super::resources;
 use crate::figures;
 
 /// Bins over the whole axis, at most: three pixel columns each on a wide page.
@@ -56,13 +56,13 @@ pub(crate) struct Timeline {
 /// The recordings of one flight: live first, one of them at least.
 #[derive(Debug, Clone)]
 pub(crate) struct Sources<'a> {
-    recordings: Vec<(Origin, &'a Recording)>,
+    pub(super) recordings: Vec<(Origin, View<'a>)>,
 }
 
 impl<'a> Sources<'a> {
     /// `None` when there is no recording.
-    pub(crate) fn new(live: Option<&'a Recording>, simulated: Option<&'a Recording>) -> Option<Self> {
-        let recordings: Vec<(Origin, &Recording)> = live
+    pub(crate) fn new(live: Option<View<'a>>, simulated: Option<View<'a>>) -> Option<Self> {
+        let recordings: Vec<(Origin, View<'a>)> = live
             .map(|recording| (Origin::Live, recording))
             .into_iter()
             .chain(simulated.map(|recording| (Origin::Simulated, recording)))
@@ -74,7 +74,7 @@ impl<'a> Sources<'a> {
     pub(crate) fn revisions(&self) -> Vec<&'a str> {
         let mut names: Vec<&str> = Vec::new();
         for (_, recording) in &self.recordings {
-            for revision in &recording.revisions {
+            for revision in recording.revisions() {
                 if !names.contains(&revision.name.as_str()) {
                     names.push(&revision.name);
                 }
@@ -83,7 +83,7 @@ impl<'a> Sources<'a> {
         names
     }
 
-    fn main(&self) -> &'a Recording {
+    fn main(&self) -> View<'a> {
         self.recordings[0].1
     }
 }
@@ -98,8 +98,10 @@ pub(crate) fn short_names<'a>(names: &[&'a str]) -> BTreeMap<&'a str, &'a str> {
 
 /// Builds the timeline of one flight.
 pub(crate) fn build(scenario: &Scenario, flight: Flight, sources: &Sources<'_>) -> Timeline {
-    let end_ns = sources.recordings.iter().map(|(_, recording)| bins::end_of(recording)).fold(0, u64::max);
-    let grid = Grid::new(end_ns, MOST_BINS);
+    let end_ns = sources.recordings.iter().map(|(_, recording)| recording.end_ns()).fold(0, u64::max);
+    // Counted runs are in bins already.
+    let own = sources.recordings.iter().find_map(|(_, recording)| recording.own_grid(end_ns));
+    let grid = own.filter(|grid| grid.bins <= MOST_BINS).unwrap_or_else(|| Grid::new(end_ns, MOST_BINS));
     let origins: Vec<Origin> = sources.recordings.iter().map(|(origin, _)| *origin).collect();
     let names = sources.revisions();
     let mut omitted = Vec::new();
@@ -115,6 +117,7 @@ pub(crate) fn build(scenario: &Scenario, flight: Flight, sources: &Sources<'_>) 
         panels.push(traffic_panel(sources, drawn, grid));
     }
     panels.push(in_flight_panel(sources));
+    panels.extend(resources::panels(sources));
 
     let (events, hidden) = event_marks(sources, &names);
     if hidden > 0 {
@@ -139,16 +142,16 @@ fn describe(origins: &[Origin]) -> &'static str {
 }
 
 /// One layer a recording: solid for the first, dashed for the simulation beside a live flight.
-fn layers(
+pub(super) fn layers(
     sources: &Sources<'_>,
     (name, tone, weight): (&str, Tone, Weight),
     end_label: Option<&str>,
-    draw: impl Fn(usize, &Recording) -> (Shape, Vec<Option<(u64, f64)>>),
+    draw: impl Fn(usize, View<'_>) -> (Shape, Vec<Option<(u64, f64)>>),
 ) -> Vec<Layer> {
     let mut layers: Vec<Layer> = Vec::new();
     // The live line is drawn last, on top.
     for (index, (origin, recording)) in sources.recordings.iter().enumerate().rev() {
-        let (shape, points) = draw(index, recording);
+        let (shape, points) = draw(index, *recording);
         // An area under two lines says nothing: only the first recording has one.
         let shape = match shape {
             Shape::Area(join) if index > 0 => Shape::Line(join),
@@ -176,7 +179,7 @@ fn layers(
 
 fn load_panel(sources: &Sources<'_>, grid: Grid) -> Panel {
     let hold = |values: &[f64]| steps(grid, &values.iter().copied().map(Some).collect::<Vec<_>>());
-    let offered = bins::load(sources.main(), grid).offered;
+    let offered = sources.main().load(grid).offered;
     let mut all = vec![Layer {
         name: "offered".to_owned(),
         origin: sources.recordings[0].0,
@@ -188,19 +191,15 @@ fn load_panel(sources: &Sources<'_>, grid: Grid) -> Panel {
         end_label: None,
     }];
     all.extend(layers(sources, ("served", Tone::Hue(0), Weight::Medium), None, |_, recording| {
-        (Shape::Line(Join::Steps), hold(&bins::load(recording, grid).served))
+        (Shape::Line(Join::Steps), hold(&recording.load(grid).served))
     }));
     all.extend(layers(sources, ("failed", Tone::Alarm, Weight::Medium), None, |_, recording| {
-        let failed = bins::load(recording, grid).failed;
+        let failed = recording.load(grid).failed;
         let points =
             if failed.iter().any(|value| *value > 0.0) { centred(grid, &failed) } else { Vec::new() };
         (Shape::Bars(grid.width_ns), points)
     }));
-    let failures: u64 = sources
-        .recordings
-        .iter()
-        .map(|(_, recording)| recording.requests.iter().filter(|request| !request.succeeded()).count() as u64)
-        .sum();
+    let failures: u64 = sources.recordings.iter().map(|(_, recording)| recording.failures()).sum();
     let failures = if failures == 0 { "no failures" } else { "failures as bars" };
     Panel {
         title: "Load".to_owned(),
@@ -223,7 +222,7 @@ fn latency_panel(
 ) -> Panel {
     let quantiles: Vec<f64> = QUANTILES.iter().map(|(quantile, _, _)| *quantile).collect();
     let rows: Vec<Vec<Vec<Option<f64>>>> =
-        sources.recordings.iter().map(|(_, recording)| bins::latency(recording, grid, &quantiles)).collect();
+        sources.recordings.iter().map(|(_, recording)| recording.latency(grid, &quantiles)).collect();
     let mut all: Vec<Layer> = Vec::new();
     for (index, (_, name, weight)) in QUANTILES.iter().enumerate() {
         let tone = Tone::Hue([2, 0, 3][index]);
@@ -251,8 +250,8 @@ fn replica_panels(sources: &Sources<'_>, revisions: &[&str]) -> Vec<Panel> {
         .iter()
         .enumerate()
         .map(|(index, revision)| {
-            let series = |recording: &Recording, name: &str| {
-                bins::sampled(recording, name, Some(revision)).into_iter().map(Some).collect::<Vec<_>>()
+            let series = |recording: View<'_>, name: &str| {
+                recording.sampled(name, Some(revision)).into_iter().map(Some).collect::<Vec<_>>()
             };
             let mut all = layers(
                 sources,
@@ -302,10 +301,7 @@ fn traffic_panel(sources: &Sources<'_>, revisions: &[&str], grid: Grid) -> Panel
                 weight: Weight::Thin,
                 shape: Shape::Backdrop(Join::Steps),
                 dashed: false,
-                points: bins::sampled(recording, "traffic.percent", Some(revision))
-                    .into_iter()
-                    .map(Some)
-                    .collect(),
+                points: recording.sampled("traffic.percent", Some(revision)).into_iter().map(Some).collect(),
                 end_label: None,
             });
         }
@@ -315,9 +311,9 @@ fn traffic_panel(sources: &Sources<'_>, revisions: &[&str], grid: Grid) -> Panel
             (&answered, Tone::Hue(index), Weight::Medium),
             Some(short),
             |_, recording| {
-                let place = recording.revisions.iter().position(|candidate| candidate.name == **revision);
+                let place = recording.revisions().iter().position(|candidate| candidate.name == **revision);
                 let shares = match place.and_then(|place| u16::try_from(place).ok()) {
-                    Some(place) => bins::share(recording, coarse, place),
+                    Some(place) => recording.share(coarse, place),
                     None => Vec::new(),
                 };
                 (Shape::Line(Join::Steps), steps(coarse, &shares))
@@ -338,7 +334,7 @@ fn traffic_panel(sources: &Sources<'_>, revisions: &[&str], grid: Grid) -> Panel
 
 fn in_flight_panel(sources: &Sources<'_>) -> Panel {
     let all = layers(sources, ("in flight", Tone::Hue(4), Weight::Medium), None, |_, recording| {
-        let points = bins::sampled(recording, "requests.in_flight", None).into_iter().map(Some).collect();
+        let points = recording.summed("requests.in_flight").into_iter().map(Some).collect();
         (Shape::Area(Join::Steps), points)
     });
     Panel {
@@ -379,8 +375,9 @@ fn latency_limits(scenario: &Scenario, flight: Flight, end_ns: u64) -> Vec<Limit
 fn event_marks(sources: &Sources<'_>, names: &[&str]) -> (Vec<EventMark>, usize) {
     let short = short_names(names);
     let mut marks: Vec<EventMark> = Vec::new();
-    let mut hidden = 0;
-    for event in &sources.main().events {
+    let (events, more) = sources.main().events();
+    let mut hidden = more as usize;
+    for event in events {
         let has_line = matches!(event.kind.as_str(), "scenario" | "revision" | "traffic" | "activation");
         if !has_line || marks.len() == MOST_EVENTS {
             hidden += 1;
@@ -442,7 +439,7 @@ fn present(grid: Grid, values: &[Option<f64>]) -> Vec<Option<(u64, f64)>> {
     values.iter().enumerate().map(|(bin, value)| value.map(|value| (grid.centre_ns(bin), value))).collect()
 }
 
-fn highest(layers: &[Layer]) -> f64 {
+pub(super) fn highest(layers: &[Layer]) -> f64 {
     layers.iter().flat_map(|layer| layer.points.iter().flatten()).map(|(_, value)| *value).fold(0.0, f64::max)
 }
 

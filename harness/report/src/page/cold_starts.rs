@@ -1,8 +1,9 @@
 //! Cold starts with their phases: numbers in columns, and a bar that shows where the time went.
 
-use windtunnel_record::{ColdStart, Recording};
+use windtunnel_record::ColdStart;
 
 use crate::Input;
+use crate::chart::bins::View;
 use crate::chart::panel::Tone;
 use crate::chart::path;
 use crate::figures;
@@ -17,14 +18,18 @@ const BAR: f64 = 220.0;
 
 /// The section.
 pub(crate) fn section(out: &mut Markup, input: &Input<'_>) {
-    let sources: Vec<(&str, &Recording)> =
-        [("live", input.live), ("simulated", input.simulated), ("simulated, whole load", input.whole)]
-            .into_iter()
-            .filter_map(|(name, recording)| Some((name, recording?)))
-            .collect();
+    let sources: Vec<(&str, View<'_>)> = [
+        ("live", input.live.map(View::from)),
+        ("simulated", input.simulated.map(View::from)),
+        ("simulated, whole load", input.whole.map(View::from)),
+        ("simulated, counted", input.counted.map(View::from)),
+    ]
+    .into_iter()
+    .filter_map(|(name, view)| Some((name, view?)))
+    .collect();
     out.element("section", &[("id", &"cold-starts"), ("aria-labelledby", &"cold-starts-title")], |section| {
         section.leaf("h2", &[("id", &"cold-starts-title")], "Cold starts");
-        if sources.iter().all(|(_, recording)| recording.cold_starts.is_empty()) {
+        if sources.iter().all(|(_, view)| view.starts().1 == 0) {
             section.leaf("p", &[], "No pod was started while the load ran.");
             return;
         }
@@ -42,11 +47,11 @@ pub(crate) fn section(out: &mut Markup, input: &Input<'_>) {
     out.line();
 }
 
-fn rows(table: &mut Markup, sources: &[(&str, &Recording)]) {
+fn rows(table: &mut Markup, sources: &[(&str, View<'_>)]) {
     let shown = || {
-        sources.iter().flat_map(|(name, recording)| {
-            recording.cold_starts.iter().take(MOST_ROWS).map(move |start| (*name, start))
-        })
+        sources
+            .iter()
+            .flat_map(|(name, view)| view.starts().0.iter().take(MOST_ROWS).map(move |start| (*name, start)))
     };
     let mut phases: Vec<&str> = Vec::new();
     for (_, start) in shown() {
@@ -85,13 +90,12 @@ fn rows(table: &mut Markup, sources: &[(&str, &Recording)]) {
             row(body, source, start, &phases, longest);
         }
     });
-    let hidden: usize =
-        sources.iter().map(|(_, recording)| recording.cold_starts.len().saturating_sub(MOST_ROWS)).sum();
+    let hidden: u64 = sources.iter().map(|(_, view)| view.starts().1.saturating_sub(MOST_ROWS as u64)).sum();
     if hidden > 0 {
         table.element("tfoot", &[], |foot| {
             foot.element("tr", &[], |row| {
                 let columns = (phases.len() + 6).to_string();
-                let more = figures::plural(hidden as u64, "more cold start");
+                let more = figures::plural(hidden, "more cold start");
                 row.leaf("td", &[("colspan", &columns)], format!("{more} in the recordings"));
             });
         });

@@ -1,8 +1,7 @@
 //! How the run was made, and the line that makes it again.
 
-use windtunnel_record::Recording;
-
 use crate::Input;
+use crate::chart::bins::View;
 use crate::figures;
 use crate::markup::Markup;
 
@@ -27,17 +26,20 @@ pub(crate) fn section(out: &mut Markup, input: &Input<'_>) {
                 list.leaf("dd", &[], text);
             };
             item("Scenario", &input.scenario.path.display().to_string());
-            item("Service", &input.scenario.load.target);
+            item("Service", &input.scenario.load().target);
             item("Seed", &result.seed.to_string());
             item("Exit code", &result.exit_code.to_string());
             for reason in result.reasons.iter().filter(|reason| !reason.is_empty()).take(MOST_REASONS) {
                 item("Reason", reason);
             }
-            for (name, recording) in
-                [("Live", input.live), ("Simulated", input.simulated), ("Simulated as a whole", input.whole)]
-            {
-                if let Some(recording) = recording {
-                    item(name, &describe(recording));
+            for (name, view) in [
+                ("Live", input.live.map(View::from)),
+                ("Simulated", input.simulated.map(View::from)),
+                ("Simulated as a whole", input.whole.map(View::from)),
+                ("Simulated and counted", input.counted.map(View::from)),
+            ] {
+                if let Some(view) = view {
+                    item(name, &describe(view));
                 }
             }
             for (stage, seconds) in &result.wall {
@@ -51,13 +53,14 @@ pub(crate) fn section(out: &mut Markup, input: &Input<'_>) {
     out.line();
 }
 
-fn describe(recording: &Recording) -> String {
+fn describe(view: View<'_>) -> String {
+    let (decisions, more_decisions) = view.decisions();
     format!(
         "{} over {}, {}, {}, {}",
-        figures::plural(recording.requests.len() as u64, "request"),
-        figures::duration(recording.meta.duration_ns as f64),
-        figures::plural(recording.revisions.len() as u64, "revision"),
-        figures::plural(recording.decisions.len() as u64, "decision"),
-        figures::plural(recording.cold_starts.len() as u64, "cold start"),
+        figures::plural(view.requests(), "request"),
+        figures::duration(view.meta().duration_ns as f64),
+        figures::plural(view.revisions().len() as u64, "revision"),
+        figures::plural(decisions.len() as u64 + more_decisions, "decision"),
+        figures::plural(view.starts().1, "cold start"),
     )
 }

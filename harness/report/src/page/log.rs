@@ -1,8 +1,9 @@
 //! The log: decisions and events of all recordings in the order of time, each with its explanation.
 
-use windtunnel_record::{Decision, Event, Recording};
+use windtunnel_record::{Decision, Event};
 
 use crate::Input;
+use crate::chart::bins::View;
 use crate::figures;
 use crate::markup::Markup;
 
@@ -79,23 +80,29 @@ pub(crate) fn section(out: &mut Markup, input: &Input<'_>) {
 }
 
 fn rows<'a>(input: &Input<'a>) -> (Vec<Row<'a>>, u64) {
-    let sources: [(&'static str, Option<&'a Recording>); 3] =
-        [("live", input.live), ("simulated", input.simulated), ("simulated, whole", input.whole)];
+    let sources: [(&'static str, Option<View<'a>>); 4] = [
+        ("live", input.live.map(View::from)),
+        ("simulated", input.simulated.map(View::from)),
+        ("simulated, whole", input.whole.map(View::from)),
+        ("simulated, counted", input.counted.map(View::from)),
+    ];
     let mut rows = Vec::new();
     let mut hidden = 0;
-    let recordings = sources.iter().filter(|(_, recording)| recording.is_some()).count();
-    for (source, recording) in sources {
-        let Some(recording) = recording else { continue };
+    let recordings = sources.iter().filter(|(_, view)| view.is_some()).count();
+    for (source, view) in sources {
+        let Some(view) = view else { continue };
+        let ((all_decisions, more_decisions), (all_events, more_events)) = (view.decisions(), view.events());
         let room = MOST_ROWS / recordings;
-        let decisions = recording.decisions.len().min(room - recording.events.len().min(room / 3));
-        let events = recording.events.len().min(room - decisions);
-        for decision in recording.decisions.iter().take(decisions) {
+        let decisions = all_decisions.len().min(room - all_events.len().min(room / 3));
+        let events = all_events.len().min(room - decisions);
+        for decision in all_decisions.iter().take(decisions) {
             rows.push(Row { t_ns: decision.t_ns, source, entry: Entry::Decision(decision) });
         }
-        for event in recording.events.iter().take(events) {
+        for event in all_events.iter().take(events) {
             rows.push(Row { t_ns: event.t_ns, source, entry: Entry::Event(event) });
         }
-        hidden += (recording.decisions.len() - decisions + recording.events.len() - events) as u64;
+        hidden += (all_decisions.len() - decisions + all_events.len() - events) as u64;
+        hidden += more_decisions + more_events;
     }
     rows.sort_by_key(|row| row.t_ns);
     (rows, hidden)

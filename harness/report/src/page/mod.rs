@@ -7,14 +7,17 @@
 pub(crate) mod cold_starts;
 pub(crate) mod comparison;
 pub(crate) mod environment;
+pub(crate) mod figures;
 pub(crate) mod frame;
 pub(crate) mod gates;
 pub(crate) mod log;
 pub(crate) mod timelines;
 
 use crate::Input;
-use crate::figures;
+use crate::chart::bins::View;
+use crate::figures as written;
 use crate::markup::Markup;
+use crate::tables;
 use crate::words::{self, Counts};
 
 /// The whole page.
@@ -27,6 +30,7 @@ pub(crate) fn page(input: &Input<'_>) -> String {
         body.element("main", &[], |main| {
             facts(main, input);
             gates::section(main, result);
+            self::figures::sections(main, result);
             timelines::section(main, input);
             comparison::section(main, result);
             cold_starts::section(main, input);
@@ -70,6 +74,17 @@ fn verdict(out: &mut Markup, input: &Input<'_>) {
                 list.element("li", &[], |item| item.leaf("a", &[("href", &target)], text));
             };
             link("#gates", "Gates");
+            if tables::stability(result).is_some() {
+                link("#stability", "Did it keep up");
+            }
+            for table in tables::of(result) {
+                list.element("li", &[], |item| {
+                    item.leaf("a", &[("href", &format!("#{}", table.id))], table.title);
+                });
+            }
+            let mut link = |target: &'static str, text: &'static str| {
+                list.element("li", &[], |item| item.leaf("a", &[("href", &target)], text));
+            };
             link("#timeline", "Timeline");
             if result.comparison.is_some() {
                 link("#comparison", "Simulated and live");
@@ -94,19 +109,20 @@ fn facts(out: &mut Markup, input: &Input<'_>) {
         };
         fact(&Counts::of(&input.result.gates).text(), "");
         for (recording, what) in [
-            (input.live, "requests live"),
-            (input.simulated, "simulated"),
-            (input.whole, "simulated as a whole"),
+            (input.live.map(View::from), "requests live"),
+            (input.simulated.map(View::from), "simulated"),
+            (input.whole.map(View::from), "simulated as a whole"),
+            (input.counted.map(View::from), "simulated and counted"),
         ] {
-            if let Some(recording) = recording {
-                let length = figures::duration(recording.meta.duration_ns as f64);
-                fact(&figures::count(recording.requests.len() as u64), &format!("{what} in {length}"));
+            if let Some(view) = recording {
+                let length = written::duration(view.meta().duration_ns as f64);
+                fact(&written::count(view.requests()), &format!("{what} in {length}"));
             }
         }
         fact(&input.result.seed.to_string(), "seed");
         let wall_s = words::wall_s(input.result);
         if wall_s > 0.0 {
-            fact(&figures::duration(wall_s * 1e9), "wall time");
+            fact(&written::duration(wall_s * 1e9), "wall time");
         }
     });
     if !input.scenario.description.is_empty() {

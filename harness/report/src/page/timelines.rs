@@ -1,9 +1,9 @@
 //! The charts of the page: the flight, and the whole load when only a slice was flown.
 
-use windtunnel_record::Recording;
 use windtunnel_scenario::load::Flight;
 
 use crate::Input;
+use crate::chart::bins::View;
 use crate::chart::readout;
 use crate::chart::render::{self, Width};
 use crate::chart::timeline::{self, Sources, Timeline};
@@ -30,20 +30,21 @@ pub(crate) fn section(out: &mut Markup, input: &Input<'_>) {
 
 /// The timelines of a run: its flight, and the whole.
 pub(crate) fn timelines(input: &Input<'_>) -> Vec<(&'static str, &'static str, Timeline)> {
-    let flight = flight_of(input.live.or(input.simulated));
+    let view = |recording: Option<_>| recording.map(View::Kept);
+    let flight = input.live.or(input.simulated).map_or(Flight::Whole, |recording| recording.meta.flight);
     let mut flights = Vec::new();
-    if let Some(sources) = Sources::new(input.live, input.simulated) {
+    if let Some(sources) = Sources::new(view(input.live), view(input.simulated)) {
         flights.push(("The flight", "values-flight", timeline::build(input.scenario, flight, &sources)));
     }
-    if let Some(sources) = Sources::new(None, input.whole) {
+    if let Some(sources) = Sources::new(None, view(input.whole)) {
         let whole = timeline::build(input.scenario, Flight::Whole, &sources);
         flights.push(("The whole load, simulated", "values-whole", whole));
     }
+    if let Some(sources) = Sources::new(None, input.counted.map(View::Counted)) {
+        let counted = timeline::build(input.scenario, Flight::Whole, &sources);
+        flights.push(("The whole load, simulated and counted", "values-counted", counted));
+    }
     flights
-}
-
-fn flight_of(recording: Option<&Recording>) -> Flight {
-    recording.map_or(Flight::Whole, |recording| recording.meta.flight)
 }
 
 fn charts(out: &mut Markup, values: &'static str, timeline: &Timeline) {

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use proptest::prelude::*;
-use windtunnel_record::{Revision, SeriesKey};
+use windtunnel_record::futures::compare_recordings;
+use windtunnel_record::replications::Interval;
+use windtunnel_record::summary::Summary;
+use windtunnel_record::{Recorder, Revision, SeriesKey};
 use windtunnel_report::{Input, html, junit, markdown, svg, table};
 
 use crate::flight::{self, Run};
@@ -17,7 +20,7 @@ fn infected(text: &str) -> Run {
     run.scenario.name = own();
     run.scenario.description = own();
     run.scenario.path = own().into();
-    run.scenario.load.target = own();
+    run.scenario.loads[0].target = own();
     run.scenario.objectives[0].text = own();
     run.result.scenario = own();
     run.result.reasons = vec![own()];
@@ -64,10 +67,39 @@ fn infected(text: &str) -> Run {
             request.error = request.error.is_some().then(own);
         }
     }
+    describe(&mut run, text);
     if let Some(comparison) = &mut run.result.comparison {
         comparison.replicas[1].revision = own();
     }
     run
+}
+
+/// Adds the figures of the run, with the text wherever they can hold one.
+fn describe(run: &mut Run, text: &str) {
+    let own = || text.to_owned();
+    for t_s in 0..75_u64 {
+        let t_ns = t_s * 1_000_000_000;
+        run.simulated.sample("pods.pending", &[("reason", text)], t_ns, 2.0);
+        run.simulated.sample("requests.queued", &[("revision", text)], t_ns, (t_s * t_s) as f64);
+        run.simulated.sample("queue.depth", &[("queue", text)], t_ns, (t_s * t_s) as f64);
+        run.simulated.sample("cost.per_hour", &[], t_ns, 1.5);
+    }
+    run.result.describe(Summary::of_recording(&run.simulated));
+    run.result.describe(Summary::of_recording(&run.live));
+    for row in &mut run.result.latency {
+        row.name = own();
+    }
+    for row in &mut run.result.errors {
+        row.cause.text = own();
+    }
+    for row in &mut run.result.cold_starts {
+        row.phase = own();
+    }
+    if let Some(stability) = &mut run.result.stability {
+        stability.sentence = own();
+    }
+    run.result.intervals.extend(Interval::of(&[1.0, 2.0], 0.95).map(|interval| (own(), interval)));
+    run.result.futures = Some(compare_recordings(&run.simulated, &run.live, 0, text));
 }
 
 fn input(run: &Run) -> Input<'_> {
@@ -77,6 +109,7 @@ fn input(run: &Run) -> Input<'_> {
         simulated: Some(&run.simulated),
         live: Some(&run.live),
         whole: Some(&run.simulated),
+        counted: None,
     }
 }
 
@@ -106,6 +139,8 @@ fn check(text: &str) {
         assert_eq!(found.links, expected.links, "{text:?} made a link");
     }
 
+    // Bars of the gates, of pairs of words, and of the tables of figures.
+    let columns = [7, 3, 13, 6, 5, 8];
     for line in markdown(&run.result).lines() {
         let mut rest = line;
         while let Some(at) = rest.find('<') {
@@ -116,7 +151,7 @@ fn check(text: &str) {
         }
         if line.starts_with("| ") && !line.starts_with("| ---") && !line.starts_with("| |") {
             let bars = line.replace("\\\\", "").replace("\\|", "").matches('|').count();
-            assert!(bars == 7 || bars == 3, "{text:?} changed the columns: {line}");
+            assert!(columns.contains(&bars), "{text:?} changed the columns: {line}");
         }
     }
 

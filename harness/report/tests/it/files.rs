@@ -21,6 +21,7 @@ fn all_files_are_written_and_linked() {
             simulated: Some(&run.simulated),
             live: Some(&run.live),
             whole: None,
+            counted: None,
         };
         let written = write(&dir.path().join("reports").join(name), &input).expect("written");
         let result: RunResult =

@@ -12,7 +12,7 @@ use windtunnel_record::{
     ColdStart, Decision, Event, Meta, Prediction, Recorder, Recording, Request, Revision, Source,
 };
 use windtunnel_scenario::objective::Objective;
-use windtunnel_scenario::{Arrivals, Duration, Environment, Load, Phase, Process, Protocol, Rate, Scenario};
+use windtunnel_scenario::{Arrivals, Duration, Environment, Load, Phase, Process, Rate, Scenario};
 
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
@@ -69,11 +69,7 @@ pub(crate) fn scenario(name: &str) -> Scenario {
             .collect();
     objectives[1].from = Some(Duration::from_s(30));
     objectives[1].to = Some(Duration::from_s(60));
-    let phase = |length, rate, to: Option<f64>| Phase {
-        length: Duration::from_s(length),
-        rate: Rate::per_second(rate),
-        to: to.map(Rate::per_second),
-    };
+    let phase = |length, rate| Phase::flat(Duration::from_s(length), Rate::per_second(rate));
     Scenario {
         path: PathBuf::from("scenarios/quickstart.yaml"),
         name: name.to_owned(),
@@ -84,23 +80,22 @@ pub(crate) fn scenario(name: &str) -> Scenario {
         seed: 42,
         manifests: Vec::new(),
         storage: BTreeMap::new(),
-        load: Load {
-            target: "digits".to_owned(),
-            protocol: Protocol::V1,
-            requests: PathBuf::from("requests.jsonl"),
-            timeout: Duration::from_s(30),
-            arrivals: Arrivals::Phases {
+        loads: vec![Load::new(
+            "digits",
+            "requests.jsonl",
+            Arrivals::Phases {
                 process: Process::Poisson,
                 phases: vec![
-                    phase(25, 20.0, None),
-                    phase(5, 20.0, Some(100.0)),
-                    phase(15, 150.0, None),
-                    phase(10, 20.0, None),
+                    phase(25, 20.0),
+                    Phase::ramp(Duration::from_s(5), Rate::per_second(20.0), Rate::per_second(100.0)),
+                    phase(15, 150.0),
+                    phase(10, 20.0),
                 ],
             },
-        },
+        )],
         flight: None,
         events: Vec::new(),
+        faults: Vec::new(),
         objectives,
         environment: Environment::default(),
     }
@@ -417,27 +412,16 @@ pub(crate) fn result(
     gates: Vec<Gate>,
     both: Option<(&Recording, &Recording)>,
 ) -> RunResult {
-    let verdict = windtunnel_record::judge::overall(&gates);
-    RunResult {
-        schema: "windtunnel.dev/result/v1".to_owned(),
-        scenario: scenario.name.clone(),
-        verdict,
-        exit_code: match verdict {
-            Verdict::Pass => 0,
-            Verdict::Fail => 1,
-            Verdict::Inconclusive | Verdict::NotJudged => 3,
-        },
-        reasons: Vec::new(),
-        gates,
-        comparison: both.map(|(simulated, live)| compare(simulated, live)),
-        seed: 42,
-        versions: BTreeMap::from([
-            ("onnxruntime".to_owned(), "1.32.0".to_owned()),
-            ("windtunnel".to_owned(), "0.1.0".to_owned()),
-        ]),
-        wall: BTreeMap::from([("simulation".to_owned(), 0.41), ("flight".to_owned(), 78.2)]),
-        reproduce: "windtunnel run scenarios/quickstart.yaml --seed 42".to_owned(),
-    }
+    let comparison = both.map(|(simulated, live)| compare(simulated, live));
+    let reproduce = "windtunnel run scenarios/quickstart.yaml --seed 42".to_owned();
+    let mut result = RunResult::new(&scenario.name, 42, gates, comparison, reproduce);
+    result.reasons = Vec::new();
+    result.versions = BTreeMap::from([
+        ("onnxruntime".to_owned(), "1.32.0".to_owned()),
+        ("windtunnel".to_owned(), "0.1.0".to_owned()),
+    ]);
+    result.wall = BTreeMap::from([("simulation".to_owned(), 0.41), ("flight".to_owned(), 78.2)]);
+    result
 }
 
 /// A small generator (64-bit linear congruential with a mixed output), so that the run is the same for ever.

@@ -18,6 +18,7 @@ fn input(run: &Run) -> Input<'_> {
         simulated: Some(&run.simulated),
         live: Some(&run.live),
         whole: None,
+        counted: None,
     }
 }
 

@@ -4,9 +4,17 @@ use std::collections::BTreeMap;
 
 use windtunnel_kernel::autoscale::kpa::{ConfigError, GlobalConfig};
 
+use super::control::{control, drift};
+use super::distribution::distribution;
+use super::nodes::{bandwidth, nodes};
+use super::pod_start::pod_start;
 use super::reader::Reader;
+use super::server::{models, server};
 use crate::quantity::Duration;
-use crate::scenario::{Environment, Network, PodStart, PodStop, ServiceTime};
+use crate::scenario::{
+    Distribution, Environment, ModelLoad, Network, PodStart, PodStop, Profile, Server, SharedBandwidth,
+    Transfer,
+};
 use crate::yaml::Node;
 
 /// The keys of Knative Serving's ConfigMap `config-autoscaler`.
@@ -33,49 +41,120 @@ const AUTOSCALER_KEYS: [&str; 20] = [
     "target-burst-capacity",
 ];
 
-pub(super) fn environment(reader: &mut Reader<'_>, node: &Node) -> Option<Environment> {
-    let mut fields = reader.fields(node, "spec.environment")?;
-    let knative = match fields.optional("knative") {
-        Some(node) => knative(reader, node),
-        None => Some(BTreeMap::new()),
-    };
-    let network = match fields.optional("network") {
-        Some(node) => network(reader, node),
-        None => Some(Network::default()),
-    };
-    let service_time = match fields.optional("service-time") {
-        Some(node) => service_time(reader, node),
-        None => Some(ServiceTime::default()),
-    };
-    let pod_start = match fields.optional("pod-start") {
-        Some(node) => pod_start(reader, node),
-        None => Some(PodStart::default()),
-    };
-    let pod_stop = match fields.optional("pod-stop") {
-        Some(node) => pod_stop(reader, node),
-        None => Some(PodStop::default()),
-    };
+pub(super) fn environment(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    path: &str,
+    duration: Option<Duration>,
+) -> Option<Environment> {
+    let mut fields = reader.fields(node, path)?;
+    let knative = fields.or(reader, "knative", BTreeMap::new(), knative);
+    let network = fields.or(reader, "network", Network::default(), |reader, node, path| {
+        let mut fields = reader.fields(node, path)?;
+        let gateway = fields.or(reader, "gateway", Network::default().gateway, Reader::duration);
+        fields.finish(reader);
+        Some(Network { gateway: gateway? })
+    });
+    let service_time = fields.or(reader, "service-time", Distribution::default(), distribution);
+    let server = fields.or(reader, "server", Server::default(), |reader, node, path| {
+        server(reader, node, path, &Server::default())
+    });
+    // Versions build on the server; what is wrong with that is said once.
+    let base = server.unwrap_or_default();
+    let models =
+        fields.or(reader, "models", Vec::new(), |reader, node, path| models(reader, node, path, &base));
+    let pod_start_node = fields.optional("pod-start");
+    let pod_start = fields.or(reader, "pod-start", PodStart::default(), pod_start);
+    let pod_stop = fields.or(reader, "pod-stop", PodStop::default(), |reader, node, path| {
+        let mut fields = reader.fields(node, path)?;
+        let grace = fields.or(reader, "grace", PodStop::default().grace, Reader::duration);
+        fields.finish(reader);
+        Some(PodStop { grace: grace? })
+    });
+    let nodes = fields.maybe(reader, "nodes", nodes);
+    let bandwidth = fields.or(reader, "bandwidth", SharedBandwidth::default(), bandwidth);
+    let local_model_cache = fields.or(reader, "local-model-cache", Vec::new(), |reader, node, path| {
+        reader.items(node, path, "s3://models/llama", Reader::storage_prefix)
+    });
+    let control = fields.or(reader, "control", Default::default(), control);
+    let profile = fields.or(reader, "profile", Profile::default(), |reader, node, path| {
+        reader.choice(node, path, &[("windtunnel", Profile::Windtunnel), ("upstream", Profile::Upstream)])
+    });
+    let drift = fields.maybe(reader, "drift", |reader, node, path| drift(reader, node, path, duration));
+    // What is missing may be what is mistyped; that is said once.
+    let strangers = fields.has_strangers();
     fields.finish(reader);
-    Some(Environment {
+    let environment = Environment {
         knative: knative?,
         network: network?,
         service_time: service_time?,
+        models: models?,
+        server: server?,
         pod_start: pod_start?,
         pod_stop: pod_stop?,
-    })
+        nodes: nodes?,
+        bandwidth: bandwidth?,
+        local_model_cache: local_model_cache?,
+        control: control?,
+        profile: profile?,
+        drift: drift?,
+    };
+    (!strangers && sizes_have_speeds(reader, pod_start_node.unwrap_or(node), &environment))
+        .then_some(environment)
 }
 
-fn knative(reader: &mut Reader<'_>, node: &Node) -> Option<BTreeMap<String, BTreeMap<String, String>>> {
-    let mut fields = reader.fields(node, "spec.environment.knative")?;
-    let autoscaler = fields
-        .optional("config-autoscaler")
-        .map(|node| config_autoscaler(reader, node, "spec.environment.knative.config-autoscaler"));
-    fields.finish(reader);
-    let mut maps = BTreeMap::new();
-    if let Some(data) = autoscaler {
-        maps.insert("config-autoscaler".to_owned(), data?);
+/// Whether everything that is given by its size takes a time: bandwidth for downloads, a size for rates.
+fn sizes_have_speeds(reader: &mut Reader<'_>, node: &Node, environment: &Environment) -> bool {
+    let start = &environment.pod_start;
+    let of_nodes = environment
+        .nodes
+        .as_ref()
+        .is_some_and(|nodes| nodes.pools.iter().all(|pool| pool.bandwidth.is_some()));
+    let sized_models = environment.models.iter().any(|model| model.size.is_some());
+    let mut sound = true;
+    let mut complain = |key: &str, message: &str, hint: &str| {
+        let place = node.get(key).map_or(node.place, |node| node.place);
+        reader.fault(place, message, hint);
+        sound = false;
+    };
+    if matches!(start.image_pull, Transfer::Size(_)) && environment.bandwidth.registry.is_none() && !of_nodes
+    {
+        complain(
+            "image-pull",
+            "the image has a size, but nothing says how fast it comes",
+            "add spec.environment.bandwidth.registry: 10Gbit/s, or a bandwidth to every pool of nodes",
+        );
     }
-    Some(maps)
+    let downloads = matches!(start.download, Transfer::Size(_)) || sized_models;
+    if downloads && environment.bandwidth.storage.is_empty() && !of_nodes {
+        complain(
+            "download",
+            "the model has a size, but nothing says how fast it comes",
+            "add spec.environment.bandwidth.storage: {\"s3://\": 10Gbit/s}, or a bandwidth to every pool of nodes",
+        );
+    }
+    if matches!(start.load, ModelLoad::Rate(_))
+        && matches!(start.download, Transfer::Takes(_))
+        && !sized_models
+    {
+        complain(
+            "load",
+            "the model is loaded at a rate, but nothing says how large it is",
+            "write pod-start.download: {size: 7GiB}, or a size for the models",
+        );
+    }
+    sound
+}
+
+fn knative(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    path: &str,
+) -> Option<BTreeMap<String, BTreeMap<String, String>>> {
+    let mut fields = reader.fields(node, path)?;
+    let autoscaler = fields.maybe(reader, "config-autoscaler", config_autoscaler);
+    fields.finish(reader);
+    Some(autoscaler?.map(|data| ("config-autoscaler".to_owned(), data)).into_iter().collect())
 }
 
 fn config_autoscaler(reader: &mut Reader<'_>, node: &Node, path: &str) -> Option<BTreeMap<String, String>> {
@@ -112,111 +191,6 @@ fn config_autoscaler(reader: &mut Reader<'_>, node: &Node, path: &str) -> Option
         }
     }
     sound.then_some(data)
-}
-
-fn network(reader: &mut Reader<'_>, node: &Node) -> Option<Network> {
-    let mut fields = reader.fields(node, "spec.environment.network")?;
-    let gateway = match fields.optional("gateway") {
-        Some(node) => reader.duration(node, "spec.environment.network.gateway"),
-        None => Some(Network::default().gateway),
-    };
-    fields.finish(reader);
-    Some(Network { gateway: gateway? })
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Distribution {
-    Constant,
-    Exponential,
-    Lognormal,
-}
-
-fn service_time(reader: &mut Reader<'_>, node: &Node) -> Option<ServiceTime> {
-    const PATH: &str = "spec.environment.service-time";
-    let mut fields = reader.fields(node, PATH)?;
-    let distribution = fields.required("distribution", "distribution: lognormal").and_then(|node| {
-        reader.choice(
-            node,
-            &format!("{PATH}.distribution"),
-            &[
-                ("constant", Distribution::Constant),
-                ("exponential", Distribution::Exponential),
-                ("lognormal", Distribution::Lognormal),
-            ],
-        )
-    });
-    let mean = fields
-        .required("mean", "mean: 1ms")
-        .and_then(|node| reader.positive_duration(node, &format!("{PATH}.mean")));
-    let cv_node = fields.optional("cv");
-    let cv = match (cv_node, distribution) {
-        (Some(node), Some(Distribution::Constant | Distribution::Exponential)) => {
-            reader.fault(
-                node.place,
-                format!("{PATH}.cv goes with lognormal only"),
-                "leave it out (constant varies by 0, exponential by 1) or write distribution: lognormal",
-            );
-            None
-        }
-        (Some(node), _) => reader.number(node, &format!("{PATH}.cv")).and_then(|cv| {
-            if cv > 0.0 && cv <= 10.0 {
-                return Some(cv);
-            }
-            reader.fault(
-                node.place,
-                format!("{PATH}.cv cannot be {cv}"),
-                "write the standard deviation divided by the mean, above 0 and up to 10, such as 0.2",
-            );
-            None
-        }),
-        (None, Some(Distribution::Lognormal)) => {
-            fields.missing("cv", "cv: 0.2");
-            None
-        }
-        (None, _) => Some(0.0),
-    };
-    fields.finish(reader);
-    let mean = mean?;
-    let cv = cv?;
-    Some(match distribution? {
-        Distribution::Constant => ServiceTime::Constant { mean },
-        Distribution::Exponential => ServiceTime::Exponential { mean },
-        Distribution::Lognormal => ServiceTime::Lognormal { mean, cv },
-    })
-}
-
-fn pod_start(reader: &mut Reader<'_>, node: &Node) -> Option<PodStart> {
-    const PATH: &str = "spec.environment.pod-start";
-    let mut fields = reader.fields(node, PATH)?;
-    let names = ["schedule", "image-pull", "download", "load", "probe", "propagate"];
-    let defaults = PodStart::default().phases();
-    let mut lengths = [Some(Duration::ZERO); 6];
-    for ((name, length), (_, default)) in names.into_iter().zip(&mut lengths).zip(defaults) {
-        *length = match fields.optional(name) {
-            Some(node) => reader.duration(node, &format!("{PATH}.{name}")),
-            None => Some(default),
-        };
-    }
-    fields.finish(reader);
-    let [schedule, image_pull, download, load, probe, propagate] = lengths;
-    Some(PodStart {
-        schedule: schedule?,
-        image_pull: image_pull?,
-        download: download?,
-        load: load?,
-        probe: probe?,
-        propagate: propagate?,
-    })
-}
-
-fn pod_stop(reader: &mut Reader<'_>, node: &Node) -> Option<PodStop> {
-    let mut fields = reader.fields(node, "spec.environment.pod-stop")?;
-    let grace = match fields.optional("grace") {
-        Some(node) => reader.duration(node, "spec.environment.pod-stop.grace"),
-        None => Some(PodStop::default().grace),
-    };
-    fields.finish(reader);
-    Some(PodStop { grace: grace? })
 }
 
 #[cfg(test)]

@@ -33,22 +33,8 @@ fn event(
     manifests: &Manifests,
 ) -> Option<Event> {
     let mut fields = reader.fields(node, path)?;
-    let at = fields.required("at", "at: 20s").and_then(|node| {
-        let at = reader.duration(node, &format!("{path}.at"))?;
-        match duration {
-            Some(duration) if at >= duration => {
-                reader.fault(
-                    node.place,
-                    format!("{path}.at ({at}) is not before the end of the scenario"),
-                    format!(
-                        "the scenario lasts {duration}; choose an earlier time or a longer spec.duration"
-                    ),
-                );
-                None
-            }
-            _ => Some(at),
-        }
-    });
+    let at =
+        fields.need(reader, "at", "at: 20s", |reader, node, path| reader.before_end(node, path, duration));
     let name = fields.optional("name").map(|node| reader.text(node, &format!("{path}.name"), "canary v2"));
     let patch = fields
         .required("patch", "patch with kind, name and merge")

@@ -1,11 +1,19 @@
 //! From the text of a scenario file to a [`Scenario`], or to everything that is wrong with it.
 
+mod arrivals;
+mod control;
+mod distribution;
+mod disturbances;
 mod environment;
 mod events;
 mod files;
 mod load;
+mod nodes;
 mod objectives;
+mod pod_start;
 mod reader;
+mod server;
+mod traces;
 
 use std::path::Path;
 
@@ -14,6 +22,7 @@ use crate::manifests::Manifests;
 use crate::quantity::Duration;
 use crate::scenario::{API_VERSION, DEFAULT_SEED, FlightPlan, Scenario};
 use crate::yaml::{self, Node};
+use disturbances::Surroundings;
 use reader::{Fields, Reader};
 
 /// Files larger than this are not scenarios.
@@ -22,7 +31,7 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 /// The strongest compression that is accepted.
 const MAX_COMPRESSION: f64 = 1_000.0;
 
-pub(crate) fn load(path: &Path) -> Result<Scenario, Faults> {
+pub(crate) fn read(path: &Path) -> Result<Scenario, Faults> {
     let unreadable = |message: String, hint: &str| {
         let file = path.to_owned();
         Faults::one(Fault { file, line: 1, column: 1, message, hint: hint.to_owned() })
@@ -40,7 +49,12 @@ pub(crate) fn load(path: &Path) -> Result<Scenario, Faults> {
 }
 
 pub(crate) fn parse(text: &str, path: &Path) -> Result<Scenario, Faults> {
-    let root = yaml::parse(text).map_err(|error| {
+    scenario(&tree(text, path)?, text, path, &[])
+}
+
+/// The tree of a file, not yet looked at.
+pub(crate) fn tree(text: &str, path: &Path) -> Result<Node, Faults> {
+    yaml::parse(text).map_err(|error| {
         Faults::one(Fault {
             file: path.to_owned(),
             line: error.place.line,
@@ -48,9 +62,18 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Scenario, Faults> {
             message: format!("not readable as YAML: {}", error.message),
             hint: "check the indentation, quotes and brackets here and on the line above".to_owned(),
         })
-    })?;
-    let mut reader = Reader::new(path, text);
-    let scenario = document(&mut reader, &root);
+    })
+}
+
+/// Reads a tree; `overrides` says what the parts are called that do not stand in the file.
+pub(crate) fn scenario(
+    root: &Node,
+    text: &str,
+    path: &Path,
+    overrides: &[String],
+) -> Result<Scenario, Faults> {
+    let mut reader = Reader::new(path, text, overrides);
+    let scenario = document(&mut reader, root);
     match (scenario, reader.faults.is_empty()) {
         (Some(scenario), true) => Ok(scenario),
         _ => Err(Faults(reader.faults).sorted()),
@@ -120,9 +143,9 @@ fn spec(reader: &mut Reader<'_>, node: &Node) -> Option<Scenario> {
         Some(node) => files::storage(reader, node),
         None => Some(Default::default()),
     };
-    let load = fields
+    let loads = fields
         .required("load", "load with requests and arrivals")
-        .and_then(|node| load::load(reader, node, duration, &objects));
+        .and_then(|node| load::loads(reader, node, duration, &objects));
     let flight = match fields.optional("flight") {
         Some(node) => flight(reader, node, duration).map(Some),
         None => Some(None),
@@ -131,13 +154,24 @@ fn spec(reader: &mut Reader<'_>, node: &Node) -> Option<Scenario> {
         Some(node) => events::events(reader, node, duration, &objects),
         None => Some(Vec::new()),
     };
+    let faults_node = fields.optional("faults");
     let objectives = match fields.optional("objectives") {
-        Some(node) => objectives::objectives(reader, node, duration),
+        Some(node) => {
+            let services = objects.complete().then(|| objects.names_of("InferenceService"));
+            objectives::objectives(reader, node, duration, services.as_deref())
+        }
         None => Some(Vec::new()),
     };
     let environment = match fields.optional("environment") {
-        Some(node) => environment::environment(reader, node),
+        Some(node) => environment::environment(reader, node, "spec.environment", duration),
         None => Some(Default::default()),
+    };
+    let faults = match faults_node {
+        Some(node) => {
+            let around = Surroundings { duration, manifests: &objects, environment: environment.as_ref() };
+            disturbances::disturbances(reader, node, &around)
+        }
+        None => Some(Vec::new()),
     };
     fields.finish(reader);
     Some(Scenario {
@@ -148,9 +182,10 @@ fn spec(reader: &mut Reader<'_>, node: &Node) -> Option<Scenario> {
         seed: seed?,
         manifests: manifests?,
         storage: storage?,
-        load: load?,
+        loads: loads?,
         flight: flight?,
         events: events?,
+        faults: faults?,
         objectives: objectives?,
         environment: environment?,
     })

@@ -3,11 +3,12 @@
 //! Every read returns an `Option` and records a fault when there is nothing to return, so that one pass over
 //! the file finds them all.
 
-use std::path::Path;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::fault::Fault;
-use crate::quantity::{Duration, QuantityError};
+use crate::quantity::{self, Duration, QuantityError, Rate};
 use crate::suggest;
 use crate::yaml::{Entry, Node, Place, Value};
 
@@ -16,6 +17,8 @@ pub(super) struct Reader<'a> {
     pub(super) file: &'a Path,
     pub(super) source: &'a str,
     pub(super) faults: Vec<Fault>,
+    /// What overrides are called, by their number.
+    overrides: &'a [String],
 }
 
 /// A mapping whose keys are asked for one after the other. What was never asked for is unknown.
@@ -28,23 +31,23 @@ pub(super) struct Fields<'n> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(file: &'a Path, source: &'a str) -> Self {
-        Self { file, source, faults: Vec::new() }
+    pub(super) fn new(file: &'a Path, source: &'a str, overrides: &'a [String]) -> Self {
+        Self { file, source, faults: Vec::new(), overrides }
     }
 
     pub(super) fn fault(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
-        self.fault_at(place.line, place.column, message, hint);
+        let source = place.over().and_then(|index| self.overrides.get(index));
+        let file = source.map_or_else(|| self.file.to_owned(), PathBuf::from);
+        let Place { line, column, .. } = place;
+        self.faults.push(Fault { file, line, column, message: message.into(), hint: hint.into() });
     }
 
-    pub(super) fn fault_at(
-        &mut self,
-        line: u32,
-        column: u32,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
-        let file = self.file.to_owned();
-        self.faults.push(Fault { file, line, column, message: message.into(), hint: hint.into() });
+    /// Where something stands, `FILE:LINE` or the override that it comes from.
+    pub(super) fn position(&self, place: Place) -> String {
+        match place.over().and_then(|index| self.overrides.get(index)) {
+            Some(source) => source.clone(),
+            None => format!("{}:{}", self.file.display(), place.line),
+        }
     }
 
     /// `path` is what the mapping is called in messages, such as `spec.load`.
@@ -195,6 +198,131 @@ impl<'a> Reader<'a> {
         Some(duration)
     }
 
+    /// An instant before the end of the scenario.
+    pub(super) fn before_end(
+        &mut self,
+        node: &Node,
+        path: &str,
+        duration: Option<Duration>,
+    ) -> Option<Duration> {
+        let at = self.duration(node, path)?;
+        match duration {
+            Some(duration) if at >= duration => {
+                self.fault(
+                    node.place,
+                    format!("{path} ({at}) is not before the end of the scenario"),
+                    format!(
+                        "the scenario lasts {duration}; choose an earlier time or a longer spec.duration"
+                    ),
+                );
+                None
+            }
+            _ => Some(at),
+        }
+    }
+
+    pub(super) fn rate(&mut self, node: &Node, path: &str) -> Option<Rate> {
+        self.quantity(node, path, "20/s or 90/min")
+    }
+
+    pub(super) fn positive_rate(&mut self, node: &Node, path: &str) -> Option<Rate> {
+        let rate = self.rate(node, path)?;
+        if rate.as_per_second() <= 0.0 {
+            self.fault(node.place, format!("{path} is zero"), "write a rate above zero, such as 60/s");
+            return None;
+        }
+        Some(rate)
+    }
+
+    /// A percentage as a fraction between 0 and 1.
+    pub(super) fn percent(&mut self, node: &Node, path: &str) -> Option<f64> {
+        let text = match &node.value {
+            Value::Bool(_) => None,
+            _ => node.scalar_text(),
+        };
+        let read = match text {
+            Some(text) => quantity::parse_percent(&text),
+            None => Err(QuantityError::new(
+                format!("{} is not a percentage", node.describe()),
+                "write a percentage such as 1% or 0.5%",
+            )),
+        };
+        match read {
+            Ok(share) => Some(share),
+            Err(QuantityError { message, hint }) => {
+                self.fault(node.place, format!("{path}: {message}"), hint);
+                None
+            }
+        }
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn count(&mut self, node: &Node, path: &str, bounds: RangeInclusive<u32>) -> Option<u32> {
+        let whole = self.whole(node, path)?;
+        match u32::try_from(whole) {
+            Ok(count) if bounds.contains(&count) => Some(count),
+            _ => {
+                let (least, most) = (bounds.start(), bounds.end());
+                self.fault(
+                    node.place,
+                    format!("{path} cannot be {whole}"),
+                    format!("write a whole number from {least} to {most}"),
+                );
+                None
+            }
+        }
+    }
+
+    /// A number within bounds.
+    pub(super) fn number_in(&mut self, node: &Node, path: &str, bounds: RangeInclusive<f64>) -> Option<f64> {
+        let number = self.number(node, path)?;
+        if bounds.contains(&number) {
+            return Some(number);
+        }
+        let (least, most) = (bounds.start(), bounds.end());
+        self.fault(
+            node.place,
+            format!("{path} cannot be {number}"),
+            format!("write a number from {least} to {most}"),
+        );
+        None
+    }
+
+    /// The beginning of a storage URI.
+    pub(super) fn storage_prefix(&mut self, node: &Node, path: &str) -> Option<String> {
+        let text = self.text(node, path, "s3://models/")?;
+        if text.contains("://") {
+            return Some(text.to_owned());
+        }
+        self.fault(
+            node.place,
+            format!("{path}: \"{}\" is not the beginning of a storage URI", text.escape_debug()),
+            "write a prefix such as s3://models/",
+        );
+        None
+    }
+
+    /// The items of a list that must not be empty, each read; `None` when one of them could not be.
+    pub(super) fn items<T>(
+        &mut self,
+        node: &Node,
+        path: &str,
+        example: &str,
+        mut read: impl FnMut(&mut Self, &Node, &str) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let items = self.list(node, path)?;
+        if items.is_empty() {
+            self.fault(node.place, format!("{path} is empty"), format!("add one such as {example}"));
+            return None;
+        }
+        let read: Vec<Option<T>> = items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| read(self, item, &format!("{path}[{index}]")))
+            .collect();
+        read.into_iter().collect()
+    }
+
     pub(super) fn choice<T: Copy>(&mut self, node: &Node, path: &str, choices: &[(&str, T)]) -> Option<T> {
         let names = choices.iter().map(|(name, _)| *name);
         let Value::Text(text) = &node.value else {
@@ -234,7 +362,9 @@ impl<'n> Fields<'n> {
 
     /// A key that may be absent; an empty value counts as absent.
     pub(super) fn optional(&mut self, key: &'static str) -> Option<&'n Node> {
-        self.asked.push(key);
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
         let entry = self.entries.iter().rev().find(|entry| entry.key == key)?;
         (!matches!(entry.node.value, Value::Null)).then_some(&entry.node)
     }
@@ -248,6 +378,42 @@ impl<'n> Fields<'n> {
         node
     }
 
+    /// A key that may be absent, read: `Some(None)` when it is absent, `None` when it is wrong.
+    pub(super) fn maybe<'r, T>(
+        &mut self,
+        reader: &mut Reader<'r>,
+        key: &'static str,
+        read: impl FnOnce(&mut Reader<'r>, &'n Node, &str) -> Option<T>,
+    ) -> Option<Option<T>> {
+        match self.optional(key) {
+            Some(node) => read(reader, node, &self.path(key)).map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// A key that may be absent and then counts as `default`.
+    pub(super) fn or<'r, T>(
+        &mut self,
+        reader: &mut Reader<'r>,
+        key: &'static str,
+        default: T,
+        read: impl FnOnce(&mut Reader<'r>, &'n Node, &str) -> Option<T>,
+    ) -> Option<T> {
+        Some(self.maybe(reader, key, read)?.unwrap_or(default))
+    }
+
+    /// A key that must be there, read.
+    pub(super) fn need<'r, T>(
+        &mut self,
+        reader: &mut Reader<'r>,
+        key: &'static str,
+        example: &str,
+        read: impl FnOnce(&mut Reader<'r>, &'n Node, &str) -> Option<T>,
+    ) -> Option<T> {
+        let node = self.required(key, example)?;
+        read(reader, node, &self.path(key))
+    }
+
     /// A key that turned out to be needed.
     pub(super) fn missing(&mut self, key: &'static str, example: &str) {
         self.absent.push((key, example.to_owned()));
@@ -257,6 +423,11 @@ impl<'n> Fields<'n> {
     pub(super) fn mistyped(&self, keys: &[&str]) -> bool {
         let unknown = self.entries.iter().filter(|entry| !self.asked.contains(&entry.key.as_str()));
         unknown.into_iter().any(|entry| !suggest::nearest(&entry.key, keys.iter().copied()).is_empty())
+    }
+
+    /// Whether there are keys that were not asked for.
+    pub(super) fn has_strangers(&self) -> bool {
+        self.entries.iter().any(|entry| !self.asked.contains(&entry.key.as_str()))
     }
 
     /// Reports the keys that were not asked for and those that are missing. A key that is missing because

@@ -1,7 +1,7 @@
 //! The parser of rules. Every fault knows the column at which it begins.
 
 use super::{Metric, Objective, ObjectiveError, Operator, Scope, Unit};
-use crate::quantity::{self, Duration, Rate};
+use crate::quantity::{self, Duration, Price, Rate};
 use crate::suggest;
 
 const OPERATORS: [(&str, Operator); 6] = [
@@ -19,8 +19,9 @@ pub(super) fn parse(text: &str) -> Result<Objective, ObjectiveError> {
         return Err(match text.trim() {
             "" => rule.fault(0, "the objective is empty", "write one such as p99<300ms or error-rate<1%"),
             // Nothing to compare with: if the metric is wrong as well, that comes first.
-            _ => match metric(&rule, text, 0) {
+            _ => match metric(&rule, split_scope(text).0, 0) {
                 Err(error) => error,
+                Ok(Metric::Stable) => return stable(&rule),
                 Ok(_) => rule.fault(
                     text.trim_end().len(),
                     "a comparison is missing",
@@ -42,7 +43,20 @@ pub(super) fn parse(text: &str) -> Result<Objective, ObjectiveError> {
         None => Scope::All,
         Some((name, offset)) => scope(&rule, metric, name, value_at + offset)?,
     };
-    Ok(Objective {
+    Ok(objective(text, metric, operator, limit, scope))
+}
+
+/// The one metric without a limit.
+fn stable(rule: &Rule<'_>) -> Result<Objective, ObjectiveError> {
+    let scope = match split_scope(rule.text).1 {
+        None => Scope::All,
+        Some((name, at)) => scope(rule, Metric::Stable, name, at)?,
+    };
+    Ok(objective(rule.text, Metric::Stable, Operator::Equal, 1.0, scope))
+}
+
+fn objective(text: &str, metric: Metric, operator: Operator, limit: f64, scope: Scope) -> Objective {
+    Objective {
         metric,
         operator,
         limit,
@@ -53,7 +67,7 @@ pub(super) fn parse(text: &str) -> Result<Objective, ObjectiveError> {
         on_live: true,
         text: text.trim().to_owned(),
         position: None,
-    })
+    }
 }
 
 struct Rule<'a> {
@@ -117,6 +131,12 @@ fn check_operator(
         Metric::Throughput if operator == Operator::Equal => {
             Some("a measured rate is never exact: write >= for the least that must be served")
         }
+        Metric::Stable => Some("it has no limit: write stable alone"),
+        Metric::Queued if !upper => Some("a queue has an upper limit: write < or <="),
+        Metric::Cost | Metric::CostPerMillion if !upper => Some("a cost has an upper limit: write < or <="),
+        Metric::DriftDetected | Metric::Recovery if !upper => {
+            Some("a time has an upper limit: write < or <=")
+        }
         _ => None,
     };
     match problem {
@@ -144,16 +164,27 @@ fn scope(rule: &Rule<'_>, metric: Metric, text: &str, at: usize) -> Result<Scope
     let at = at + indent(text);
     let name = text.trim();
     if name.is_empty() {
-        return Err(rule.fault(at, "a name is missing after \"for\"", "write canary, stable or a revision"));
+        return Err(rule.fault(
+            at,
+            "a name is missing after \"for\"",
+            "write canary, stable, a service or a revision",
+        ));
     }
     if metric == Metric::CanaryShare {
         return Err(rule.fault(at, "canary-share is already about the canary", "leave out \"for …\""));
     }
+    if matches!(name, "canary" | "stable") && !metric.of_requests() && metric != Metric::Replicas {
+        return Err(rule.fault(
+            at,
+            format!("{metric} cannot be told apart for {name}"),
+            "leave out \"for …\" or name a service",
+        ));
+    }
     if let Some(bad) = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '.')) {
         return Err(rule.fault(
             at + bad,
-            format!("\"{name}\" is not the name of a revision"),
-            "write canary, stable or one revision, such as digits-predictor-00001",
+            format!("\"{name}\" is not the name of a service or a revision"),
+            "write canary, stable, a service such as digits or a revision such as digits-predictor-00001",
         ));
     }
     Ok(match name {
@@ -178,6 +209,10 @@ fn limit(
             Unit::Share => "1%",
             Unit::Rate => "200",
             Unit::Count => "3",
+            Unit::Time => "5m",
+            Unit::Price => "2.5/h",
+            Unit::Money => "3",
+            Unit::Verdict => "",
         };
         return Err(rule.fault(
             at,
@@ -197,6 +232,20 @@ fn limit(
             Some(number) if number <= quantity::MAX_RATE_PER_S => number,
             _ => value.parse::<Rate>().map_err(wrong)?.as_per_second(),
         },
+        Unit::Time => value.parse::<Duration>().map_err(wrong)?.as_ns() as f64,
+        Unit::Price => value.parse::<Price>().map_err(wrong)?.as_per_hour(),
+        Unit::Money => match quantity::plain_number(value) {
+            Some(number) if number <= quantity::MAX_PRICE_PER_H => number,
+            _ => {
+                return Err(rule.fault(
+                    at,
+                    format!("\"{value}\" is not an amount of money"),
+                    format!("write a number alone, such as {metric}{operator}3"),
+                ));
+            }
+        },
+        // An operator has been refused before.
+        Unit::Verdict => 1.0,
         Unit::Count => match value.parse::<u32>() {
             Ok(count) => f64::from(count),
             Err(_) => {
@@ -215,8 +264,8 @@ fn limit(
             format!("write {metric}<={value} if none is allowed"),
         ));
     }
-    if operator == Operator::AtMost && limit <= 0.0 && metric.unit() == Unit::Latency {
-        return Err(rule.fault(at, format!("{metric} can never be {value}"), "write a latency above zero"));
+    if operator == Operator::AtMost && limit <= 0.0 && matches!(metric.unit(), Unit::Latency | Unit::Time) {
+        return Err(rule.fault(at, format!("{metric} can never be {value}"), "write a time above zero"));
     }
     Ok(limit)
 }
@@ -244,6 +293,18 @@ mod tests {
             ("cold-requests=0", ColdRequests, Equal, 0.0, Scope::All),
             ("canary-share=10%", CanaryShare, Equal, 0.1, Scope::All),
             ("mismatches==0", Mismatches, Equal, 0.0, Scope::All),
+            ("queued<100", Queued, Less, 100.0, Scope::All),
+            ("cost<2.5/h", Cost, Less, 2.5, Scope::All),
+            ("cost<=24/d", Cost, AtMost, 1.0, Scope::All),
+            ("cost-per-million<3", CostPerMillion, Less, 3.0, Scope::All),
+            ("stable", Stable, Equal, 1.0, Scope::All),
+            (" stable  for digits ", Stable, Equal, 1.0, Scope::Revision("digits".into())),
+            ("drift-detected<5m", DriftDetected, Less, 300e9, Scope::All),
+            ("recovery<60s", Recovery, Less, 60e9, Scope::All),
+            ("replicas<=3", Replicas, AtMost, 3.0, Scope::All),
+            ("replicas<=3 for canary", Replicas, AtMost, 3.0, Scope::Canary),
+            ("replicas>=2 for digits", Replicas, AtLeast, 2.0, Scope::Revision("digits".into())),
+            ("p99<300ms for digits", Percentile(99.0), Less, 300e6, Scope::Revision("digits".into())),
             ("p95<500ms for canary", Percentile(95.0), Less, 500e6, Scope::Canary),
             ("  error-rate < 1 %  for  stable ", ErrorRate, Less, 0.01, Scope::Stable),
             (
@@ -290,7 +351,36 @@ mod tests {
                 "write a whole number, such as cold-starts<=3",
             ),
             ("p99<-3ms", 5, "-3ms is negative", "time only runs forward; did you mean 3ms?"),
-            ("p99 < 3ms for", 14, "a name is missing after \"for\"", "write canary, stable or a revision"),
+            (
+                "p99 < 3ms for",
+                14,
+                "a name is missing after \"for\"",
+                "write canary, stable, a service or a revision",
+            ),
+            ("stable<3", 7, "\"<\" does not go with stable", "it has no limit: write stable alone"),
+            ("stabel", 1, "unknown metric \"stabel\"", "did you mean \"stable\"?"),
+            ("cost<2.5", 6, "\"2.5\" is not a price", "write 2.5/h for that much an hour"),
+            ("cost>2/h", 5, "\">\" does not go with cost", "a cost has an upper limit: write < or <="),
+            (
+                "cost-per-million<3/h",
+                18,
+                "\"3/h\" is not an amount of money",
+                "write a number alone, such as cost-per-million<3",
+            ),
+            ("recovery<60", 10, "60 has no unit", "write 60s for seconds or 60ms for milliseconds"),
+            (
+                "drift-detected>5m",
+                15,
+                "\">\" does not go with drift-detected",
+                "a time has an upper limit: write < or <=",
+            ),
+            ("queued<0", 8, "queued can never be below 0", "write queued<=0 if none is allowed"),
+            (
+                "queued<3 for canary",
+                14,
+                "queued cannot be told apart for canary",
+                "leave out \"for …\" or name a service",
+            ),
             (
                 "canary-share=10% for canary",
                 22,

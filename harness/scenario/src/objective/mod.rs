@@ -1,14 +1,18 @@
 //! Objectives: what must hold, in the rule grammar that load-testers know.
 //!
 //! ```text
-//! objective = metric operator value [unit] ["for" name]
+//! objective = ( metric operator value [unit] | "stable" ) ["for" name]
 //! metric    = "p" number | "p(" number ")" | "avg" | "max" | "error-rate" | "rps"
 //!           | "cold-starts" | "cold-requests" | "canary-share" | "mismatches"
+//!           | "queued" | "replicas" | "cost" | "cost-per-million" | "drift-detected" | "recovery"
 //! operator  = "<" | "<=" | ">" | ">=" | "=" | "=="
+//! name      = "canary" | "stable" | name of a service | name of a revision
 //! ```
 //!
-//! Latencies take a duration (`300ms`, `1.5s`) or a bare number of milliseconds, shares take a percentage,
-//! `rps` a bare number or a rate (`200/s`), counts a bare whole number. `<` is strict. Spaces are free.
+//! Latencies take a duration (`300ms`, `1.5s`) or a bare number of milliseconds, other times a duration, shares
+//! take a percentage, `rps` a bare number or a rate (`200/s`), counts a bare whole number, `cost` a price
+//! (`2.5/h`), `cost-per-million` a bare number. `<` is strict. Spaces are free. `stable` is a metric without a
+//! limit: the run must not pile up work.
 
 mod grammar;
 
@@ -26,7 +30,7 @@ pub struct Objective {
     /// How it is compared.
     pub operator: Operator,
     /// The limit in the metric's own unit: nanoseconds for latencies, a fraction for shares, requests a
-    /// second for `rps`, a count for counts.
+    /// second for `rps`, a count for counts, money an hour for `cost`; 1 for `stable`.
     pub limit: f64,
     /// The requests that it is about.
     pub scope: Scope,
@@ -55,7 +59,10 @@ impl Objective {
 
     /// The limit as people write it, with its operator: `< 300ms`, `= 10%`.
     pub fn limit_text(&self) -> String {
-        format!("{} {}", self.operator, self.metric.show(self.limit))
+        match self.metric.unit() {
+            Unit::Verdict => self.metric.show(self.limit),
+            _ => format!("{} {}", self.operator, self.metric.show(self.limit)),
+        }
     }
 }
 
@@ -87,33 +94,90 @@ pub enum Metric {
     CanaryShare,
     /// Answers that differ from the reference prediction.
     Mismatches,
+    /// The most requests, or messages, that waited at once.
+    Queued,
+    /// Ready replicas; the highest number for an upper limit and the lowest for a lower one.
+    Replicas,
+    /// Mean cost of the nodes.
+    Cost,
+    /// Cost of the nodes for a million successful answers.
+    CostPerMillion,
+    /// Whether the system keeps up with its load: work does not pile up.
+    Stable,
+    /// From the beginning of a drift to its alarm.
+    DriftDetected,
+    /// From the beginning of the last fault to the moment from which on latencies are as before it.
+    Recovery,
 }
 
 /// How a metric's values are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Nanoseconds.
+    /// Nanoseconds of a request.
     Latency,
+    /// Nanoseconds of the system.
+    Time,
     /// A fraction between 0 and 1.
     Share,
     /// Events a second.
     Rate,
     /// A whole number.
     Count,
+    /// Money an hour.
+    Price,
+    /// Money.
+    Money,
+    /// 1 when it holds, 0 when it does not.
+    Verdict,
 }
 
 impl Metric {
     /// The names of all metrics but the percentiles, as they are written in a rule.
-    pub const NAMES: [&'static str; 8] =
-        ["avg", "max", "error-rate", "rps", "cold-starts", "cold-requests", "canary-share", "mismatches"];
+    pub const NAMES: [&'static str; 15] = {
+        let mut names = [""; 15];
+        let mut index = 0;
+        while index < NAMED.len() {
+            names[index] = NAMED[index].0;
+            index += 1;
+        }
+        names
+    };
 
     /// The unit of its values.
     pub const fn unit(self) -> Unit {
         match self {
             Self::Percentile(_) | Self::Average | Self::Maximum => Unit::Latency,
+            Self::DriftDetected | Self::Recovery => Unit::Time,
             Self::ErrorRate | Self::CanaryShare => Unit::Share,
             Self::Throughput => Unit::Rate,
-            Self::ColdStarts | Self::ColdRequests | Self::Mismatches => Unit::Count,
+            Self::ColdStarts | Self::ColdRequests | Self::Mismatches | Self::Queued | Self::Replicas => {
+                Unit::Count
+            }
+            Self::Cost => Unit::Price,
+            Self::CostPerMillion => Unit::Money,
+            Self::Stable => Unit::Verdict,
+        }
+    }
+
+    /// Whether it is measured on single requests, so that some of them can be left out.
+    pub const fn of_requests(self) -> bool {
+        match self {
+            Self::Percentile(_)
+            | Self::Average
+            | Self::Maximum
+            | Self::ErrorRate
+            | Self::Throughput
+            | Self::ColdStarts
+            | Self::ColdRequests
+            | Self::CanaryShare
+            | Self::Mismatches => true,
+            Self::Queued
+            | Self::Replicas
+            | Self::Cost
+            | Self::CostPerMillion
+            | Self::Stable
+            | Self::DriftDetected
+            | Self::Recovery => false,
         }
     }
 
@@ -122,39 +186,49 @@ impl Metric {
         match self.unit() {
             Unit::Latency if value.is_finite() => show_latency(value),
             Unit::Latency => "no answer".to_owned(),
+            Unit::Time if value.is_finite() => show_latency(value),
+            Unit::Time => "never".to_owned(),
             Unit::Share => format!("{}%", rounded(value * 100.0)),
             Unit::Rate => format!("{}/s", rounded(value)),
             Unit::Count => format!("{value:.0}"),
+            Unit::Price => format!("{}/h", rounded(value)),
+            Unit::Money => rounded(value).to_string(),
+            Unit::Verdict if value >= 1.0 => "stable".to_owned(),
+            Unit::Verdict => "not stable".to_owned(),
         }
     }
 
     fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "avg" => Self::Average,
-            "max" => Self::Maximum,
-            "error-rate" => Self::ErrorRate,
-            "rps" => Self::Throughput,
-            "cold-starts" => Self::ColdStarts,
-            "cold-requests" => Self::ColdRequests,
-            "canary-share" => Self::CanaryShare,
-            "mismatches" => Self::Mismatches,
-            _ => return None,
-        })
+        NAMED.into_iter().find(|(known, _)| *known == name).map(|(_, metric)| metric)
     }
 }
+
+const NAMED: [(&str, Metric); 15] = [
+    ("avg", Metric::Average),
+    ("max", Metric::Maximum),
+    ("error-rate", Metric::ErrorRate),
+    ("rps", Metric::Throughput),
+    ("cold-starts", Metric::ColdStarts),
+    ("cold-requests", Metric::ColdRequests),
+    ("canary-share", Metric::CanaryShare),
+    ("mismatches", Metric::Mismatches),
+    ("queued", Metric::Queued),
+    ("replicas", Metric::Replicas),
+    ("cost", Metric::Cost),
+    ("cost-per-million", Metric::CostPerMillion),
+    ("stable", Metric::Stable),
+    ("drift-detected", Metric::DriftDetected),
+    ("recovery", Metric::Recovery),
+];
 
 impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Percentile(percentile) => write!(f, "p{percentile}"),
-            Self::Average => f.write_str("avg"),
-            Self::Maximum => f.write_str("max"),
-            Self::ErrorRate => f.write_str("error-rate"),
-            Self::Throughput => f.write_str("rps"),
-            Self::ColdStarts => f.write_str("cold-starts"),
-            Self::ColdRequests => f.write_str("cold-requests"),
-            Self::CanaryShare => f.write_str("canary-share"),
-            Self::Mismatches => f.write_str("mismatches"),
+            named => {
+                let name = NAMED.iter().find(|(_, metric)| metric == named).map_or("", |(name, _)| name);
+                f.write_str(name)
+            }
         }
     }
 }
@@ -230,7 +304,7 @@ pub enum Scope {
     Canary,
     /// Those that an older revision answered while the traffic was split.
     Stable,
-    /// Those that the revision of this name answered.
+    /// Those that the service, or the revision, of this name answered.
     Revision(String),
 }
 

@@ -21,7 +21,7 @@ pub(super) fn seconds_ns(text: &str) -> Option<i128> {
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let numeric = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.len() > 12 || (whole.is_empty() && fraction.is_empty()) || !numeric(whole) || !numeric(fraction)
+    if whole.len() > 20 || (whole.is_empty() && fraction.is_empty()) || !numeric(whole) || !numeric(fraction)
     {
         return exponent_ns(text);
     }
@@ -41,7 +41,7 @@ fn exponent_ns(text: &str) -> Option<i128> {
         return None;
     }
     let seconds: f64 = text.parse().ok()?;
-    (seconds.is_finite() && seconds.abs() < 1e12).then_some((seconds * 1e9) as i128)
+    (seconds.is_finite() && seconds.abs() < 1e20).then_some((seconds * 1e9) as i128)
 }
 
 #[cfg(test)]

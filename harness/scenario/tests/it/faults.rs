@@ -194,11 +194,11 @@ fn the_target_is_found_in_the_manifests() {
              manifests: [isvc.yaml]\n  load: {{{load}requests: requests.jsonl, arrivals: {{phases: [{{for: 1s, rate: 1/s}}]}}}}\n"
         )
     };
-    assert_eq!(room.parse(&text("")).expect("one service").load.target, "digits");
+    assert_eq!(room.parse(&text("")).expect("one service").load().target, "digits");
     let mut report = vec![room.faults(&text("target: digit, "))];
     let one = "kind: InferenceService\nmetadata: {name: digits}\n";
     room.write("isvc.yaml", format!("{one}---\n{}", one.replace("digits", "iris")));
-    assert_eq!(room.parse(&text("target: iris, ")).expect("two services").load.target, "iris");
+    assert_eq!(room.parse(&text("target: iris, ")).expect("two services").load().target, "iris");
     report.push(room.faults(&text("")));
     room.write("isvc.yaml", "kind: Service\nmetadata: {name: digits}\n");
     report.push(room.faults(&text("")));

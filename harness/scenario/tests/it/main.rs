@@ -2,9 +2,12 @@
 
 mod arrivals;
 mod faults;
+mod impossible;
 mod keys;
+mod overrides;
 mod properties;
 mod requests;
 mod room;
+mod shapes;
 mod shipped;
 mod traces;

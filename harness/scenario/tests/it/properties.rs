@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use windtunnel_scenario::objective::Objective;
 use windtunnel_scenario::quantity::{MAX_DURATION, parse_percent};
-use windtunnel_scenario::{Duration, Rate, Scenario, suggest};
+use windtunnel_scenario::{Bandwidth, Bytes, Duration, Price, Rate, Scenario, suggest};
 
-use crate::room::{Room, full_with_phases, full_with_trace};
+use crate::room::{Room, all_full, full_with_phases};
 
 proptest! {
     /// A duration in a report, pasted into a scenario, would be another duration.
@@ -28,6 +28,22 @@ proptest! {
     fn rates_are_read_back_as_they_are_written(per_second in 0.0..1e6f64) {
         let rate = Rate::per_second(per_second);
         prop_assert_eq!(rate.to_string().parse::<Rate>(), Ok(rate));
+    }
+
+    /// A size or a speed in a report, pasted into a scenario, would be another one.
+    #[test]
+    fn sizes_and_prices_are_read_back_as_they_are_written(
+        bytes in 0u64..=1 << 60,
+        shift in 0u32..40,
+        bits in 1u64..=1_000_000_000_000_000,
+        price in 0.0..1e6f64,
+    ) {
+        let bytes = Bytes::new(bytes >> shift << shift);
+        prop_assert_eq!(bytes.to_string().parse::<Bytes>(), Ok(bytes));
+        let bandwidth = Bandwidth::bits_per_s(bits);
+        prop_assert_eq!(bandwidth.to_string().parse::<Bandwidth>(), Ok(bandwidth));
+        let price = Price::per_hour(price);
+        prop_assert_eq!(price.to_string().parse::<Price>(), Ok(price));
     }
 
     /// A rule with other blanks or another alias would be another rule.
@@ -66,6 +82,9 @@ proptest! {
             }
             let _ = text.parse::<Duration>();
             let _ = text.parse::<Rate>();
+            let _ = text.parse::<Bytes>();
+            let _ = text.parse::<Bandwidth>();
+            let _ = text.parse::<Price>();
             let _ = parse_percent(text);
             let _ = suggest::nearest(text, ["duration", "seed", ""]);
         }
@@ -89,14 +108,13 @@ proptest! {
     /// A file that was damaged somewhere would end the program instead of being reported.
     #[test]
     fn a_damaged_file_is_read_or_reported(
-        at in 0usize..4_000,
+        at in 0usize..8_000,
         length in 0usize..40,
         insert in "[a-z0-9:{}\\[\\]\"',-]{0,3}",
-        with_trace in any::<bool>(),
+        which in 0usize..3,
     ) {
         let room = Room::new();
-        let full = if with_trace { full_with_trace() } else { full_with_phases() };
-        let mut text = serde_json::to_string_pretty(&full).expect("JSON");
+        let mut text = serde_json::to_string_pretty(&all_full()[which]).expect("JSON");
         let from = at % text.len();
         let to = (from + length).min(text.len());
         text.replace_range(from..to, &insert);
@@ -136,7 +154,9 @@ fn a_full_file_is_read_whole() {
     let scenario = room.parse_json(&full_with_phases()).expect("a good scenario");
     let shown = format!("{scenario:#?}").replace(&format!("{}/", room.path().display()), "");
     insta::assert_snapshot!(shown);
-    room.parse_json(&full_with_trace()).expect("a good scenario");
+    for full in all_full() {
+        room.parse_json(&full).unwrap_or_else(|faults| panic!("{faults}"));
+    }
 }
 
 /// A scenario that leaves things out would not get the documented defaults.

@@ -1,5 +1,6 @@
 //! Double-entry bookkeeping of requests: conservation and Little's law, exact and checked after every event.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// A law that the model broke. Always a defect of the simulator, never of its input.
@@ -28,7 +29,7 @@ pub enum Outcome {
 /// The number of requests in the system, integrated over time, must equal the time that requests spent in it,
 /// summed over requests. Both sides are kept as integers of nanoseconds, so the law holds exactly, at every
 /// instant and not only in the mean.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     arrived: u64,
     answered: u64,

@@ -2,7 +2,7 @@
 //!
 //! - [`Schedule`] is the future event list, with a total order of events;
 //! - [`Slab`] holds entities whose [`Key`]s go stale when they do, so that a late event finds nothing;
-//! - [`Stream`] is a random stream that depends on the seed and its own name only;
+//! - [`Stream`] is a random stream that depends on the seed and its own name only, [`Streams`] a family of them;
 //! - [`Ledger`] keeps conservation and Little's law exact;
 //! - [`run`] drives a [`Model`] until a [`Stop`] condition holds and checks the model after every event, in
 //!   release builds too: a simulator that is wrong must say so instead of printing a capacity plan.
@@ -33,11 +33,12 @@ mod ledger;
 mod schedule;
 mod slab;
 mod stream;
+mod ziggurat;
 
 pub use ledger::{Ledger, Outcome, Violation};
 pub use schedule::Schedule;
 pub use slab::{Key, Slab};
-pub use stream::Stream;
+pub use stream::{Stream, Streams};
 
 /// What the engine drives.
 pub trait Model {
@@ -60,7 +61,7 @@ pub trait Model {
 /// When a run ends although its model is not finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stop {
-    /// No event after this instant happens.
+    /// No event after this instant happens; those that are due later stay in the schedule.
     pub until_ns: u64,
     /// At most this many events happen.
     pub events: u64,
@@ -111,10 +112,9 @@ pub fn run<M: Model>(
         if events == stop.events {
             break Ended::Events;
         }
-        let Some((now_ns, event)) = schedule.pop() else { break Ended::Quiet };
-        if now_ns > stop.until_ns {
-            break Ended::Time;
-        }
+        let Some((now_ns, event)) = schedule.pop_until(stop.until_ns) else {
+            break if schedule.is_empty() { Ended::Quiet } else { Ended::Time };
+        };
         model.handle(now_ns, event, schedule);
         model.check(now_ns)?;
         events += 1;

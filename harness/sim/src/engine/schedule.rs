@@ -1,7 +1,9 @@
 //! The future event list: a four-ary heap of (time, sequence, event) and one lane beside it.
 
+use serde::{Deserialize, Serialize};
+
 /// One event that is due.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Entry<E> {
     time_ns: u64,
     sequence: u64,
@@ -9,9 +11,10 @@ struct Entry<E> {
 }
 
 impl<E> Entry<E> {
-    /// Earlier time first; among equals, the one that was scheduled first.
-    fn before(&self, other: &Self) -> bool {
-        (self.time_ns, self.sequence) < (other.time_ns, other.sequence)
+    /// What orders events: earlier time first; among equals, the one that was scheduled first. One number, so that
+    /// the heap finds the least of four without a branch.
+    fn rank(&self) -> u128 {
+        (u128::from(self.time_ns) << 64) | u128::from(self.sequence)
     }
 }
 
@@ -32,7 +35,7 @@ const ARITY: usize = 4;
 /// let order: Vec<_> = std::iter::from_fn(|| schedule.pop()).collect();
 /// assert_eq!(order, [(10, "a"), (20, "b"), (20, "c")]);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schedule<E> {
     heap: Vec<Entry<E>>,
     lane: Option<Entry<E>>,
@@ -80,14 +83,47 @@ impl<E: Copy> Schedule<E> {
 
     /// Takes the next event and moves the clock to it; `None` when there is none.
     pub fn pop(&mut self) -> Option<(u64, E)> {
-        let from_lane = match (&self.lane, self.heap.first()) {
-            (Some(lane), Some(top)) => lane.before(top),
-            (Some(_), None) => true,
-            (None, _) => false,
+        self.pop_until(u64::MAX)
+    }
+
+    /// Like [`Schedule::pop`]; `None` also when nothing is due at or before `until_ns`. What is due later stays.
+    pub fn pop_until(&mut self, until_ns: u64) -> Option<(u64, E)> {
+        let (from_lane, next_ns) = match (&self.lane, self.heap.first()) {
+            (Some(lane), Some(top)) if lane.rank() < top.rank() => (true, lane.time_ns),
+            (Some(lane), None) => (true, lane.time_ns),
+            (_, Some(top)) => (false, top.time_ns),
+            (None, None) => return None,
         };
+        if next_ns > until_ns {
+            return None;
+        }
         let entry = if from_lane { self.lane.take()? } else { self.pop_heap()? };
         self.now_ns = entry.time_ns;
         Some((entry.time_ns, entry.event))
+    }
+
+    /// When the next event is due.
+    pub fn next_ns(&self) -> Option<u64> {
+        let heap_ns = self.heap.first().map(|top| top.time_ns);
+        self.lane.as_ref().map(|lane| lane.time_ns).into_iter().chain(heap_ns).min()
+    }
+
+    /// Moves the clock forward to `now_ns`, which must not pass an event that is due; never back.
+    pub fn advance_to(&mut self, now_ns: u64) {
+        self.now_ns = self.now_ns.max(now_ns);
+    }
+
+    /// Everything that is due, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, E)> + '_ {
+        self.heap.iter().chain(&self.lane).map(|entry| (entry.time_ns, entry.event))
+    }
+
+    /// Drops the events that `keep` refuses. The order of the others stays.
+    pub fn retain(&mut self, keep: impl Fn(E) -> bool) {
+        self.lane = self.lane.take().filter(|entry| keep(entry.event));
+        self.heap.retain(|entry| keep(entry.event));
+        // A sorted list is a heap.
+        self.heap.sort_unstable_by_key(Entry::rank);
     }
 
     fn entry(&mut self, time_ns: u64, event: E) -> Entry<E> {
@@ -108,7 +144,7 @@ impl<E: Copy> Schedule<E> {
         let moving = self.heap[at];
         while at > 0 {
             let parent = (at - 1) / ARITY;
-            if !moving.before(&self.heap[parent]) {
+            if self.heap[parent].rank() <= moving.rank() {
                 break;
             }
             self.heap[at] = self.heap[parent];
@@ -119,23 +155,30 @@ impl<E: Copy> Schedule<E> {
 
     fn sink(&mut self, mut at: usize) {
         let moving = self.heap[at];
-        let len = self.heap.len();
+        let rank = moving.rank();
         loop {
             let first = at * ARITY + 1;
-            if first >= len {
-                break;
-            }
-            let mut least = first;
-            for child in first + 1..(first + ARITY).min(len) {
-                if self.heap[child].before(&self.heap[least]) {
-                    least = child;
+            let least = match self.heap.get(first..first + ARITY) {
+                Some([a, b, c, d]) => {
+                    let one = if b.rank() < a.rank() { (b.rank(), 1) } else { (a.rank(), 0) };
+                    let other = if d.rank() < c.rank() { (d.rank(), 3) } else { (c.rank(), 2) };
+                    if other.0 < one.0 { other } else { one }
                 }
-            }
-            if !self.heap[least].before(&moving) {
+                _ => match self.heap.get(first..) {
+                    Some(last) => {
+                        let ranks = last.iter().map(Entry::rank).zip(0..);
+                        let Some(least) = ranks.min() else { break };
+                        least
+                    }
+                    None => break,
+                },
+            };
+            if rank <= least.0 {
                 break;
             }
-            self.heap[at] = self.heap[least];
-            at = least;
+            let child = first + least.1;
+            self.heap[at] = self.heap[child];
+            at = child;
         }
         self.heap[at] = moving;
     }
@@ -173,6 +216,36 @@ mod tests {
         assert_eq!(schedule.pop(), Some((5, "second")));
         assert_eq!(schedule.pop(), Some((5, "third")));
         assert!(schedule.is_empty());
+    }
+
+    /// A snapshot that changed the order of equal-time events would not continue the same run.
+    #[test]
+    fn a_schedule_that_was_stored_goes_on_in_the_same_order() {
+        let mut schedule = Schedule::starting_at(0);
+        for event in 0..100_u32 {
+            schedule.at(u64::from(event % 3), event);
+        }
+        schedule.lane(1, 1_000);
+        schedule.pop();
+        let text = serde_json::to_string(&schedule).expect("serialisable");
+        let mut stored: Schedule<u32> = serde_json::from_str(&text).expect("what was written");
+        assert_eq!(stored, schedule);
+        let order: Vec<_> = std::iter::from_fn(|| schedule.pop()).collect();
+        assert_eq!(std::iter::from_fn(|| stored.pop()).collect::<Vec<_>>(), order);
+    }
+
+    /// A what-if takes back what was planned: the rest must keep its order, and what is later must stay.
+    #[test]
+    fn events_can_be_taken_back_and_later_ones_are_left_alone() {
+        let mut schedule = Schedule::starting_at(0);
+        for event in 0..40_u64 {
+            schedule.at(event / 4, event);
+        }
+        schedule.retain(|event| event % 2 == 0);
+        assert_eq!(schedule.iter().count(), 20);
+        let early: Vec<_> = std::iter::from_fn(|| schedule.pop_until(4)).collect();
+        assert_eq!(early, (0..10).map(|at| (at / 2, 2 * at)).collect::<Vec<_>>());
+        assert_eq!((schedule.len(), schedule.now_ns()), (10, 4));
     }
 
     /// Time never runs backwards, whatever a model asks for.

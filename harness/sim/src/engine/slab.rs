@@ -1,7 +1,9 @@
 //! Entities in reused slots, addressed by keys that go stale when the entity goes.
 
+use serde::{Deserialize, Serialize};
+
 /// Names one entity of a [`Slab`]. A key outlives its entity harmlessly: looking it up then gives `None`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     index: u32,
     generation: u32,
@@ -14,7 +16,7 @@ impl Key {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Slot<T> {
     generation: u32,
     value: Option<T>,
@@ -31,7 +33,7 @@ struct Slot<T> {
 /// slab.insert("another");
 /// assert_eq!(slab.get(key), None);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Slab<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,

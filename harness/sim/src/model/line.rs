@@ -1,5 +1,6 @@
-//! A revision's line in the activator: who may start, who waits, and on which pod.
+//! A workload's line in the activator: who may start, who waits, and on which pod.
 
+use serde::{Deserialize, Serialize};
 use windtunnel_kernel::routing::balance::{Policy, RoundRobin, first_available, random_choice_of_two};
 use windtunnel_kernel::routing::breaker::{Breaker, Offer};
 use windtunnel_kernel::routing::throttler::{QUEUE_DEPTH, Share, capacity};
@@ -17,14 +18,16 @@ pub(super) enum Admission {
     Refused,
 }
 
-/// Admission and choice of a pod for one revision. It counts; the requests themselves are the caller's.
-#[derive(Clone, Debug)]
+/// Admission and choice of a pod for one workload. It counts; the requests themselves are the caller's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Line {
     /// Requests that a pod takes at a time; 0 is no limit.
     container_concurrency: u32,
     policy: Policy,
     round_robin: RoundRobin,
     breaker: Breaker,
+    /// Requests wait in the activator until there is a pod for them; without one they are refused.
+    waits: bool,
 }
 
 impl Line {
@@ -35,14 +38,30 @@ impl Line {
             round_robin: RoundRobin::new(),
             // The queue is bounded by those who wait; the breaker would count those who run as well.
             breaker: Breaker::new(u32::MAX, u32::MAX, 0),
+            waits: true,
         }
+    }
+
+    /// A line without an activator: a Kubernetes Service in front of pods that take whatever comes.
+    pub(super) fn direct() -> Self {
+        Self { waits: false, ..Self::new(0) }
+    }
+
+    /// Whether requests wait for a pod here.
+    pub(super) fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// Requests that a pod takes at a time; 0 is no limit.
+    pub(super) fn container_concurrency(&self) -> u32 {
+        self.container_concurrency
     }
 
     /// A request comes.
     pub(super) fn offer(&mut self) -> Admission {
         match self.breaker.offer() {
             Offer::Admit => Admission::Start,
-            Offer::Queue if self.breaker.queued() <= QUEUE_DEPTH => Admission::Wait,
+            Offer::Queue if self.waits && self.breaker.queued() <= QUEUE_DEPTH => Admission::Wait,
             Offer::Queue => {
                 self.breaker.abandon();
                 Admission::Refused

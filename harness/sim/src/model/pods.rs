@@ -1,154 +1,273 @@
 //! Pods: the phases of a start, serving, and a stop with grace.
 
+use serde::{Deserialize, Serialize};
 use windtunnel_record::ColdStart;
 
-use super::clients::{Failure, Request, Stage};
-use super::processor::SharedCores;
-use super::revisions::Readiness;
-use super::{Event, World};
+use super::clients::Failure;
+use super::condition::Condition;
+use super::restarts::Restarts;
+use super::server::Server;
+use super::start::{PHASES, Phase, Start};
+use super::workloads::Readiness;
+use super::{Event as Any, World};
 use crate::engine::{Key, Schedule};
+use crate::fleet::PodId;
 
-/// One replica of a revision.
-#[derive(Clone, Debug)]
+/// What happens to a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Event {
+    /// It is through with a phase of its start.
+    PhaseEnd,
+    /// It was told to stop, and its grace has passed.
+    Kill,
+    /// Its container is started again.
+    Restart,
+}
+
+/// One replica of a workload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Pod {
     pub(super) name: String,
-    pub(super) revision: u16,
+    pub(super) workload: u16,
     created_ns: u64,
-    state: State,
-    /// Where it stands among its revision's endpoints, while it is ready.
+    pub(super) life: Life,
+    /// What Kubernetes knows of it.
+    pub(super) condition: Condition,
+    /// Where it stands among its workload's endpoints, while it is ready.
     pub(super) position: usize,
     /// Requests that it computes for, those that nobody waits for any more included.
     pub(super) in_flight: u32,
-    cores: Option<SharedCores>,
-    /// Changes whenever the cores' next end does.
-    turn: u32,
-    /// It exists because a request waited for a revision at zero.
+    pub(super) server: Server,
+    pub(super) restarts: Restarts,
+    /// What the cluster knows it by.
+    pub(super) place: Option<PodId>,
+    /// It was ready before.
+    was_ready: bool,
+    /// It exists because a request waited for a workload at zero.
     activated: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// In this phase of its start.
-    Starting(usize),
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Life {
+    Starting(Start),
     Ready,
     Stopping,
 }
 
 impl Pod {
     pub(super) fn is_ready(&self) -> bool {
-        self.state == State::Ready
+        self.life == Life::Ready
+    }
+
+    /// Whether its server's container runs and is not told to stop.
+    pub(super) fn has_container(&self) -> bool {
+        match &self.life {
+            Life::Ready => true,
+            // One that waits for its restart has died already.
+            Life::Starting(start) => start.phase() >= Phase::Load && start.is_timed(),
+            Life::Stopping => false,
+        }
     }
 }
 
 impl World<'_> {
-    /// Makes a revision's pods as many as are wanted of it.
-    pub(super) fn scale_pods(&mut self, now_ns: u64, index: u16, schedule: &mut Schedule<Event>) {
-        let wanted = self.revisions[usize::from(index)].wanted as usize;
-        while self.revisions[usize::from(index)].pods.len() < wanted {
-            self.create_pod(now_ns, index, schedule);
-        }
-        while self.revisions[usize::from(index)].pods.len() > wanted {
-            self.stop_pod(now_ns, index, schedule);
+    /// Something that a pod waited for.
+    pub(super) fn pod_event(&mut self, now_ns: u64, key: Key, event: Event, schedule: &mut Schedule<Any>) {
+        match event {
+            Event::PhaseEnd => self.end_phase(now_ns, key, schedule),
+            Event::Kill => self.pod_kill(now_ns, key, schedule),
+            Event::Restart => self.restart(now_ns, key, schedule),
         }
     }
 
-    fn create_pod(&mut self, now_ns: u64, index: u16, schedule: &mut Schedule<Event>) {
-        let revision = &mut self.revisions[usize::from(index)];
-        revision.pods_made += 1;
-        let name = format!("{}-deployment-{}", revision.name, revision.pods_made);
+    /// Makes a workload's pods as many as are wanted of it.
+    pub(super) fn scale_pods(&mut self, now_ns: u64, index: u16, schedule: &mut Schedule<Any>) {
+        if self.api_is_out(now_ns) {
+            return;
+        }
+        let wanted = self.state.workloads[usize::from(index)].wanted as usize;
+        while self.state.workloads[usize::from(index)].pods.len() < wanted {
+            self.create_pod(now_ns, index, schedule);
+        }
+        while self.state.workloads[usize::from(index)].pods.len() > wanted {
+            self.stop_pod(now_ns, index, schedule);
+        }
+        self.place_pods(now_ns, schedule);
+    }
+
+    fn create_pod(&mut self, now_ns: u64, index: u16, schedule: &mut Schedule<Any>) {
+        let workload = &mut self.state.workloads[usize::from(index)];
+        workload.pods_made += 1;
+        let name = format!("{}-deployment-{}", workload.name, workload.pods_made);
         // One wake-up is one cold start, however many pods the autoscaler asks for at once.
-        let activated = revision.pods.is_empty() && revision.waiting_live > 0;
+        let activated = workload.pods.is_empty() && workload.waiting_live > 0;
         self.note(now_ns, "pod", &name, "created");
-        let key = self.pods.insert(Pod {
+        let key = self.state.pods.insert(Pod {
             name,
-            revision: index,
+            workload: index,
             created_ns: now_ns,
-            state: State::Starting(0),
+            life: Life::Starting(Start::new(now_ns)),
+            condition: Condition::default(),
             position: usize::MAX,
             in_flight: 0,
-            cores: self.plan.cores.map(SharedCores::new),
-            turn: 0,
+            server: Server::new(&self.profiles[usize::from(index)]),
+            restarts: Restarts::default(),
+            place: None,
+            was_ready: false,
             activated,
         });
-        self.revisions[usize::from(index)].pods.push(key);
-        let (_, first) = self.plan.environment.pod_start.phases()[0];
-        schedule.after(first.as_ns(), Event::PodPhase(key));
+        self.state.workloads[usize::from(index)].pods.push(key);
+        if self.state.cluster.is_some() {
+            self.submit_pod(now_ns, key);
+        } else {
+            self.begin_phase(now_ns, key, PHASES[0], schedule);
+        }
+    }
+
+    /// A phase of a pod's start begins: here it is decided when it ends, with [`Event::PhaseEnd`].
+    pub(super) fn begin_phase(&mut self, now_ns: u64, key: Key, phase: Phase, schedule: &mut Schedule<Any>) {
+        if let Some(pod) = self.state.pods.get_mut(key) {
+            pod.condition.phase_begins(now_ns, phase);
+        }
+        let length_ns = self.phase_length_ns(now_ns, key, phase);
+        let due_ns = length_ns.map(|length_ns| now_ns.saturating_add(length_ns));
+        if let Some(Life::Starting(start)) = self.state.pods.get_mut(key).map(|pod| &mut pod.life) {
+            start.expect(due_ns);
+        }
+        match due_ns {
+            Some(due_ns) => schedule.at(due_ns, Any::Pod(key, Event::PhaseEnd)),
+            None => self.expect_cluster(now_ns, schedule),
+        }
+    }
+
+    /// What the present phase of a pod's start waited for is there.
+    pub(super) fn phase_is_over(&mut self, now_ns: u64, key: Key) {
+        if let Some(Life::Starting(start)) = self.state.pods.get_mut(key).map(|pod| &mut pod.life) {
+            start.expect(Some(now_ns));
+        }
     }
 
     /// A starting pod is through with a phase.
-    pub(super) fn pod_phase(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Event>) {
-        let phases = self.plan.environment.pod_start.phases();
-        let Some(pod) = self.pods.get_mut(key) else { return };
-        let State::Starting(phase) = pod.state else { return };
-        match phases.get(phase + 1) {
-            Some((_, length)) => {
-                pod.state = State::Starting(phase + 1);
-                schedule.after(length.as_ns(), Event::PodPhase(key));
+    fn end_phase(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
+        let Some(pod) = self.state.pods.get_mut(key) else { return };
+        let Life::Starting(start) = &mut pod.life else { return };
+        if !start.is_due(now_ns) {
+            return;
+        }
+        let (phase, index) = (start.phase(), usize::from(pod.workload));
+        if phase == Phase::Load {
+            let why = pod.server.unloadable();
+            let is_looping = self.is_crash_looping(self.state.workloads[index].service);
+            if let Some(why) = why.or(is_looping.then_some("crashed")) {
+                return self.crash(now_ns, key, why, Failure::ContainerDied, schedule);
             }
+        }
+        let back_ns = self.api_back_ns(now_ns);
+        let Some(pod) = self.state.pods.get_mut(key) else { return };
+        let Life::Starting(start) = &mut pod.life else { return };
+        if back_ns > now_ns && matches!(phase, Phase::Schedule | Phase::Propagate) {
+            // The kubelet is not told, or nobody is told that the pod is ready.
+            start.expect(Some(back_ns));
+            return schedule.at(back_ns, Any::Pod(key, Event::PhaseEnd));
+        }
+        match start.end_phase(now_ns) {
+            Some(next) => self.begin_phase(now_ns, key, next, schedule),
             None => self.pod_ready(now_ns, key, schedule),
         }
     }
 
     /// The gateway knows that the pod is ready.
-    fn pod_ready(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Event>) {
-        let Some(pod) = self.pods.get_mut(key) else { return };
-        pod.state = State::Ready;
-        let (name, index, created_ns, activated) =
-            (pod.name.clone(), pod.revision, pod.created_ns, pod.activated);
-        let revision = &mut self.revisions[usize::from(index)];
-        pod.position = revision.endpoints.len();
-        revision.endpoints.push(key);
-        revision.loads.push(0);
+    fn pod_ready(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
+        let Some(pod) = self.state.pods.get_mut(key) else { return };
+        let Life::Starting(start) = std::mem::replace(&mut pod.life, Life::Ready) else { return };
+        let (name, index) = (pod.name.clone(), pod.workload);
+        let workload = &mut self.state.workloads[usize::from(index)];
+        pod.position = workload.endpoints.len();
+        workload.endpoints.push(key);
+        workload.loads.push(0);
+        pod.condition.set_ready(now_ns, true);
         let cold_start = ColdStart {
-            t_ns: created_ns.saturating_sub(self.plan.epoch_ns),
-            revision: revision.name.clone(),
+            t_ns: pod.created_ns.saturating_sub(self.plan.epoch_ns),
+            revision: workload.name.clone(),
             pod: name.clone(),
-            phases: self
-                .plan
-                .environment
-                .pod_start
-                .phases()
-                .iter()
-                .map(|(phase, length)| ((*phase).to_owned(), length.as_ns()))
-                .collect(),
-            activated,
+            phases: start.lengths().map(|(phase, length_ns)| (phase.name().to_owned(), length_ns)).collect(),
+            activated: pod.activated,
         };
-        if self.is_observed(now_ns) {
+        pod.server.open(now_ns);
+        // A container that starts again is no cold start of its pod.
+        if !std::mem::replace(&mut pod.was_ready, true) && self.is_observed(now_ns) {
             self.recorder.cold_start(cold_start);
         }
         self.note(now_ns, "pod", &name, "ready");
+        self.consumer_ready(now_ns, key, schedule);
         self.endpoints_changed(now_ns, index, Readiness::Gained, schedule);
     }
 
-    /// Stops one pod of a revision: one that is not ready if there is one, else the one that became ready last.
-    fn stop_pod(&mut self, now_ns: u64, index: u16, schedule: &mut Schedule<Event>) {
-        let revision = &mut self.revisions[usize::from(index)];
-        let starting =
-            revision.pods.iter().rposition(|key| self.pods.get(*key).is_some_and(|pod| !pod.is_ready()));
+    /// Stops one pod of a workload: one that is not ready if there is one, else the one that became ready last.
+    fn stop_pod(&mut self, now_ns: u64, index: u16, schedule: &mut Schedule<Any>) {
+        let workload = &mut self.state.workloads[usize::from(index)];
+        let starting = workload
+            .pods
+            .iter()
+            .rposition(|key| self.state.pods.get(*key).is_some_and(|pod| !pod.is_ready()));
         let newest =
-            revision.endpoints.last().and_then(|last| revision.pods.iter().position(|key| key == last));
+            workload.endpoints.last().and_then(|last| workload.pods.iter().position(|key| key == last));
         let Some(at) = starting.or(newest) else { return };
-        let key = revision.pods.remove(at);
-        let Some(pod) = self.pods.get_mut(key) else { return };
+        let key = workload.pods.remove(at);
+        self.terminate(now_ns, key, schedule);
+    }
+
+    /// A pod is told to stop and is replaced by its workload.
+    pub(super) fn evict_pod(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
+        let Some(index) = self.unlist(key) else { return };
+        self.terminate(now_ns, key, schedule);
+        self.scale_pods(now_ns, index, schedule);
+    }
+
+    /// A pod is gone with its node, with everything that it computes for. It is not replaced here.
+    pub(super) fn lose_pod(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
+        self.unlist(key);
+        let Some(pod) = self.state.pods.get(key) else { return };
+        let (index, name, was_ready) = (pod.workload, pod.name.clone(), pod.is_ready());
+        if was_ready {
+            self.leave_endpoints(key);
+        }
+        let freed = self.lose_requests(now_ns, key, Failure::NodeLost, schedule);
+        self.note(now_ns, "pod", &name, "lost with its node");
+        self.remove_pod(now_ns, key, schedule);
+        if was_ready {
+            self.endpoints_changed(now_ns, index, Readiness::Lost, schedule);
+        }
+        for _ in 0..freed {
+            self.slot_freed(now_ns, index, schedule);
+        }
+    }
+
+    /// Takes a pod off its workload's list; `None` when it is not on it.
+    fn unlist(&mut self, key: Key) -> Option<u16> {
+        let index = self.state.pods.get(key)?.workload;
+        let pods = &mut self.state.workloads[usize::from(index)].pods;
+        let at = pods.iter().position(|listed| *listed == key)?;
+        pods.remove(at);
+        Some(index)
+    }
+
+    /// A pod that is on no list any more is told to stop.
+    fn terminate(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
+        let Some(pod) = self.state.pods.get_mut(key) else { return };
+        let index = pod.workload;
         let was_ready = pod.is_ready();
-        pod.state = State::Stopping;
+        pod.life = Life::Stopping;
         let name = pod.name.clone();
         let is_idle = pod.in_flight == 0;
         if was_ready {
-            let position = pod.position;
-            revision.endpoints.remove(position);
-            revision.loads.remove(position);
-            for (later, key) in revision.endpoints.iter().enumerate().skip(position) {
-                if let Some(pod) = self.pods.get_mut(*key) {
-                    pod.position = later;
-                }
-            }
+            self.leave_endpoints(key);
         }
         self.note(now_ns, "pod", &name, "stopping");
         if is_idle {
-            self.pods.remove(key);
+            self.remove_pod(now_ns, key, schedule);
         } else {
-            schedule.after(self.plan.environment.pod_stop.grace.as_ns(), Event::PodKill(key));
+            schedule.after(self.plan.environment.pod_stop.grace.as_ns(), Any::Pod(key, Event::Kill));
         }
         if was_ready {
             self.endpoints_changed(now_ns, index, Readiness::Lost, schedule);
@@ -156,109 +275,55 @@ impl World<'_> {
     }
 
     /// A stopping pod's grace has passed: what it still computes is lost.
-    pub(super) fn pod_kill(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Event>) {
-        let Some(pod) = self.pods.get(key) else { return };
-        let index = pod.revision;
-        let lost: Vec<(Key, Request)> = self
-            .requests
-            .iter()
-            .filter(|(_, request)| {
-                matches!(request.stage, Stage::Running { pod, .. } | Stage::Abandoned { pod } if pod == key)
-            })
-            .map(|(request_key, request)| (request_key, *request))
-            .collect();
-        for (request_key, request) in &lost {
-            self.requests.remove(*request_key);
-            match request.stage {
-                Stage::Running { .. } => self.close_failed(now_ns, request, Failure::PodStopped),
-                Stage::Abandoned { .. } => self.forget_abandoned(index),
-                Stage::Waiting { .. } => {}
-            }
-        }
-        self.pods.remove(key);
-        for _ in &lost {
+    fn pod_kill(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
+        let Some(pod) = self.state.pods.get(key) else { return };
+        let index = pod.workload;
+        let freed = self.lose_requests(now_ns, key, Failure::PodStopped, schedule);
+        self.remove_pod(now_ns, key, schedule);
+        for _ in 0..freed {
             self.slot_freed(now_ns, index, schedule);
         }
     }
 
-    /// A pod starts to compute for a request.
-    pub(super) fn start_on(
-        &mut self,
-        now_ns: u64,
-        key: Key,
-        position: usize,
-        schedule: &mut Schedule<Event>,
-    ) {
-        let Some(request) = self.requests.get_mut(key) else { return };
-        let revision = &mut self.revisions[usize::from(request.revision)];
-        let pod_key = revision.endpoints[position];
-        let held_ns = match request.stage {
-            Stage::Waiting { held: true } => now_ns - request.entered_ns,
-            _ => 0,
-        };
-        request.stage = Stage::Running { pod: pod_key, held_ns };
-        revision.waiting_live -= 1;
-        revision.running += 1;
-        revision.loads[position] += 1;
-        let Some(pod) = self.pods.get_mut(pod_key) else { return };
-        pod.in_flight += 1;
-        match &mut pod.cores {
-            None => schedule.at(now_ns + request.demand_ns, Event::Answer(key)),
-            Some(cores) => {
-                cores.start(now_ns, request.demand_ns, key);
-                self.await_shared(pod_key, schedule);
+    /// A pod gets no requests any more. Its workload's line is told by whoever does this.
+    pub(super) fn leave_endpoints(&mut self, key: Key) {
+        self.consumer_drains(key);
+        let Some(pod) = self.state.pods.get_mut(key) else { return };
+        let position = std::mem::replace(&mut pod.position, usize::MAX);
+        let workload = &mut self.state.workloads[usize::from(pod.workload)];
+        workload.endpoints.remove(position);
+        workload.loads.remove(position);
+        for (later, key) in workload.endpoints.iter().enumerate().skip(position) {
+            if let Some(pod) = self.state.pods.get_mut(*key) {
+                pod.position = later;
             }
         }
     }
 
-    /// A pod has computed an answer.
-    pub(super) fn answer(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Event>) {
-        let Some(request) = self.requests.remove(key) else { return };
-        self.touched = Some(request.revision);
-        let pod_key = match request.stage {
-            Stage::Running { pod, held_ns } => {
-                self.close_answered(now_ns, &request, held_ns);
-                pod
-            }
-            Stage::Abandoned { pod } => {
-                self.forget_abandoned(request.revision);
-                pod
-            }
-            Stage::Waiting { .. } => return,
-        };
-        let Some(pod) = self.pods.get_mut(pod_key) else { return };
+    /// A stopping pod is gone.
+    pub(super) fn remove_pod(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
+        self.consumer_gone(now_ns, key, schedule);
+        let place = self.state.pods.remove(key).and_then(|pod| pod.place);
+        if let Some(place) = place {
+            self.release_place(now_ns, place, schedule);
+        }
+    }
+
+    /// A pod is through with a request. A stopping pod goes with its last one.
+    pub(super) fn leave_pod(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
+        let Some(pod) = self.state.pods.get_mut(key) else { return };
         pod.in_flight -= 1;
-        match pod.state {
-            State::Ready => self.revisions[usize::from(request.revision)].loads[pod.position] -= 1,
-            State::Stopping if pod.in_flight == 0 => {
-                self.pods.remove(pod_key);
-            }
-            State::Stopping | State::Starting(_) => {}
-        }
-        self.slot_freed(now_ns, request.revision, schedule);
-    }
-
-    /// The request on shared cores that is due ends, unless the cores' plan changed since this was scheduled.
-    pub(super) fn shared_answer(&mut self, now_ns: u64, key: Key, turn: u32, schedule: &mut Schedule<Event>) {
-        let Some(pod) = self.pods.get_mut(key) else { return };
-        if pod.turn != turn {
-            return;
-        }
-        let Some(request) = pod.cores.as_mut().and_then(|cores| cores.end(now_ns)) else { return };
-        self.await_shared(key, schedule);
-        self.answer(now_ns, request, schedule);
-    }
-
-    fn await_shared(&mut self, key: Key, schedule: &mut Schedule<Event>) {
-        let Some(pod) = self.pods.get_mut(key) else { return };
-        pod.turn = pod.turn.wrapping_add(1);
-        if let Some(end_ns) = pod.cores.as_ref().and_then(SharedCores::next_end_ns) {
-            schedule.at(end_ns, Event::SharedAnswer(key, pod.turn));
+        pod.condition.finished += 1;
+        match pod.life {
+            Life::Ready => self.state.workloads[usize::from(pod.workload)].loads[pod.position] -= 1,
+            Life::Stopping if pod.in_flight == 0 => self.remove_pod(now_ns, key, schedule),
+            Life::Stopping | Life::Starting(_) => {}
         }
     }
 
-    fn forget_abandoned(&mut self, index: u16) {
-        self.revisions[usize::from(index)].abandoned -= 1;
-        self.abandoned -= 1;
+    /// One less that computes for nobody.
+    pub(super) fn forget_abandoned(&mut self, index: u16) {
+        self.state.workloads[usize::from(index)].abandoned -= 1;
+        self.state.abandoned -= 1;
     }
 }

@@ -1,22 +1,39 @@
 //! The plan of a simulation: everything that it needs, read and checked before it starts.
 
+mod cluster;
+mod loads;
+mod model_profile;
+mod objects;
+pub(crate) mod query;
 mod revision;
+pub(crate) mod rollouts;
 mod services;
+pub(crate) mod standard;
+mod template;
 
 use std::collections::BTreeMap;
 
 use windtunnel_api::kserve::KserveConfig;
 use windtunnel_api::manifest::Manifest;
+use windtunnel_kernel::autoscale::hpa;
 use windtunnel_kernel::autoscale::kpa::{GlobalConfig, TICK_OFFSET_NS};
 use windtunnel_record::{Meta, Recording, Source};
 use windtunnel_scenario::load::Flight;
-use windtunnel_scenario::{Environment, Scenario};
+use windtunnel_scenario::{Disturbance, Environment, HpaVersion, Scenario};
 
-pub use revision::RevisionPlan;
+pub(crate) use cluster::ClusterPlan;
+pub use loads::{LoadPlan, UsersPlan};
+pub(crate) use loads::broker_of;
+pub(crate) use model_profile::ModelProfile;
+pub use revision::{ControlPlan, RevisionPlan};
+pub use rollouts::measure::{Measure, Operator, Reading, Side, Signal};
+pub use rollouts::{AnalysisPlan, ArgoPlan, DeliveryPlan, FlaggerPlan};
 pub use services::{ServicePlan, Version};
+pub use standard::strategy::{Amount, Strategy};
+pub use standard::{CanaryPlan, DeploymentPlan, KedaPlan, ScalerPlan, StandardPlan};
+pub use template::{Resources, Template};
 
 use crate::error::SimError;
-use crate::model::ServiceTime;
 
 /// Unix time of t=0 unless a plan says otherwise: 2026-01-01T00:00:00Z, a whole even second.
 pub const EPOCH_NS: u64 = 1_767_225_600_000_000_000;
@@ -41,22 +58,20 @@ pub struct Plan {
     pub phases: Phases,
     /// The InferenceServices, in the order of the manifests.
     pub services: Vec<ServicePlan>,
-    /// The service that the load calls, an index into `services`.
-    pub target: usize,
+    /// What calls them; at least one.
+    pub loads: Vec<LoadPlan>,
     /// What changes during the run, in order of time.
     pub changes: Vec<Change>,
-    /// How long a client waits.
-    pub client_timeout_ns: u64,
+    /// What goes wrong during the run.
+    pub faults: Vec<Disturbance>,
     /// Latencies and pod lives.
     pub environment: Environment,
-    /// How long the model computes for a request.
-    pub service_time: ServiceTime,
-    /// Cores of a pod that its requests share; `None` gives each request a core of its own.
-    pub cores: Option<f64>,
     /// KServe's own configuration.
     pub kserve: KserveConfig,
     /// `config-autoscaler` of Knative Serving.
     pub autoscaler: GlobalConfig,
+    /// The release of Kubernetes whose HorizontalPodAutoscaler decides.
+    pub hpa_version: hpa::Version,
     /// More requests than this in the system at once are turned away: the bound of every queue.
     pub most_in_flight: u64,
     /// After so many events the simulation is ended with an error.
@@ -127,36 +142,27 @@ impl Plan {
         let kserve = KserveConfig::default();
         let autoscaler = autoscaler_of(&scenario.environment)?;
         let (services, changes) = services::read(scenario, manifests, flight, &kserve, &autoscaler)?;
-        let wanted = &scenario.load.target;
-        let Some(target) = services.iter().position(|service| service.name == *wanted) else {
-            let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
-            return Err(SimError::UnknownTarget {
-                scenario: scenario.path.clone(),
-                target: wanted.clone(),
-                known: if names.is_empty() { "none".to_owned() } else { names.join(", ") },
-            });
-        };
-        // A trace that cannot be read is found now.
-        drop(windtunnel_scenario::load::arrivals(scenario, flight)?);
-        Ok(Self {
+        let loads = loads::read(scenario, flight, &services)?;
+        let plan = Self {
             flight,
             duration_ns: scenario.duration_of(flight).as_ns(),
             epoch_ns: EPOCH_NS,
             lead_ns: LEAD_NS,
-            phases: Phases::default(),
+            phases: phases_of(&scenario.environment),
             services,
-            target,
+            loads,
             changes,
-            client_timeout_ns: scenario.load.timeout.as_ns(),
+            faults: scenario.faults_in(flight),
             environment: scenario.environment.clone(),
-            service_time: service_time_of(&scenario.environment),
-            cores: None,
             kserve,
             autoscaler,
+            hpa_version: hpa_version_of(&scenario.environment),
             most_in_flight: 1_000_000,
             most_events: 1_000_000_000_000,
             scenario: scenario.clone(),
-        })
+        };
+        cluster::check(&plan)?;
+        Ok(plan)
     }
 
     /// An empty recording for a simulation with `seed`.
@@ -169,10 +175,7 @@ impl Plan {
 
     /// When the manifests are applied: early enough for every service to be ready `lead_ns` before t=0.
     pub(crate) fn start_ns(&self) -> u64 {
-        let has_pods = |service: &ServicePlan| {
-            let first = &service.versions[0].autoscaler;
-            first.initial_scale.max(first.min_scale) > 0
-        };
+        let has_pods = |service: &ServicePlan| service.versions[0].first_scale() > 0;
         let settle_ns =
             if self.services.iter().any(has_pods) { self.environment.pod_start.total().as_ns() } else { 0 };
         self.epoch_ns.saturating_sub(self.lead_ns).saturating_sub(settle_ns)
@@ -188,11 +191,20 @@ fn autoscaler_of(environment: &Environment) -> Result<GlobalConfig, SimError> {
     })
 }
 
-fn service_time_of(environment: &Environment) -> ServiceTime {
-    use windtunnel_scenario::ServiceTime as Given;
-    match environment.service_time {
-        Given::Constant { mean } => ServiceTime::constant(mean.as_ns() as f64),
-        Given::Exponential { mean } => ServiceTime::exponential(mean.as_ns() as f64),
-        Given::Lognormal { mean, cv } => ServiceTime::lognormal(mean.as_ns() as f64, cv),
+/// Where the scenario wants the control plane's periods.
+fn phases_of(environment: &Environment) -> Phases {
+    let default = Phases::default();
+    let ticks = environment.control.phases.kpa.map(|phase| Phase::Run(phase.as_ns()));
+    Phases { ticks: ticks.unwrap_or(default.ticks), ..default }
+}
+
+fn hpa_version_of(environment: &Environment) -> hpa::Version {
+    match environment.control.hpa.version {
+        HpaVersion::V1_18 => hpa::Version::V1_18,
+        HpaVersion::V1_21 => hpa::Version::V1_21,
+        HpaVersion::V1_26 => hpa::Version::V1_26,
+        HpaVersion::V1_27 => hpa::Version::V1_27,
+        HpaVersion::V1_33 => hpa::Version::V1_33,
+        HpaVersion::V1_37 => hpa::Version::V1_37,
     }
 }

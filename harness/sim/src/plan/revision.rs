@@ -1,28 +1,42 @@
-//! What the simulator takes from a Knative Revision.
+//! What a workload is: what its pods are made of, and who decides how many of them there are.
 
 use std::collections::BTreeMap;
 
 use windtunnel_api::knative::{self, DEFAULT_TIMEOUT_S, deployment_of, names};
-use windtunnel_api::kserve::InferenceService;
+use windtunnel_api::kserve::{InferenceService, KserveConfig};
 use windtunnel_kernel::autoscale::kpa::{Config, GlobalConfig};
 
+use super::Template;
 use crate::error::SimError;
 
-/// One revision, as far as it matters to the simulator.
+/// One kind of pods, whatever makes them: a Knative revision or a ReplicaSet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RevisionPlan {
     /// Its name.
     pub name: String,
     /// Where its model comes from; empty when it is inside the image.
     pub storage_uri: String,
+    /// What its pods ask for.
+    pub template: Template,
     /// How long a request may take in the gateway, the activator included.
     pub timeout_ns: u64,
-    /// How it is scaled, resolved from its annotations and the cluster's configuration.
-    pub autoscaler: Config,
+    /// Requests that a pod takes at a time, the rest waits in front of it; 0 is no limit.
+    pub container_concurrency: u32,
+    /// Who decides how many replicas it has.
+    pub control: ControlPlan,
+}
+
+/// Who decides how many replicas a workload has.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ControlPlan {
+    /// Knative's pod autoscaler, its settings resolved from annotations and the cluster's configuration.
+    Knative(Box<Config>),
+    /// The Deployment that it is a ReplicaSet of.
+    Deployment,
 }
 
 impl RevisionPlan {
-    /// Reads a revision of `service`.
+    /// Reads a Knative revision of `service`.
     ///
     /// # Errors
     /// What cannot be, or is not modelled, with the name of the service.
@@ -30,6 +44,7 @@ impl RevisionPlan {
         revision: &knative::Revision,
         service: &InferenceService,
         global: &GlobalConfig,
+        kserve: &KserveConfig,
     ) -> Result<Self, SimError> {
         let place = format!("InferenceService {:?}", service.name());
         let empty = BTreeMap::new();
@@ -52,12 +67,14 @@ impl RevisionPlan {
                 "containerConcurrency {concurrency} is out of range; it may be 0 (no limit) to 1000"
             ),
         })?;
-        let deployment = deployment_of(revision, 1).map_err(|message| SimError::Refused {
+        let refused = |message| SimError::Refused {
             service: service.name().to_owned(),
             after: String::new(),
             message,
-        })?;
-        let progress_deadline_s = deployment.spec.and_then(|spec| spec.progress_deadline_seconds);
+        };
+        let deployment = deployment_of(revision, 1).map_err(refused)?.spec.unwrap_or_default();
+        let template = Template::of(&deployment.template, kserve).map_err(refused)?;
+        let progress_deadline_s = deployment.progress_deadline_seconds;
         let autoscaler = Config::resolve(
             global,
             annotations,
@@ -72,8 +89,18 @@ impl RevisionPlan {
         Ok(Self {
             name: revision.metadata.name.clone().unwrap_or_default(),
             storage_uri: service.spec.predictor.storage_uri().unwrap_or_default().to_owned(),
+            template,
             timeout_ns: u64::try_from(timeout_s).unwrap_or(0).saturating_mul(1_000_000_000),
-            autoscaler,
+            container_concurrency,
+            control: ControlPlan::Knative(Box::new(autoscaler)),
         })
+    }
+
+    /// The settings of Knative's autoscaler, where it is that one.
+    pub fn knative(&self) -> Option<&Config> {
+        match &self.control {
+            ControlPlan::Knative(config) => Some(config),
+            ControlPlan::Deployment => None,
+        }
     }
 }

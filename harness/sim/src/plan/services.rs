@@ -9,9 +9,10 @@ use windtunnel_api::manifest::{self, Manifest};
 use windtunnel_api::runtimes;
 use windtunnel_kernel::autoscale::kpa::{Config, GlobalConfig};
 use windtunnel_scenario::load::Flight;
-use windtunnel_scenario::{Action, Event, Patch, Scenario};
+use windtunnel_scenario::{Action, Environment, Event, Patch, Profile, Scenario};
 
-use super::{Change, RevisionPlan};
+use super::objects::{self, Object};
+use super::{Change, DeliveryPlan, ModelProfile, RevisionPlan, StandardPlan, rollouts};
 use crate::error::SimError;
 
 /// An InferenceService and what becomes of it.
@@ -21,6 +22,8 @@ pub struct ServicePlan {
     pub name: String,
     /// The first one is what the manifests say, each further one what an event makes of it.
     pub versions: Vec<Version>,
+    /// What rolls out new versions instead of KServe, if something does.
+    pub delivery: Option<DeliveryPlan>,
 }
 
 /// One state of an InferenceService's manifest.
@@ -30,15 +33,30 @@ pub struct Version {
     pub manifest: InferenceService,
     /// The runtime that serves it.
     pub runtime: Selected,
-    /// How its revision is scaled.
+    /// How Knative's autoscaler scales its revision, in Knative mode.
     pub autoscaler: Config,
+    /// The Deployments that it becomes, in Standard mode.
+    pub standard: Option<Box<StandardPlan>>,
+}
+
+impl Version {
+    /// Replicas that it begins with.
+    pub(crate) fn first_scale(&self) -> u32 {
+        match &self.standard {
+            Some(standard) => standard.first_scale(),
+            None => self.autoscaler.initial_scale.max(self.autoscaler.min_scale),
+        }
+    }
 }
 
 /// What reading a version needs besides the manifest.
 struct Reader<'a> {
+    scenario: &'a Scenario,
     runtimes: Vec<Runtime>,
+    objects: Vec<Object>,
     kserve: &'a KserveConfig,
     autoscaler: &'a GlobalConfig,
+    environment: &'a Environment,
 }
 
 /// Reads the services and their changes.
@@ -49,7 +67,14 @@ pub(super) fn read(
     kserve: &KserveConfig,
     autoscaler: &GlobalConfig,
 ) -> Result<(Vec<ServicePlan>, Vec<Change>), SimError> {
-    let reader = Reader { runtimes: runtimes_of(manifests)?, kserve, autoscaler };
+    let reader = Reader {
+        scenario,
+        runtimes: runtimes_of(manifests)?,
+        objects: objects::read(manifests)?,
+        kserve,
+        autoscaler,
+        environment: &scenario.environment,
+    };
     let mut services: Vec<ServicePlan> = Vec::new();
     for service in manifests.iter().filter_map(Manifest::inference_service) {
         let name = service.name().to_owned();
@@ -57,7 +82,7 @@ pub(super) fn read(
             return Err(SimError::Duplicate { service: name });
         }
         let version = reader.version(service.clone(), None, "")?;
-        services.push(ServicePlan { name, versions: vec![version] });
+        services.push(ServicePlan { name, versions: vec![version], delivery: None });
     }
     let mut changes = Vec::new();
     for event in scenario.events_in(flight) {
@@ -72,6 +97,10 @@ pub(super) fn read(
         let version = versions.len() - 1;
         changes.push(Change { at_ns: event.at.as_ns(), name: event.name.clone(), service, version });
     }
+    let versions = services.iter().flat_map(|service| &service.versions);
+    let standard = versions.filter_map(|version| version.standard.as_deref());
+    objects::check_targets(&reader.objects, standard.flat_map(StandardPlan::deployments))?;
+    rollouts::attach(manifests, &mut services)?;
     Ok((services, changes))
 }
 
@@ -97,10 +126,51 @@ impl Reader<'_> {
             after: after.to_owned(),
             message: failure.to_string(),
         })?;
+        if self.mode_of(&service) == names::STANDARD {
+            let standard = self.standard(&service, &selected, after)?;
+            return Ok(Version {
+                manifest: service,
+                runtime: selected,
+                autoscaler: Config::default(),
+                standard: Some(Box::new(standard)),
+            });
+        }
         let knative = render::knative_service(&service, &selected, self.kserve);
         let revision = revision_of(&configuration_of(&knative));
-        let autoscaler = RevisionPlan::of(&revision, &service, self.autoscaler)?.autoscaler;
-        Ok(Version { manifest: service, runtime: selected, autoscaler })
+        let plan = RevisionPlan::of(&revision, &service, self.autoscaler, self.kserve)?;
+        ModelProfile::of(self.environment, &plan.storage_uri, &plan.template.limits)?;
+        let autoscaler = plan.knative().cloned().unwrap_or_default();
+        Ok(Version { manifest: service, runtime: selected, autoscaler, standard: None })
+    }
+
+    fn mode_of<'s>(&'s self, service: &'s InferenceService) -> &'s str {
+        let annotated = service.annotation(names::DEPLOYMENT_MODE).and_then(names::deployment_mode);
+        annotated.unwrap_or(&self.kserve.default_deployment_mode)
+    }
+
+    fn standard(
+        &self,
+        service: &InferenceService,
+        selected: &Selected,
+        after: &str,
+    ) -> Result<StandardPlan, SimError> {
+        let mut plan = StandardPlan::of(service, selected, &self.runtimes, self.kserve).map_err(|message| {
+            SimError::Refused { service: service.name().to_owned(), after: after.to_owned(), message }
+        })?;
+        if plan.ignored_percent.is_some() && self.environment.profile == Profile::Windtunnel {
+            return Err(SimError::Unsupported {
+                place: format!("InferenceService {:?}{after}", service.name()),
+                what: "canaryTrafficPercent in Standard mode, which KServe ignores without a word,".to_owned(),
+                remedy: "write spec.canary, or set environment.profile: upstream to see it ignored".to_owned(),
+            });
+        }
+        objects::attach(&self.objects, &mut plan)?;
+        for deployment in plan.deployments() {
+            let revision = &deployment.revision;
+            ModelProfile::of(self.environment, &revision.storage_uri, &revision.template.limits)?;
+            objects::check(deployment, service.name(), self.scenario)?;
+        }
+        Ok(plan)
     }
 
     fn supports(&self, service: &InferenceService, after: &str) -> Result<(), SimError> {
@@ -111,11 +181,8 @@ impl Reader<'_> {
                 remedy: remedy.to_owned(),
             })
         };
-        let mode = service
-            .annotation(names::DEPLOYMENT_MODE)
-            .and_then(names::deployment_mode)
-            .unwrap_or(&self.kserve.default_deployment_mode);
-        if mode != names::KNATIVE {
+        let mode = self.mode_of(service);
+        if mode != names::KNATIVE && mode != names::STANDARD {
             let remedy = format!("set the annotation {}: {}", names::DEPLOYMENT_MODE, names::KNATIVE);
             return unsupported(&format!("deployment mode {mode}"), &remedy);
         }

@@ -1,7 +1,8 @@
 //! Queueing theory: with exponential times the mean sojourn is known exactly, and the simulation must hit it.
 
 use windtunnel_record::Recording;
-use windtunnel_sim::{ServiceTime, Summary, simulate};
+use windtunnel_scenario::{Cores, Distribution, Duration};
+use windtunnel_sim::{Summary, simulate};
 
 use crate::setting::{Setting, fly};
 
@@ -79,12 +80,12 @@ fn a_pod_with_ten_slots_waits_as_m_m_10() {
 #[test]
 fn a_shared_core_slows_down_as_m_g_1_processor_sharing() {
     let mut plan = queue(1, 0, 1, 0.6).plan();
-    plan.cores = Some(1.0);
+    plan.environment.server.cores = Cores::Number(1.0);
     for (label, time) in [
-        ("exponential", ServiceTime::exponential(SERVICE_S * 1e9)),
-        ("lognormal", ServiceTime::lognormal(SERVICE_S * 1e9, 1.5)),
+        ("exponential", Distribution::Exponential { mean: Duration::from_ms(10) }),
+        ("lognormal", Distribution::Lognormal { mean: Duration::from_ms(10), cv: 1.5 }),
     ] {
-        plan.service_time = time;
+        plan.environment.service_time = time;
         assert_mean(label, SERVICE_S / (1.0 - 0.6), |seed| counted(&plan, seed));
     }
 }

@@ -1,8 +1,10 @@
 //! The same seed is the same flight; only what differs between two scenarios differs between their flights.
 
-use windtunnel_record::Recording;
+use std::collections::BTreeMap;
+use std::path::Path;
 
-use crate::setting::{Setting, fly};
+use crate::setting::{Setting, bytes, fly};
+use crate::shipped;
 
 fn busy() -> Setting {
     Setting {
@@ -16,12 +18,6 @@ fn busy() -> Setting {
             .to_owned(),
         ..Setting::default()
     }
-}
-
-fn bytes(recording: &Recording) -> Vec<u8> {
-    let mut text = Vec::new();
-    recording.write_jsonl(&mut text).expect("written to memory");
-    text
 }
 
 /// A failure in CI that cannot be reproduced from its seed cannot be fixed.
@@ -72,4 +68,79 @@ fn a_recording_holds_every_kind_of_observation() {
     }
     assert!(recording.cold_starts.iter().all(|start| start.phases.len() == 6));
     assert!(recording.events.is_sorted_by_key(|event| event.t_ns));
+}
+
+/// Replications run side by side: whatever they shared would make a capacity plan depend on how busy the machine is. Catches
+/// global state, such as a cache of draws or a counter.
+#[test]
+fn two_threads_give_the_bytes_of_one() {
+    let alone: Vec<Vec<u8>> = (40..44).map(|seed| bytes(&fly(&busy().plan(), seed).0)).collect();
+    let together: Vec<Vec<u8>> = std::thread::scope(|scope| {
+        let halves: Vec<_> = [40_u64..42, 42..44]
+            .into_iter()
+            .map(|seeds| {
+                scope
+                    .spawn(|| seeds.map(|seed| bytes(&fly(&busy().plan(), seed).0)).collect::<Vec<Vec<u8>>>())
+            })
+            .collect();
+        halves.into_iter().flat_map(|half| half.join().expect("no panic")).collect()
+    });
+    assert!(alone == together, "a simulation depends on the one beside it");
+    // The same one twice at the same time.
+    let [one, other] = std::thread::scope(|scope| {
+        [(); 2]
+            .map(|()| scope.spawn(|| bytes(&fly(&busy().plan(), 42).0)))
+            .map(|run| run.join().expect("no panic"))
+    });
+    assert!(one == other && one == alone[2], "a simulation depends on the one beside it");
+}
+
+/// FNV-1a with 64 bits.
+fn digest(recording: &[u8]) -> String {
+    let hash = recording.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+/// Where the digests are: a line each, name and digest.
+const DIGESTS: &str = "tests/it/digests.txt";
+
+/// A seed is only worth quoting if it gives the same bytes on every machine, in debug and in release builds: so the digests
+/// are part of the repository, and whoever builds in whatever way must get them. Catches logarithms of the machine's own
+/// library, sums whose order the optimiser chooses, and maps that are walked in a random order.
+///
+/// A change of the model or of the recording's form changes them too. If it was meant to, `WINDTUNNEL_BLESS=1` writes them
+/// anew; say in the commit why.
+#[test]
+fn recordings_are_the_committed_ones() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(DIGESTS);
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    found.insert("a test's own".to_owned(), digest(&bytes(&fly(&busy().plan(), 42).0)));
+    for (name, plan) in shipped::plans() {
+        found.insert(name, digest(&bytes(&fly(&plan, plan.scenario.seed).0)));
+    }
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let mut known: BTreeMap<String, String> = text
+        .lines()
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(name, digest)| (name.to_owned(), digest.to_owned()))
+        .collect();
+    let differing: Vec<&String> = found
+        .iter()
+        .filter(|(name, digest)| known.get(*name) != Some(*digest))
+        .map(|(name, _)| name)
+        .collect();
+    if std::env::var_os("WINDTUNNEL_BLESS").is_some() {
+        // What could not be flown on this machine keeps its digest.
+        known.extend(found);
+        let lines: Vec<String> = known.iter().map(|(name, digest)| format!("{name} {digest}\n")).collect();
+        std::fs::write(&path, lines.concat()).expect("written");
+    } else {
+        assert!(
+            differing.is_empty(),
+            "the recordings of {differing:?} are not those of {DIGESTS}; if a change was meant to change them, run this \
+             test with WINDTUNNEL_BLESS=1"
+        );
+    }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use windtunnel_api::manifest;
 use windtunnel_record::Recording;
 use windtunnel_scenario::Scenario;
-use windtunnel_scenario::load::{Arrival, Flight};
+use windtunnel_scenario::load::{Arrival, Flight, Work};
 use windtunnel_sim::{Phase, Phases, Plan, Summary, simulate, simulate_arrivals};
 
 /// Milliseconds in nanoseconds.
@@ -15,7 +15,7 @@ pub(crate) const S: u64 = 1_000_000_000;
 
 /// A scenario with one service called `digits`. Without changes: no latency on the way, one second from pod to
 /// ready, 5 ms a request, one request a second.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Setting {
     pub(crate) predictor: String,
     pub(crate) annotations: String,
@@ -28,6 +28,14 @@ pub(crate) struct Setting {
     pub(crate) gateway: String,
     pub(crate) pod_start: String,
     pub(crate) autoscaler: String,
+    /// Further keys of the load, such as `retries: {…}`.
+    pub(crate) load_keys: String,
+    /// Further keys of the environment, such as `server: {…}`, separated by line feeds.
+    pub(crate) environment_keys: String,
+    /// Further manifests, each beginning with `---`.
+    pub(crate) objects: String,
+    /// What goes wrong, as `spec.faults` lists it.
+    pub(crate) faults: String,
 }
 
 impl Default for Setting {
@@ -45,6 +53,10 @@ impl Default for Setting {
             pod_start: "schedule: 100ms, image-pull: 200ms, download: 300ms, load: 300ms, probe: 60ms, propagate: 40ms"
                 .to_owned(),
             autoscaler: String::new(),
+            load_keys: String::new(),
+            environment_keys: String::new(),
+            objects: String::new(),
+            faults: String::new(),
         }
     }
 }
@@ -63,8 +75,8 @@ impl Setting {
         let manifest = format!(
             "apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\nmetadata:\n  name: digits\n  \
              annotations: {{{}}}\nspec:\n  predictor: {{model: {{modelFormat: {{name: onnx}}, storageUri: \
-             's3://models/digits/v1'}}, {}}}\n",
-            self.annotations, self.predictor
+             's3://models/digits/v1'}}, {}}}\n{}",
+            self.annotations, self.predictor, self.objects
         );
         let rows = "{\"body\": {\"instances\": [[1]]}}\n";
         std::fs::write(folder.path().join("isvc.yaml"), &manifest).expect("written");
@@ -75,11 +87,15 @@ impl Setting {
         } else {
             format!("    knative: {{config-autoscaler: {{{}}}}}\n", self.autoscaler)
         };
+        let load_keys = if self.load_keys.is_empty() { String::new() } else { format!("    {}\n", self.load_keys) };
+        let environment: String = self.environment_keys.lines().map(|line| format!("    {}\n", line.trim())).collect();
+        let faults =
+            if self.faults.is_empty() { String::new() } else { format!("  faults: [{}]\n", self.faults) };
         write!(
             text,
             "apiVersion: windtunnel.dev/v1alpha1\nkind: Scenario\nmetadata: {{name: test}}\nspec:\n  duration: {}\n  \
              manifests: [isvc.yaml]\n  load:\n    target: digits\n    protocol: v1\n    requests: rows.jsonl\n    \
-             timeout: {}\n    arrivals: {{{}}}\n  events: {}\n  objectives: {}\n  environment:\n{knative}    \
+             timeout: {}\n    arrivals: {{{}}}\n{load_keys}  events: {}\n  objectives: {}\n{faults}  environment:\n{knative}{environment}    \
              network: {{gateway: {}}}\n    service-time: {{{}}}\n    pod-start: {{{}}}\n    \
              pod-stop: {{grace: 500ms}}\n",
             self.duration,
@@ -110,7 +126,8 @@ pub(crate) fn fly(plan: &Plan, seed: u64) -> (Recording, Summary) {
 /// Simulates with requests at these instants.
 pub(crate) fn fly_at(plan: &Plan, at_ns: &[u64]) -> Recording {
     let mut recording = plan.recording(1);
-    let arrivals = at_ns.iter().zip(0_u32..).map(|(at_ns, row)| Arrival { at_ns: *at_ns, row });
+    let arrivals =
+        at_ns.iter().zip(0_u32..).map(|(at_ns, row)| Arrival { at_ns: *at_ns, row, work: Work::Drawn });
     simulate_arrivals(plan, 1, arrivals, &mut recording).expect("a sound simulation");
     recording
 }
@@ -125,4 +142,11 @@ pub(crate) fn latencies(recording: &Recording) -> Vec<u64> {
     let mut requests: Vec<_> = recording.requests.iter().collect();
     requests.sort_by_key(|request| request.row);
     requests.iter().map(|request| request.latency_ns).collect()
+}
+
+/// What a recording's file holds.
+pub(crate) fn bytes(recording: &Recording) -> Vec<u8> {
+    let mut text = Vec::new();
+    recording.write_jsonl(&mut text).expect("written to memory");
+    text
 }

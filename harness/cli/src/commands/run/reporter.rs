@@ -1,12 +1,14 @@
 //! What is printed, or written somewhere else, besides the report: `--reporter NAME[=PATH]`.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use windtunnel_record::judge::Verdict;
 use windtunnel_record::result::RunResult;
 use windtunnel_report as report;
+
+use crate::progress::stdout_takes_color;
 
 /// One reporter.
 #[derive(Debug, Clone)]
@@ -64,9 +66,7 @@ pub(crate) fn print(
     for reporter in if reporters.is_empty() { &default[..] } else { reporters } {
         let text = match reporter.kind {
             Kind::List => {
-                let color = reporter.path.is_none()
-                    && std::io::stdout().is_terminal()
-                    && std::env::var_os("NO_COLOR").is_none();
+                let color = reporter.path.is_none() && stdout_takes_color();
                 let mut text = report::table(result, color);
                 text.push_str(&format!("report: {}\n", written.html.display()));
                 text.push_str(&format!("next:   {}\n", result.reproduce));

@@ -1,0 +1,75 @@
+//! The schema of `spec.events` and `spec.faults`.
+
+use schemars::JsonSchema;
+
+use super::quantities::{DurationText, StoragePrefix};
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct EventFile {
+    /// When, from the start of the scenario.
+    at: DurationText,
+    /// What people call it.
+    name: Option<String>,
+    /// The object to change.
+    patch: PatchFile,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct PatchFile {
+    /// Kind of an object in the manifests.
+    kind: String,
+    /// Its name.
+    name: String,
+    /// JSON merge patch.
+    merge: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct DisturbanceFile {
+    /// When, once, from the start of the scenario.
+    at: Option<DurationText>,
+    /// Again and again: the mean gap of a Poisson process.
+    every: Option<DurationText>,
+    /// What breaks.
+    fault: DisturbanceKindFile,
+    /// The InferenceService whose pods break; may be left out when there is only one.
+    target: Option<String>,
+    /// How many pods or nodes break; 1 unless given.
+    #[schemars(range(min = 1, max = 10_000))]
+    count: Option<u32>,
+    /// How long it lasts; a lost node stays away for good unless given.
+    #[schemars(rename = "for")]
+    length: Option<DurationText>,
+    /// The pool whose nodes are lost; may be left out when there is only one.
+    pool: Option<String>,
+    /// The storage that is slow or fails.
+    prefix: Option<StoragePrefix>,
+    /// What the bandwidth of slow storage is divided by.
+    factor: Option<f64>,
+    /// By how much all control loops come later.
+    shift: Option<DurationText>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+enum DisturbanceKindFile {
+    /// Pods end at once.
+    PodCrash,
+    /// Pods end soon after they start.
+    CrashLoop,
+    /// Nodes are gone with their pods.
+    NodeLoss,
+    /// Downloads take longer.
+    SlowStorage,
+    /// Downloads fail.
+    StorageFailure,
+    /// No autoscaler gets a metric.
+    MetricsGap,
+    /// Nothing can be changed.
+    ApiOutage,
+    /// All control loops come later.
+    ClockPhase,
+}

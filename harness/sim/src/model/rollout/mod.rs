@@ -1,0 +1,249 @@
+//! Rollouts: from what a manifest says to workloads and shares of the traffic, one file a way of doing it.
+//!
+//! A rollout makes workloads ([`World::create_revision`]) and says how the traffic is split over them
+//! ([`World::set_traffic`]). It is asked again when a manifest changes and when a workload becomes ready. A new one
+//! is a file here, a variant of [`Rollout`] and an arm where that is matched.
+
+mod analysis;
+mod argo;
+mod delivery;
+mod flagger;
+mod knative;
+mod standard;
+
+use serde::{Deserialize, Serialize};
+use windtunnel_kernel::autoscale::kpa::Reachability;
+use windtunnel_kernel::routing::split::TrafficSplit;
+
+pub(super) use analysis::{Analysis, End};
+pub(super) use argo::Argo;
+pub(super) use delivery::Delivery;
+pub(super) use flagger::Flagger;
+pub(super) use knative::Knative;
+pub(super) use standard::Standard;
+
+use super::control::Cause;
+use super::{Event as Any, World};
+use crate::engine::Schedule;
+use crate::error::SimError;
+use crate::plan::{Change, ServicePlan};
+
+/// What happens to services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Event {
+    /// The manifests are applied.
+    Apply,
+    /// The scenario changes something: an index into the plan's changes.
+    Change(u32),
+    /// The controller of a service's canaries looks.
+    Tick(u16),
+}
+
+/// A service: its manifest's way into the world, and the traffic that comes of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Service {
+    /// Which of the plan's versions of the manifest is in force.
+    pub(super) version: usize,
+    pub(super) rollout: Rollout,
+    /// What rolls out new versions instead of KServe, if something does.
+    pub(super) delivery: Option<Delivery>,
+    backends: Vec<Backend>,
+    split: Option<TrafficSplit>,
+}
+
+/// How a service's versions come into the world.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Rollout {
+    /// Knative revisions and a route.
+    Knative(Box<Knative>),
+    /// Deployments and Services.
+    Standard(Standard),
+}
+
+/// A share of the traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Backend {
+    /// Where it goes.
+    pub(super) workload: u16,
+    /// How much of it, in percent, rounded down.
+    pub(super) percent: u32,
+    /// The percentage that a manifest asks for: of the Deployment, where this is one of its ReplicaSets.
+    pub(super) share: u32,
+    /// How much of it exactly, next to the others.
+    pub(super) weight: u32,
+}
+
+impl Backend {
+    /// A share of the traffic in percent.
+    fn of(workload: u16, percent: u32) -> Self {
+        Self { workload, percent, share: percent, weight: percent }
+    }
+}
+
+impl Service {
+    pub(super) fn new(plan: &ServicePlan) -> Self {
+        Self {
+            version: 0,
+            rollout: match &plan.versions[0].standard {
+                Some(_) => Rollout::Standard(Standard::default()),
+                None => Rollout::Knative(Box::new(Knative::new(plan))),
+            },
+            delivery: plan.delivery.as_ref().map(Delivery::new),
+            backends: Vec::new(),
+            split: None,
+        }
+    }
+
+    /// The workload of the next request and its weight in percent.
+    pub(super) fn choose_backend(&mut self) -> Option<(u16, u8)> {
+        let split = self.split.as_mut()?;
+        let backend = self.backends[split.next()];
+        Some((backend.workload, u8::try_from(backend.share).unwrap_or(u8::MAX)))
+    }
+
+    /// A workload's share of the traffic; 0 when no route leads to it.
+    pub(super) fn percent_of(&self, workload: u16) -> u32 {
+        self.backends.iter().find(|backend| backend.workload == workload).map_or(0, |backend| backend.percent)
+    }
+}
+
+impl World<'_> {
+    /// Schedules the plan's changes from `from_ns` of the run on.
+    pub(super) fn schedule_changes(&self, from_ns: u64, schedule: &mut Schedule<Any>) {
+        for (index, change) in (0_u32..).zip(&self.plan.changes).filter(|(_, change)| change.at_ns >= from_ns)
+        {
+            schedule.at(self.plan.epoch_ns + change.at_ns, Any::Rollout(Event::Change(index)));
+        }
+    }
+
+    /// Something that a service waited for.
+    pub(super) fn rollout_event(&mut self, now_ns: u64, event: Event, schedule: &mut Schedule<Any>) {
+        match event {
+            Event::Apply => {
+                for service in 0..self.state.services.len() {
+                    self.reconcile(now_ns, service, schedule);
+                }
+            }
+            Event::Change(index) => self.change(now_ns, index, schedule),
+            Event::Tick(service) => self.delivery_tick(now_ns, service, schedule),
+        }
+    }
+
+    /// A service's objects are brought to where its manifest wants them.
+    pub(super) fn reconcile(&mut self, now_ns: u64, service: usize, schedule: &mut Schedule<Any>) {
+        match self.state.services[service].rollout {
+            Rollout::Knative(_) => self.reconcile_knative(now_ns, service, schedule),
+            Rollout::Standard(_) => self.reconcile_standard(now_ns, service, schedule),
+        }
+    }
+
+    /// A what-if: a service as the plan has it at `from_ns` of the run, where it differs from what is.
+    pub(super) fn replan(&mut self, from_ns: u64, index: usize, schedule: &mut Schedule<Any>) {
+        let is_past = |change: &&Change| change.service == index && change.at_ns < from_ns;
+        let past = self.plan.changes.iter().rfind(is_past);
+        let service = &mut self.state.services[index];
+        service.version = past.map_or(0, |change| change.version);
+        let now_ns = self.plan.epoch_ns.saturating_add(from_ns);
+        self.replan_delivery(index);
+        let service = &self.state.services[index];
+        let is_standard = self.plan.services[index].versions[service.version].standard.is_some();
+        match service.rollout {
+            Rollout::Knative(_) if !is_standard => self.replan_knative(now_ns, index, schedule),
+            Rollout::Standard(_) if is_standard => self.reconcile_standard(now_ns, index, schedule),
+            _ => {
+                self.fault = Some(SimError::Snapshot {
+                    message: "it holds a service in another deployment mode than the plan's".to_owned(),
+                    remedy: "keep the annotation serving.kserve.io/deploymentMode".to_owned(),
+                });
+            }
+        }
+    }
+
+    /// A workload has a new ready pod. That matters to its service until the workload is ready.
+    pub(super) fn workload_gained(&mut self, now_ns: u64, index: u16, schedule: &mut Schedule<Any>) {
+        let service = self.state.workloads[usize::from(index)].service;
+        let was_ready = match &self.state.services[service].rollout {
+            Rollout::Knative(knative) => knative.is_ready(index),
+            // Told by its Deployment.
+            Rollout::Standard(_) => true,
+        };
+        if !was_ready {
+            self.reconcile(now_ns, service, schedule);
+        }
+    }
+
+    /// An event of the scenario happens.
+    fn change(&mut self, now_ns: u64, index: u32, schedule: &mut Schedule<Any>) {
+        let plan = self.plan;
+        let change = &plan.changes[index as usize];
+        let planned = &plan.services[change.service];
+        let service = &mut self.state.services[change.service];
+        service.version = change.version;
+        match &mut service.rollout {
+            Rollout::Knative(knative) => knative.apply(&planned.versions[change.version].manifest),
+            Rollout::Standard(_) => {}
+        }
+        self.note(now_ns, "scenario", &planned.name, &change.name);
+        self.reconcile(now_ns, change.service, schedule);
+    }
+
+    /// The gateway learns the traffic of a settled service, the controllers which workloads are reachable.
+    pub(super) fn set_traffic(
+        &mut self,
+        now_ns: u64,
+        index: usize,
+        backends: Vec<Backend>,
+        schedule: &mut Schedule<Any>,
+    ) {
+        if self.set_split(index, backends) {
+            let shares: Vec<String> = self.state.services[index]
+                .backends
+                .iter()
+                .map(|backend| {
+                    let name = &self.state.workloads[usize::from(backend.workload)].name;
+                    format!("{name} {} %", backend.percent)
+                })
+                .collect();
+            let name = self.plan.services[index].name.clone();
+            self.note(now_ns, "traffic", &name, &shares.join(", "));
+        }
+        let service = &self.state.services[index];
+        let Rollout::Knative(knative) = &service.rollout else { return };
+        let moved: Vec<(u16, Reachability)> = knative
+            .workloads()
+            .filter_map(|workload| {
+                let before = self.state.workloads[usize::from(workload)].reachability;
+                let is_reachable = service.backends.iter().any(|backend| backend.workload == workload);
+                let after = match (is_reachable, before) {
+                    (true, _) => Reachability::Reachable,
+                    (false, Reachability::Unknown) => Reachability::Unknown,
+                    (false, _) => Reachability::Unreachable,
+                };
+                (after != before).then_some((workload, after))
+            })
+            .collect();
+        for (workload, reachability) in moved {
+            self.state.workloads[usize::from(workload)].reachability = reachability;
+            self.decide(now_ns, workload, Cause::Change, schedule);
+        }
+    }
+
+    /// The gateway's split of a service's requests. True when it changed; one that did not keeps its position.
+    fn set_split(&mut self, index: usize, backends: Vec<Backend>) -> bool {
+        let service = &mut self.state.services[index];
+        if backends == service.backends {
+            return false;
+        }
+        let weights = |backends: &[Backend]| -> Vec<u32> { backends.iter().map(|one| one.weight).collect() };
+        let is_other = backends.iter().map(|backend| (backend.workload, backend.weight)).ne(service
+            .backends
+            .iter()
+            .map(|backend| (backend.workload, backend.weight)));
+        if is_other {
+            let split = TrafficSplit::new(&weights(&backends));
+            service.split = Some(split).filter(|split| !split.is_empty());
+        }
+        service.backends = backends;
+        true
+    }
+}

@@ -1,0 +1,145 @@
+//! Progressive delivery that manifests ask for: Flagger's Canaries and Argo's Rollouts, bound to InferenceServices.
+//!
+//! | object | what it is bound by | deployment mode |
+//! | --- | --- | --- |
+//! | `flagger.app/v1beta1` Canary | `targetRef`: the InferenceService, its Deployment, or its Knative Service | Standard, Knative |
+//! | `argoproj.io/v1alpha1` Rollout | `workloadRef`: the InferenceService or its Deployment | Standard |
+//!
+//! A Canary makes a second Deployment, `NAME-primary`, which serves while the target is at zero. A Rollout takes the
+//! place of the Deployment: its replicas are its own. Queries of MetricTemplates and AnalysisTemplates are in the
+//! language of [`measure`]; hooks say yes, except those of type `rollback` and those whose URL ends with `/gate/halt`.
+
+mod argo;
+mod flagger;
+pub(super) mod measure;
+
+use serde::de::DeserializeOwned;
+use windtunnel_api::manifest::Manifest;
+
+pub use argo::{AnalysisPlan, ArgoPlan};
+pub use flagger::FlaggerPlan;
+
+use super::ServicePlan;
+use crate::error::SimError;
+
+/// What rolls out new versions of a service instead of KServe.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DeliveryPlan {
+    /// A Flagger Canary.
+    Flagger(Box<FlaggerPlan>),
+    /// An Argo Rollout.
+    Argo(Box<ArgoPlan>),
+}
+
+impl DeliveryPlan {
+    /// How far back its metrics look, at most.
+    pub(crate) fn window_ns(&self) -> u64 {
+        match self {
+            Self::Flagger(plan) => plan.window_ns(),
+            Self::Argo(plan) => plan.window_ns(),
+        }
+    }
+}
+
+/// Puts Canaries and Rollouts in charge of the services that they name.
+pub(super) fn attach(manifests: &[Manifest], services: &mut [ServicePlan]) -> Result<(), SimError> {
+    for manifest in manifests {
+        let place = place_of(manifest);
+        let (target, plan) = match (manifest.kind.as_str(), manifest.api_version.split('/').next()) {
+            ("Canary", Some("flagger.app")) => {
+                let (target, plan) = flagger::read(manifest, manifests, services)?;
+                (target, DeliveryPlan::Flagger(Box::new(plan)))
+            }
+            ("Rollout", Some("argoproj.io")) => {
+                let (target, plan) = argo::read(manifest, manifests, services)?;
+                (target, DeliveryPlan::Argo(Box::new(plan)))
+            }
+            _ => continue,
+        };
+        let service = &mut services[target];
+        if service.delivery.is_some() {
+            let message =
+                format!("InferenceService {:?} is rolled out by another object already", service.name);
+            return Err(SimError::Environment { place, message });
+        }
+        check_versions(service, &place)?;
+        service.delivery = Some(plan);
+    }
+    Ok(())
+}
+
+/// Refuses a service that splits its requests itself, or that changes what the object is bound to.
+fn check_versions(service: &ServicePlan, place: &str) -> Result<(), SimError> {
+    let wrong = |message: &str| {
+        let message = format!("InferenceService {:?} {message}", service.name);
+        Err(SimError::Environment { place: place.to_owned(), message })
+    };
+    let name = |version: &super::Version| version.standard.as_ref().map(|plan| plan.stable.name().to_owned());
+    let first = name(&service.versions[0]);
+    for version in &service.versions {
+        let has_canaries = match &version.standard {
+            Some(plan) => !plan.canaries.is_empty(),
+            None => version.manifest.spec.predictor.extension.canary_traffic_percent.is_some(),
+        };
+        if has_canaries {
+            return wrong("splits its requests itself; leave out canaryTrafficPercent and spec.canary");
+        }
+        if name(version) != first {
+            return wrong(
+                "gets another Deployment in an event, which nobody would roll out; keep predictor.name",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What an object names: the place of its service.
+fn target_of(
+    (api_version, kind, name): (&str, &str, &str),
+    services: &[ServicePlan],
+    place: &str,
+) -> Result<usize, SimError> {
+    let is_it = |service: &ServicePlan| {
+        let deployment = service.versions[0].standard.as_ref().map(|plan| plan.stable.name());
+        match kind {
+            "InferenceService" => service.name == name,
+            "Deployment" => deployment == Some(name),
+            "Service" if api_version.starts_with("serving.knative.dev/") => {
+                deployment.is_none() && format!("{}-predictor", service.name) == name
+            }
+            _ => false,
+        }
+    };
+    services.iter().position(is_it).ok_or_else(|| {
+        let known: Vec<String> = services
+            .iter()
+            .flat_map(|service| {
+                let deployment = service.versions[0].standard.as_ref();
+                let child = match deployment {
+                    Some(plan) => format!("Deployment {}", plan.stable.name()),
+                    None => format!("serving.knative.dev/v1 Service {}-predictor", service.name),
+                };
+                [format!("InferenceService {}", service.name), child]
+            })
+            .collect();
+        let message =
+            format!("there is no {kind} {name:?} to roll out; the manifests make {}", known.join(", "));
+        SimError::Environment { place: place.to_owned(), message }
+    })
+}
+
+fn place_of(manifest: &Manifest) -> String {
+    format!("{} {:?} (line {})", manifest.kind, manifest.name, manifest.line)
+}
+
+fn spec_of<T: DeserializeOwned>(manifest: &Manifest, place: &str) -> Result<T, SimError> {
+    serde_json::from_value(manifest.value["spec"].clone())
+        .map_err(|error| SimError::Environment { place: place.to_owned(), message: format!("spec: {error}") })
+}
+
+/// The query that is simulated for a metric of a template: an annotation's, else the template's own.
+fn query_of<'a>(template: &'a Manifest, metric: &str, own: &'a str) -> &'a str {
+    let annotations = &template.value["metadata"]["annotations"];
+    let named = annotations[format!("windtunnel.dev/query.{metric}").as_str()].as_str();
+    named.or_else(|| annotations["windtunnel.dev/query"].as_str()).unwrap_or(own)
+}
