@@ -49,13 +49,17 @@ fn plan(kind: &Kind, duration_s: f64) -> Result<Plan, Box<dyn std::error::Error>
     );
     std::fs::write(folder.path().join("isvc.yaml"), &service)?;
     std::fs::write(folder.path().join("rows.jsonl"), "{\"body\": {}}\n")?;
+    let phases = match kind.rate {
+        // One request, then sleep.
+        0.0 => format!("{{for: 1s, rate: 1/s}}, {{for: {}s, rate: 0/s}}", duration_s - 1.0),
+        rate => format!("{{for: {duration_s}s, rate: {rate}/s}}"),
+    };
     let scenario = format!(
         "apiVersion: windtunnel.dev/v1alpha1\nkind: Scenario\nmetadata: {{name: throughput}}\nspec:\n  duration: \
          {duration_s}s\n  manifests: [isvc.yaml]\n  load:\n    target: model\n    protocol: v1\n    requests: \
-         rows.jsonl\n    timeout: 300s\n    arrivals: {{process: poisson, phases: [{{for: {duration_s}s, rate: \
-         {}/s}}]}}\n  environment: {{network: {{gateway: 0ms}}, service-time: {{distribution: exponential, mean: \
+         rows.jsonl\n    timeout: 300s\n    arrivals: {{process: poisson, phases: [{}]}}\n  environment: {{network: {{gateway: 0ms}}, service-time: {{distribution: exponential, mean: \
          {}s}}}}\n  objectives: [error-rate<1%]\n",
-        kind.rate, kind.service_s
+        phases, kind.service_s
     );
     let scenario = Scenario::parse(&scenario, &folder.path().join("scenario.yaml"))?;
     let manifests = manifest::parse(&service, "isvc.yaml").map_err(|faults| format!("{faults:?}"))?;
@@ -80,7 +84,8 @@ fn cpu_s() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // Fields 14 and 15, in ticks of a hundredth; the name in field 2 may hold spaces.
     let after = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: f64 = after.split_whitespace().skip(11).take(2).filter_map(|text| text.parse::<f64>().ok()).sum();
+    let ticks: f64 =
+        after.split_whitespace().skip(11).take(2).filter_map(|text| text.parse::<f64>().ok()).sum();
     ticks / 100.0
 }
 

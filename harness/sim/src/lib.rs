@@ -83,8 +83,10 @@ pub mod study;
 
 pub use error::SimError;
 pub use plan::{
-    AnalysisPlan, Amount, ArgoPlan, CanaryPlan, Change, ControlPlan, DeliveryPlan, DeploymentPlan, EPOCH_NS, FlaggerPlan, KedaPlan, LEAD_NS, LoadPlan, Measure, Operator, Phase, Phases,
-    Plan, Reading, Resources, Side, Signal, RevisionPlan, ScalerPlan, ServicePlan, StandardPlan, Strategy, Template, UsersPlan, Version,
+    Amount, AnalysisPlan, ArgoPlan, CanaryPlan, Change, ControlPlan, DeliveryPlan, DeploymentPlan, EPOCH_NS,
+    FlaggerPlan, KedaPlan, LEAD_NS, LoadPlan, Measure, Operator, Phase, Phases, Plan, Reading, Resources,
+    RevisionPlan, ScalerPlan, ServicePlan, Side, Signal, StandardPlan, Strategy, Template, UsersPlan,
+    Version,
 };
 pub use simulate::{Summary, resume, simulate, simulate_arrivals, simulate_until};
 pub use snapshot::Snapshot;

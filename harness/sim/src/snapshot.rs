@@ -136,6 +136,20 @@ impl Snapshot {
                 format!("it has {} loads, and the plan has {}", self.state.load_count(), plan.loads.len());
             return Err(fault(&message, "keep the number of loads; a load of rate 0 is none"));
         }
+        for (load, planned) in plan.loads.iter().enumerate() {
+            let service = &plan.services[planned.service].name;
+            if planned.users.is_some() != self.state.has_users(load) {
+                let message = format!("the load of {service} has users on one side only");
+                return Err(fault(
+                    &message,
+                    "keep spec.load.arrivals.users, or its absence; change the counts",
+                ));
+            }
+            if planned.queue.as_ref() != self.state.queue_settings(load) {
+                let message = format!("the load of {service} has another spec.load.queue");
+                return Err(fault(&message, "keep the queue: what is in it goes on by its rules"));
+            }
+        }
         if plan.epoch_ns != self.epoch_ns {
             let message = format!("its t=0 is {} ns, and the plan's is {} ns", self.epoch_ns, plan.epoch_ns);
             return Err(fault(&message, "keep the plan's epoch_ns"));

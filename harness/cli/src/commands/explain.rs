@@ -90,7 +90,8 @@ impl Explain {
         let recording = Recording::read_jsonl(BufReader::new(file))
             .with_context(|| path.display().to_string())
             .or_usage()?;
-        let chosen: Vec<&Decision> = recording.decisions.iter().filter(|decision| self.is_asked(decision)).collect();
+        let chosen: Vec<&Decision> =
+            recording.decisions.iter().filter(|decision| self.is_asked(decision)).collect();
         match self.output {
             Output::Json => println!("{}", serde_json::to_string_pretty(&chosen).or_environment()?),
             Output::Text => {
@@ -151,7 +152,9 @@ fn read_hpa(path: &Path) -> Result<(hpa::HpaSpec, Option<hpa::HpaStatus>), Failu
         serde_json::Value::Null => None,
         status => Some(
             serde_json::from_value(status)
-                .with_context(|| format!("{name}:{}: status of HorizontalPodAutoscaler {}", object.line, object.name))
+                .with_context(|| {
+                    format!("{name}:{}: status of HorizontalPodAutoscaler {}", object.line, object.name)
+                })
                 .or_usage()?,
         ),
     };

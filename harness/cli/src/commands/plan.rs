@@ -87,8 +87,11 @@ impl Plan {
         let line = Line::new();
         line.say(format!("{}: simulating the candidates", scenario.name));
         let (axes, threads) = (self.axes.clone(), self.threads);
-        let stopping =
-            Stopping { least: self.replications, most: self.most.max(self.replications), ..Stopping::default() };
+        let stopping = Stopping {
+            least: self.replications,
+            most: self.most.max(self.replications),
+            ..Stopping::default()
+        };
         let candidates = runtime.block_on(async {
             let interrupt = Interrupt::listen().or_environment()?;
             let asked = source.clone();
@@ -183,7 +186,11 @@ fn option(candidate: &Candidate, cost: &str) -> PlanOption {
         ..interval
     };
     PlanOption {
-        settings: candidate.settings.iter().map(|setting| (setting.path.clone(), setting.value.clone())).collect(),
+        settings: candidate
+            .settings
+            .iter()
+            .map(|setting| (setting.path.clone(), setting.value.clone()))
+            .collect(),
         cost_per_hour: candidate.figure(cost),
         p99_ms: candidate.figure("latency.p99").map(in_ms),
         verdict: candidate.verdict,

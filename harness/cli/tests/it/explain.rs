@@ -38,7 +38,10 @@ fn what_cannot_be_asked_is_bad_usage_with_its_place() {
         fs::write(&path, text).unwrap();
         path.display().to_string()
     };
-    let old = write("old.yaml", "apiVersion: autoscaling/v1\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\n");
+    let old = write(
+        "old.yaml",
+        "apiVersion: autoscaling/v1\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\n",
+    );
     let typo = write("typo.yaml", "replica: 4\n");
     let (hpa, metrics) = (file("fixtures/hpa/hpa.yaml"), file("fixtures/hpa/metrics.yaml"));
     for (arguments, expected) in [

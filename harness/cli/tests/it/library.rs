@@ -71,7 +71,11 @@ impl Complaint {
         };
         assert!(text.contains(&format!("\n  name: {name}\n")), "{name} has another name inside");
         let mut words = words(told(COMMAND)).into_iter();
-        assert_eq!(words.next(), Some(format!("scenarios/library/{name}.yaml")), "the file in {name}'s command");
+        assert_eq!(
+            words.next(),
+            Some(format!("scenarios/library/{name}.yaml")),
+            "the file in {name}'s command"
+        );
         let fails = told(FAILS).split(", ").map(str::to_owned).collect();
         Self { name, path: path.to_owned(), settings: words.collect(), fails }
     }
@@ -93,7 +97,8 @@ impl Complaint {
         let (output, gates) = self.run(folder.path(), &self.settings);
         let failed = |rule: &String| {
             gates.iter().any(|gate| {
-                gate["verdict"] == "fail" && gate["objective"].as_str().is_some_and(|text| text.starts_with(rule))
+                gate["verdict"] == "fail"
+                    && gate["objective"].as_str().is_some_and(|text| text.starts_with(rule))
             })
         };
         if output.status.code() != Some(1) || !self.fails.iter().all(failed) {
@@ -128,16 +133,21 @@ impl Complaint {
 /// One line a gate that did not pass.
 fn told(gates: &[Value]) -> String {
     let not_passed = gates.iter().filter(|gate| gate["verdict"] != "pass");
-    not_passed
+    let lines: Vec<String> = not_passed
         .map(|gate| format!("{}: {} {}\n", gate["objective"], gate["verdict"], gate["reason"]))
-        .collect()
+        .collect();
+    lines.concat()
 }
 
 /// The words of a command line, as a shell splits them; single quotes keep words together.
 fn words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     for (position, part) in line.split('\'').enumerate() {
-        let mut pieces = if position % 2 == 1 { vec![part].into_iter() } else { part.split(' ').collect::<Vec<_>>().into_iter() };
+        let mut pieces = if position % 2 == 1 {
+            vec![part].into_iter()
+        } else {
+            part.split(' ').collect::<Vec<_>>().into_iter()
+        };
         if let (Some(first), Some(last)) = (pieces.next(), words.last_mut()) {
             last.push_str(first);
         }

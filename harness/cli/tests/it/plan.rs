@@ -11,7 +11,14 @@ const CONCURRENCY: &str = "InferenceService/digits:spec.predictor.containerConcu
 fn a_plan_names_the_cheapest_configuration_that_passes() {
     let folder = tempfile::tempdir().unwrap();
     let output = windtunnel(folder.path())
-        .args(["plan", &file("fixtures/scenarios/smoke.yaml"), "--slo", "error-rate<50%", "--replications", "2"])
+        .args([
+            "plan",
+            &file("fixtures/scenarios/smoke.yaml"),
+            "--slo",
+            "error-rate<50%",
+            "--replications",
+            "2",
+        ])
         .args(["--vary", "InferenceService/digits:spec.predictor.minReplicas=3,2", "--output", "json"])
         .args(["--set", "InferenceService/digits:spec.predictor.maxReplicas=4", "--most", "2"])
         .output()
@@ -41,8 +48,24 @@ fn a_plan_is_the_same_on_one_thread_and_on_two() {
     let folder = tempfile::tempdir().unwrap();
     let plan = |threads: &str| {
         let output = windtunnel(folder.path())
-            .args(["plan", &file("fixtures/scenarios/smoke.yaml"), "--slo", "error-rate<50%", "--threads", threads])
-            .args(["--vary", &format!("{CONCURRENCY}=1,4"), "--replications", "3", "--most", "3", "--output", "json"])
+            .args([
+                "plan",
+                &file("fixtures/scenarios/smoke.yaml"),
+                "--slo",
+                "error-rate<50%",
+                "--threads",
+                threads,
+            ])
+            .args([
+                "--vary",
+                &format!("{CONCURRENCY}=1,4"),
+                "--replications",
+                "3",
+                "--most",
+                "3",
+                "--output",
+                "json",
+            ])
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -89,7 +112,10 @@ fn a_fork_lays_both_futures_side_by_side() {
         serde_json::from_slice(&std::fs::read(report.join("result.json")).expect(&told)).unwrap();
     let futures = &result["futures"];
     assert_eq!(futures["forkNs"], 27_000_000_000_u64, "{told}");
-    assert!(futures["divergence"]["t_ns"].as_u64().or(futures["divergence"]["tNs"].as_u64()) >= Some(27_000_000_000));
+    assert!(
+        futures["divergence"]["t_ns"].as_u64().or(futures["divergence"]["tNs"].as_u64())
+            >= Some(27_000_000_000)
+    );
     let lines = |name: &str| -> Vec<String> {
         let text = std::fs::read_to_string(report.join(name)).unwrap();
         text.lines().map(str::to_owned).collect()

@@ -484,7 +484,8 @@ impl Fleet {
     /// # Errors
     /// Other pools, or pools of other machines.
     pub fn reconfigure(&mut self, pools: &[Pool]) -> Result<(), FleetError> {
-        let machine = |pool: &Pool| Pool { count: 0, least: 0, most: 0, price_micro_per_hour: 0, ..pool.clone() };
+        let machine =
+            |pool: &Pool| Pool { count: 0, least: 0, most: 0, price_micro_per_hour: 0, ..pool.clone() };
         if !self.pools.iter().map(machine).eq(pools.iter().map(machine)) {
             let message = "are others than those that run; change their bounds and prices, or start anew";
             return Err(FleetError::setting("nodes", "pools", message));

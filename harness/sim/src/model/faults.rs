@@ -201,11 +201,19 @@ impl World<'_> {
                 self.rate_storage(now_ns, schedule);
             }
             DisturbanceKind::StorageFailure { prefix, length } => {
-                self.tell_fault(now_ns, prefix, &format!("storage-failure for {length}: downloads stand still"));
+                self.tell_fault(
+                    now_ns,
+                    prefix,
+                    &format!("storage-failure for {length}: downloads stand still"),
+                );
                 self.rate_storage(now_ns, schedule);
             }
             DisturbanceKind::MetricsGap { length } => {
-                self.tell_fault(now_ns, "", &format!("metrics-gap for {length}: no autoscaler gets a metric"));
+                self.tell_fault(
+                    now_ns,
+                    "",
+                    &format!("metrics-gap for {length}: no autoscaler gets a metric"),
+                );
                 self.set_blind(true);
             }
             DisturbanceKind::ApiOutage { length } => {
@@ -233,7 +241,9 @@ impl World<'_> {
                 let is_out = self.metrics_are_out(now_ns);
                 self.set_blind(is_out);
             }
-            DisturbanceKind::ApiOutage { .. } if !self.api_is_out(now_ns) => self.api_is_back(now_ns, schedule),
+            DisturbanceKind::ApiOutage { .. } if !self.api_is_out(now_ns) => {
+                self.api_is_back(now_ns, schedule)
+            }
             DisturbanceKind::PodCrash { .. }
             | DisturbanceKind::CrashLoop { .. }
             | DisturbanceKind::ApiOutage { .. }

@@ -22,7 +22,16 @@ impl<'a> World<'a> {
         schedule: &mut Schedule<Event>,
     ) -> Self {
         let (profiles, finished) = (Vec::new(), Vec::new());
-        let mut world = Self { plan, recorder, sources, state, profiles, finished, book: super::outputs::Book::default(), fault: None };
+        let mut world = Self {
+            plan,
+            recorder,
+            sources,
+            state,
+            profiles,
+            finished,
+            book: super::outputs::Book::default(),
+            fault: None,
+        };
         world.resolve_profiles();
         for workload in &mut world.state.workloads {
             workload.observed = world.recorder.revision(workload.observation(plan.epoch_ns));
@@ -73,7 +82,8 @@ impl<'a> World<'a> {
             None => match super::nodes::Cluster::of(self.plan, now_ns) {
                 Ok(None) => Ok(()),
                 Ok(Some(_)) => Err(SimError::Snapshot {
-                    message: "it was taken of a run without machines and sizes, and the plan has some".to_owned(),
+                    message: "it was taken of a run without machines and sizes, and the plan has some"
+                        .to_owned(),
                     remedy: "simulate from the start".to_owned(),
                 }),
                 Err(error) => Err(error),

@@ -70,8 +70,16 @@ impl World<'_> {
         let held = workload.endpoints.is_empty();
         let admission = if is_crowded { Admission::Refused } else { workload.line.offer() };
         let stage = Stage::Waiting { held };
-        let request =
-            Request { arrival, load, entered_ns: now_ns, demand_ns, workload: index, weight_percent, caller, stage };
+        let request = Request {
+            arrival,
+            load,
+            entered_ns: now_ns,
+            demand_ns,
+            workload: index,
+            weight_percent,
+            caller,
+            stage,
+        };
         if rests {
             self.wake_control(now_ns, index, schedule);
         }

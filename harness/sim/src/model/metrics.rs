@@ -87,9 +87,10 @@ impl Metrics {
             Signal::Answers => counters.answers,
             Signal::InFlight => counters.in_flight,
         };
-        let mut before = self.readings.iter().filter(|reading| {
-            reading.at_ns < last.at_ns && reading.counters.len() > deployment
-        });
+        let mut before = self
+            .readings
+            .iter()
+            .filter(|reading| reading.at_ns < last.at_ns && reading.counters.len() > deployment);
         let first = match query.shape {
             Shape::Level => None,
             Shape::LatestRate => Some(before.next_back()?),
@@ -146,11 +147,7 @@ impl Metrics {
     ) -> Option<Sample> {
         let reading = self.visible(now_ns, delay_ns)?;
         let of_pod = of_key(&reading.pods, pod)?;
-        Some(Sample {
-            value_milli: value(of_pod)?,
-            at_ns: reading.at_ns,
-            window_ns: of_pod.window_ns,
-        })
+        Some(Sample { value_milli: value(of_pod)?, at_ns: reading.at_ns, window_ns: of_pod.window_ns })
     }
 }
 
@@ -196,7 +193,8 @@ impl World<'_> {
                         finished: pod.condition.finished,
                     };
                     points.push((*key, now));
-                    let known = of_key(&state.metrics.points, *key).filter(|point| point.at_ns >= container_ns);
+                    let known =
+                        of_key(&state.metrics.points, *key).filter(|point| point.at_ns >= container_ns);
                     let age_ns = now_ns.saturating_sub(container_ns);
                     let fresh = Point { at_ns: container_ns, busy_ns: 0.0, finished: 0 };
                     let is_fresh = (FRESH_NS..period_ns).contains(&age_ns);
@@ -237,8 +235,9 @@ impl Point {
         PodReading {
             window_ns,
             // Rounded up to whole thousandths, as a quantity is.
-            cpu_milli: is_sound
-                .then(|| ((self.busy_ns - before.busy_ns) * 1e3 / window_ns as f64 - 1e-6).ceil().max(0.0) as i64),
+            cpu_milli: is_sound.then(|| {
+                ((self.busy_ns - before.busy_ns) * 1e3 / window_ns as f64 - 1e-6).ceil().max(0.0) as i64
+            }),
             memory_bytes,
             finished_per_second_milli: is_sound
                 .then(|| per_second(self.finished.saturating_sub(before.finished) as f64)),

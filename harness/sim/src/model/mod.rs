@@ -117,7 +117,16 @@ impl<'a> World<'a> {
             Ok(cluster) => state.cluster = cluster,
             Err(error) => fault = Some(error),
         }
-        Self { plan, recorder, sources, state, profiles: Vec::new(), finished: Vec::new(), book: outputs::Book::default(), fault }
+        Self {
+            plan,
+            recorder,
+            sources,
+            state,
+            profiles: Vec::new(),
+            finished: Vec::new(),
+            book: outputs::Book::default(),
+            fault,
+        }
     }
 
     /// Schedules what is known beforehand: the manifests, the first request, changes and samples.

@@ -194,9 +194,8 @@ impl World<'_> {
     /// Each pod is known to the cluster once, with a place or waiting for one.
     pub(super) fn check_places(&self, now_ns: u64) -> Result<(), Violation> {
         let Some(cluster) = self.state.cluster.as_deref() else { return Ok(()) };
-        let violated = |detail| {
-            Err(Violation { now_ns, law: "a pod is on one node, or waits for one", detail })
-        };
+        let violated =
+            |detail| Err(Violation { now_ns, law: "a pod is on one node, or waits for one", detail });
         let (known, there) = (cluster.fleet.pod_count(), self.state.pods.len());
         let on_nodes: usize = cluster.fleet.nodes().map(|(_, node)| node.pods().len()).sum();
         let waiting = cluster.fleet.pending().len();

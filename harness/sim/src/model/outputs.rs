@@ -166,10 +166,10 @@ impl World<'_> {
         }
         let pools = cluster.fleet.pools();
         if book.pools.is_empty() {
-            book.pools =
-                pools.iter().map(|pool| OfPool::open(recorder, &pool.name, pool.gpus > 0)).collect();
+            book.pools = pools.iter().map(|pool| OfPool::open(recorder, &pool.name, pool.gpus > 0)).collect();
             if pools.iter().any(|pool| pool.price_micro_per_hour > 0) {
-                book.cost = ["cost.per_hour", "cost.total"].map(|name| recorder.open_series(name, &[])).into();
+                book.cost =
+                    ["cost.per_hour", "cost.total"].map(|name| recorder.open_series(name, &[])).into();
             }
         }
         for (pool, series) in book.pools.iter().enumerate() {

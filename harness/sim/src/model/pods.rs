@@ -309,9 +309,19 @@ impl World<'_> {
         }
     }
 
-    /// A pod is through with a request. A stopping pod goes with its last one.
-    pub(super) fn leave_pod(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
+    /// A pod is through with a request, which its server has had. A stopping pod goes with its last one.
+    #[inline]
+    pub(super) fn leave_pod(
+        &mut self,
+        now_ns: u64,
+        key: Key,
+        was_served: bool,
+        schedule: &mut Schedule<Any>,
+    ) {
         let Some(pod) = self.state.pods.get_mut(key) else { return };
+        if was_served {
+            pod.server.leave(now_ns);
+        }
         pod.in_flight -= 1;
         pod.condition.finished += 1;
         match pod.life {

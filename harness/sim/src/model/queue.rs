@@ -32,6 +32,8 @@ pub(super) struct Queue {
     pub(super) load: u16,
     /// The service whose pods consume.
     pub(super) service: usize,
+    /// How the broker works.
+    pub(super) settings: windtunnel_scenario::Queue,
     broker: Broker,
     /// The messages' bookkeeping: from publishing to acknowledgement or the dead letters.
     pub(super) ledger: Ledger,
@@ -99,8 +101,7 @@ impl Queue {
             return Err(Violation { now_ns, law, detail: format!("{counts:?}") });
         }
         if self.messages.len() as u64 != self.ledger.in_flight() {
-            let detail =
-                format!("{} kept, {} without an end", self.messages.len(), self.ledger.in_flight());
+            let detail = format!("{} kept, {} without an end", self.messages.len(), self.ledger.in_flight());
             return Err(Violation { now_ns, law: "a message is kept until its end", detail });
         }
         if self.computed() > counts.unacked {
@@ -116,10 +117,12 @@ pub(super) fn queues_of(plan: &Plan, start_ns: u64) -> Vec<Queue> {
     let mut queues = Vec::new();
     for (load, planned) in (0_u16..).zip(&plan.loads) {
         // A queue that cannot be is found by whoever publishes to it.
-        let Some(Ok(broker)) = planned.queue.as_ref().map(broker_of) else { continue };
+        let Some(settings) = planned.queue else { continue };
+        let Ok(broker) = broker_of(&settings) else { continue };
         queues.push(Queue {
             load,
             service: planned.service,
+            settings,
             broker,
             ledger: Ledger::starting_at(start_ns),
             messages: Slab::default(),
@@ -283,12 +286,7 @@ impl World<'_> {
     }
 
     /// A pod is through with a message.
-    pub(super) fn message_answered(
-        &mut self,
-        now_ns: u64,
-        request: &Request,
-        delivery: u64,
-    ) {
+    pub(super) fn message_answered(&mut self, now_ns: u64, request: &Request, delivery: u64) {
         let Some(at) = self.queue_of_load(request.load) else { return };
         let queue = &mut self.state.queues[at];
         let Some(out) = queue.deliveries.remove(&delivery) else { return };
@@ -301,15 +299,9 @@ impl World<'_> {
     }
 
     /// A pod failed at a message, or is gone.
-    pub(super) fn message_failed(
-        &mut self,
-        now_ns: u64,
-        request: &Request,
-        delivery: u64,
-        failure: Failure,
-    ) {
+    pub(super) fn message_failed(&mut self, now_ns: u64, request: &Request, delivery: u64, failure: Failure) {
         // What a pod had that is gone goes back when the broker notices that.
-        if matches!(failure, Failure::PodStopped | Failure::ContainerDied) {
+        if failure.is_loss_of_pod() {
             return;
         }
         let Some(at) = self.queue_of_load(request.load) else { return };

@@ -57,8 +57,7 @@ enum Begun {
 impl Server {
     /// The server of a fresh container.
     pub(super) fn new(profile: &ModelProfile) -> Self {
-        let care =
-            Care { warm_up: profile.warm_up, memory: profile.memory, gpu_memory: profile.gpu_memory };
+        let care = Care { warm_up: profile.warm_up, memory: profile.memory, gpu_memory: profile.gpu_memory };
         let is_needed = care.warm_up.is_some() || care.memory.is_some() || care.gpu_memory.is_some();
         Self {
             engine: profile.server.clone(),
@@ -101,6 +100,7 @@ impl Server {
         self.care.as_deref()?.memory.as_ref().map(Memory::used_bytes)
     }
 
+    #[inline]
     fn begin(&mut self, now_ns: u64, mut job: Job, profile: &ModelProfile) -> Begun {
         if let Some(care) = self.care.as_deref_mut() {
             match care.take() {
@@ -133,7 +133,8 @@ impl Server {
     }
 
     /// A request of a server that ends its requests by itself is over, or one that ends where it was scheduled.
-    fn leave(&mut self, now_ns: u64) {
+    #[inline]
+    pub(super) fn leave(&mut self, now_ns: u64) {
         self.engine.finish(now_ns);
         if self.care.is_some() {
             self.release();
@@ -170,9 +171,9 @@ impl Care {
     /// The first requests of a container take longer. What a language model adds comes on top of its prefill.
     fn warm(&mut self, job: &mut Job, profile: &ModelProfile) {
         let Some(warm_up) = self.warm_up.as_mut().filter(|warm_up| !warm_up.is_warm()) else { return };
-        let alone_ns = profile.tokens.map_or(0, |tokens| {
-            tokens.settings.alone_ns(job.context_tokens, job.generated_tokens)
-        });
+        let alone_ns = profile
+            .tokens
+            .map_or(0, |tokens| tokens.settings.alone_ns(job.context_tokens, job.generated_tokens));
         let warm_ns = job.demand_ns.saturating_add(alone_ns);
         job.demand_ns = warm_up.scale(warm_ns).saturating_sub(alone_ns);
     }
@@ -302,16 +303,15 @@ impl World<'_> {
     }
 
     /// A request is no longer in its pod's server.
+    #[inline]
     fn left_server(&mut self, now_ns: u64, request: &Request, pod_key: Key, schedule: &mut Schedule<Any>) {
-        if let Some(pod) = self.state.pods.get_mut(pod_key) {
-            pod.server.leave(now_ns);
-        }
-        self.left_pod(now_ns, request, pod_key, schedule);
+        self.leave_pod(now_ns, pod_key, true, schedule);
+        self.make_room(now_ns, request, schedule);
     }
 
-    /// A request is no longer on its pod.
-    fn left_pod(&mut self, now_ns: u64, request: &Request, pod_key: Key, schedule: &mut Schedule<Any>) {
-        self.leave_pod(now_ns, pod_key, schedule);
+    /// A request has left its pod: the next one may come.
+    #[inline]
+    fn make_room(&mut self, now_ns: u64, request: &Request, schedule: &mut Schedule<Any>) {
         if request.is_in_line() {
             self.slot_freed(now_ns, request.workload, schedule);
         } else {
@@ -334,7 +334,8 @@ impl World<'_> {
             }
             Stage::Waiting { .. } => return,
         };
-        self.left_pod(now_ns, &request, pod_key, schedule);
+        self.leave_pod(now_ns, pod_key, false, schedule);
+        self.make_room(now_ns, &request, schedule);
     }
 
     /// The client of a request that a pod computes for has gone. The engine of a language model is told and drops
@@ -396,10 +397,6 @@ impl World<'_> {
             if let Some(busy) = busy {
                 self.recorder.sample("server.utilisation", &[("revision", name)], t_ns, busy);
             }
-            let pods = workload.endpoints.iter().filter_map(|key| self.state.pods.get(*key));
-            let in_servers: usize = pods.map(|pod| pod.server.waiting()).sum();
-            let queued = workload.waiting_live + in_servers as u64;
-            self.recorder.sample("requests.queued", &[("revision", name)], t_ns, queued as f64);
             times.first.sample(self.recorder, "llm.first_token_ms", name, t_ns);
             times.each.sample(self.recorder, "llm.token_ms", name, t_ns);
             if self.profiles[index].tokens.is_some() {

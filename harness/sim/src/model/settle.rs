@@ -37,13 +37,15 @@ pub(crate) fn start_ns(plan: &Plan, seed: u64) -> Result<u64, SimError> {
         if let Some(error) = world.take_fault() {
             return Err(error);
         }
+        // What happens at one instant has happened before it counts.
+        if schedule.next_ns() == Some(now_ns) {
+            continue;
+        }
         was_ready.resize(world.state.workloads.len(), false);
         for (was_ready, workload) in was_ready.iter_mut().zip(&world.state.workloads) {
             *was_ready |= workload.ready() >= workload.wanted;
         }
-        // What happens at one instant has happened before it counts.
-        let is_instant_over = schedule.next_ns().is_none_or(|next_ns| next_ns > now_ns);
-        if is_instant_over && was_ready.iter().all(|was_ready| *was_ready) {
+        if was_ready.iter().all(|was_ready| *was_ready) {
             settled_ns = now_ns - begin_ns;
             break;
         }

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::clients::{Call, Load, Request};
-use super::faults::Faults;
-use super::drift::Drift;
-use super::gateway::Gateway;
 use super::deployments::Deployment;
+use super::drift::Drift;
+use super::faults::Faults;
+use super::gateway::Gateway;
 use super::metrics::Metrics;
 use super::nodes::Cluster;
 use super::outputs::Outputs;
@@ -81,6 +81,17 @@ impl State {
         std::iter::once(&self.ledger).chain(self.queues.iter().map(|queue| &queue.ledger))
     }
 
+    /// Whether a load is a closed loop.
+    pub(crate) fn has_users(&self, load: usize) -> bool {
+        self.loads.get(load).is_some_and(|load| load.users.is_some())
+    }
+
+    /// How the broker of a load works, if it has one.
+    pub(crate) fn queue_settings(&self, load: usize) -> Option<&windtunnel_scenario::Queue> {
+        let queue = self.queues.iter().find(|queue| usize::from(queue.load) == load)?;
+        Some(&queue.settings)
+    }
+
     /// When the simulation started, nanoseconds since the Unix epoch.
     pub(crate) fn started_ns(&self) -> u64 {
         self.gateway.started_ns
@@ -91,7 +102,12 @@ impl State {
         Self {
             seed,
             ledger: Ledger::starting_at(start_ns),
-            loads: plan.loads.iter().enumerate().map(|(index, load)| Load::new(plan, load, seed, index)).collect(),
+            loads: plan
+                .loads
+                .iter()
+                .enumerate()
+                .map(|(index, load)| Load::new(plan, load, seed, index))
+                .collect(),
             requests: Slab::default(),
             calls: Slab::default(),
             abandoned: 0,

@@ -77,7 +77,8 @@ pub(super) fn check(plan: &Plan) -> Result<(), SimError> {
     ClusterPlan::of(plan)?;
     let environment = &plan.environment;
     let uris = uris_of(&plan.services);
-    let wrong = |place: &str, message: String| Err(SimError::Environment { place: place.to_owned(), message });
+    let wrong =
+        |place: &str, message: String| Err(SimError::Environment { place: place.to_owned(), message });
     if matches!(environment.pod_start.load, ModelLoad::Rate(_))
         && let Some(uri) = uris.iter().find(|uri| environment.model_size(uri).is_none())
     {
@@ -103,7 +104,8 @@ pub(super) fn check(plan: &Plan) -> Result<(), SimError> {
             return wrong(&place, message);
         }
         let is_slow = matches!(fault.kind, DisturbanceKind::SlowStorage { .. });
-        let related = |known: &String| known.starts_with(prefix.as_str()) || prefix.starts_with(known.as_str());
+        let related =
+            |known: &String| known.starts_with(prefix.as_str()) || prefix.starts_with(known.as_str());
         if is_slow && !environment.bandwidth.storage.keys().any(related) {
             let message = format!(
                 "the bandwidth of {prefix:?} has no limit that could be divided; write one in \
@@ -121,7 +123,9 @@ fn uris_of(services: &[ServicePlan]) -> BTreeSet<&str> {
     for version in services.iter().flat_map(|service| &service.versions) {
         match &version.standard {
             Some(standard) => {
-                uris.extend(standard.deployments().map(|deployment| deployment.revision.storage_uri.as_str()));
+                uris.extend(
+                    standard.deployments().map(|deployment| deployment.revision.storage_uri.as_str()),
+                );
             }
             None => uris.extend(version.manifest.spec.predictor.storage_uri()),
         }

@@ -22,8 +22,8 @@ use windtunnel_scenario::load::Flight;
 use windtunnel_scenario::{Disturbance, Environment, HpaVersion, Scenario};
 
 pub(crate) use cluster::ClusterPlan;
-pub use loads::{LoadPlan, UsersPlan};
 pub(crate) use loads::broker_of;
+pub use loads::{LoadPlan, UsersPlan};
 pub(crate) use model_profile::ModelProfile;
 pub use revision::{ControlPlan, RevisionPlan};
 pub use rollouts::measure::{Measure, Operator, Reading, Side, Signal};

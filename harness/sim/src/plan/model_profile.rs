@@ -148,10 +148,15 @@ fn server_of(
     let cores = match settings.cores {
         Cores::Unlimited => None,
         Cores::Number(cores) => Some(cores),
-        Cores::Manifest => Some(limits.cpu_milli).filter(|milli| *milli > 0).map(|milli| milli as f64 / 1000.0).ok_or_else(|| SimError::Environment {
-            place: format!("{place}.cores"),
-            message: "the manifest sets no limits.cpu; set it, or write a number of cores here".to_owned(),
-        }).map(Some)?,
+        Cores::Manifest => Some(limits.cpu_milli)
+            .filter(|milli| *milli > 0)
+            .map(|milli| milli as f64 / 1000.0)
+            .ok_or_else(|| SimError::Environment {
+                place: format!("{place}.cores"),
+                message: "the manifest sets no limits.cpu; set it, or write a number of cores here"
+                    .to_owned(),
+            })
+            .map(Some)?,
     };
     let others = [
         ("workers", settings.workers.is_some()),
@@ -284,10 +289,8 @@ mod tests {
         assert!(text.contains("cores together with workers"), "{text}");
         let text = refused(windtunnel_scenario::Server { cores: Cores::Manifest, ..server });
         assert!(text.contains("spec.environment.server.cores") && text.contains("limits.cpu"), "{text}");
-        let text = refused(windtunnel_scenario::Server {
-            llm: Some(Llm { slots: 0, ..Llm::default() }),
-            ..server
-        });
+        let text =
+            refused(windtunnel_scenario::Server { llm: Some(Llm { slots: 0, ..Llm::default() }), ..server });
         assert!(text.contains("number of slots"), "{text}");
         let environment = Environment {
             service_time: Distribution::Pareto { minimum: Duration::from_ms(1), shape: 0.5 },

@@ -29,7 +29,8 @@ pub(super) fn read(manifests: &[Manifest]) -> Result<Vec<Object>, SimError> {
         let object = match manifest.kind.as_str() {
             "HorizontalPodAutoscaler" => {
                 if manifest.api_version != "autoscaling/v2" {
-                    let message = format!("apiVersion {} is not read; write autoscaling/v2", manifest.api_version);
+                    let message =
+                        format!("apiVersion {} is not read; write autoscaling/v2", manifest.api_version);
                     return Err(SimError::Environment { place, message });
                 }
                 let spec: HpaSpec = spec_of(manifest, &place)?;
@@ -46,7 +47,11 @@ pub(super) fn read(manifests: &[Manifest]) -> Result<Vec<Object>, SimError> {
                     serde_json::from_value(annotations.clone()).unwrap_or_default();
                 Object {
                     target: spec.scale_target_ref.name.clone(),
-                    scaler: ScalerPlan::Keda(Box::new(KedaPlan { name: manifest.name.clone(), spec, annotations })),
+                    scaler: ScalerPlan::Keda(Box::new(KedaPlan {
+                        name: manifest.name.clone(),
+                        spec,
+                        annotations,
+                    })),
                     place,
                 }
             }
@@ -58,10 +63,8 @@ pub(super) fn read(manifests: &[Manifest]) -> Result<Vec<Object>, SimError> {
 }
 
 fn spec_of<T: DeserializeOwned>(manifest: &Manifest, place: &str) -> Result<T, SimError> {
-    serde_json::from_value(manifest.value["spec"].clone()).map_err(|error| SimError::Environment {
-        place: place.to_owned(),
-        message: format!("spec: {error}"),
-    })
+    serde_json::from_value(manifest.value["spec"].clone())
+        .map_err(|error| SimError::Environment { place: place.to_owned(), message: format!("spec: {error}") })
 }
 
 /// Puts the objects in charge of the Deployments that they name.
@@ -99,18 +102,18 @@ pub(super) fn check_targets<'a>(
             message: format!(
                 "there is no Deployment {:?} to scale; the manifests make {}",
                 object.target,
-                if names.is_empty() { "none (Standard mode makes them)".to_owned() } else { names.join(", ") }
+                if names.is_empty() {
+                    "none (Standard mode makes them)".to_owned()
+                } else {
+                    names.join(", ")
+                }
             ),
         }),
     }
 }
 
 /// Refuses what an autoscaler would refuse, and metrics that are not simulated.
-pub(super) fn check(
-    deployment: &DeploymentPlan,
-    service: &str,
-    scenario: &Scenario,
-) -> Result<(), SimError> {
+pub(super) fn check(deployment: &DeploymentPlan, service: &str, scenario: &Scenario) -> Result<(), SimError> {
     let wrong = |message: String| SimError::Environment {
         place: format!("the autoscaler of Deployment {:?}", deployment.name()),
         message,
@@ -118,7 +121,8 @@ pub(super) fn check(
     match &deployment.scaler {
         ScalerPlan::Fixed => Ok(()),
         ScalerPlan::Hpa(spec) => {
-            Autoscaler::new((**spec).clone(), Options::default()).map_err(|error| wrong(error.to_string()))?;
+            Autoscaler::new((**spec).clone(), Options::default())
+                .map_err(|error| wrong(error.to_string()))?;
             check_metrics(&(**spec).clone().defaulted(), deployment, scenario).map_err(wrong)
         }
         ScalerPlan::Keda(plan) => check_keda(plan, deployment, service, scenario).map_err(wrong),
@@ -142,7 +146,9 @@ fn check_metrics(spec: &HpaSpec, deployment: &DeploymentPlan, scenario: &Scenari
                         ));
                     }
                     other => {
-                        return Err(format!("the resource {other:?} is not simulated; there are cpu and memory"));
+                        return Err(format!(
+                            "the resource {other:?} is not simulated; there are cpu and memory"
+                        ));
                     }
                 }
             }
@@ -163,14 +169,20 @@ fn check_keda(
     scenario: &Scenario,
 ) -> Result<(), String> {
     if plan.spec.modifiers().is_some() {
-        return Err("advanced.scalingModifiers are not simulated; scale on the triggers themselves".to_owned());
+        return Err(
+            "advanced.scalingModifiers are not simulated; scale on the triggers themselves".to_owned()
+        );
     }
     let spec = plan.simulated();
     Executor::new(spec.clone(), &plan.annotations, 0).map_err(|error| error.to_string())?;
     let annotations = Annotations::read(&plan.annotations).map_err(|error| error.to_string())?;
     let rendered = hpa::render(&spec, &plan.name, &annotations).map_err(|error| error.to_string())?;
-    let resources: Vec<MetricSpec> =
-        rendered.metrics.iter().filter(|metric| !matches!(metric, MetricSpec::External { .. })).cloned().collect();
+    let resources: Vec<MetricSpec> = rendered
+        .metrics
+        .iter()
+        .filter(|metric| !matches!(metric, MetricSpec::External { .. }))
+        .cloned()
+        .collect();
     check_metrics(&HpaSpec { metrics: resources, ..rendered.clone() }, deployment, scenario)?;
     Autoscaler::new(rendered, Options::default()).map_err(|error| error.to_string())?;
     let queue = scenario

@@ -97,10 +97,12 @@ impl Query {
     /// What cannot be simulated, with what can.
     pub(crate) fn named(name: &str) -> Result<Self, String> {
         let gauges = || NAMES.iter().filter(|(.., is_counter)| !is_counter);
-        gauges().find(|(known, ..)| *known == name).map(|(_, signal, _)| Self::gauge(*signal)).ok_or_else(|| {
-            let known: Vec<&str> = gauges().map(|(name, ..)| *name).collect();
-            format!("the metric {name:?} is not simulated; there are {}", known.join(", "))
-        })
+        gauges().find(|(known, ..)| *known == name).map(|(_, signal, _)| Self::gauge(*signal)).ok_or_else(
+            || {
+                let known: Vec<&str> = gauges().map(|(name, ..)| *name).collect();
+                format!("the metric {name:?} is not simulated; there are {}", known.join(", "))
+            },
+        )
     }
 
     /// The window that it looks back over; 0 for the present.
@@ -184,7 +186,9 @@ mod tests {
             Query::of("irate(istio_requests_total[1m])").map(|query| query.shape),
             Ok(Shape::LatestRate)
         );
-        for other in ["", "up", "sum(rate(http_requests_total[1m])) / 2", "rate(http_requests_total)", "max(rps)"] {
+        for other in
+            ["", "up", "sum(rate(http_requests_total[1m])) / 2", "rate(http_requests_total)", "max(rps)"]
+        {
             let refused = Query::of(other).expect_err("not simulated");
             assert!(refused.contains("requests_in_flight"), "{refused}");
         }

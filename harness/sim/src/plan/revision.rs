@@ -67,11 +67,8 @@ impl RevisionPlan {
                 "containerConcurrency {concurrency} is out of range; it may be 0 (no limit) to 1000"
             ),
         })?;
-        let refused = |message| SimError::Refused {
-            service: service.name().to_owned(),
-            after: String::new(),
-            message,
-        };
+        let refused =
+            |message| SimError::Refused { service: service.name().to_owned(), after: String::new(), message };
         let deployment = deployment_of(revision, 1).map_err(refused)?.spec.unwrap_or_default();
         let template = Template::of(&deployment.template, kserve).map_err(refused)?;
         let progress_deadline_s = deployment.progress_deadline_seconds;

@@ -154,14 +154,17 @@ impl Reader<'_> {
         selected: &Selected,
         after: &str,
     ) -> Result<StandardPlan, SimError> {
-        let mut plan = StandardPlan::of(service, selected, &self.runtimes, self.kserve).map_err(|message| {
-            SimError::Refused { service: service.name().to_owned(), after: after.to_owned(), message }
-        })?;
+        let mut plan =
+            StandardPlan::of(service, selected, &self.runtimes, self.kserve).map_err(|message| {
+                SimError::Refused { service: service.name().to_owned(), after: after.to_owned(), message }
+            })?;
         if plan.ignored_percent.is_some() && self.environment.profile == Profile::Windtunnel {
             return Err(SimError::Unsupported {
                 place: format!("InferenceService {:?}{after}", service.name()),
-                what: "canaryTrafficPercent in Standard mode, which KServe ignores without a word,".to_owned(),
-                remedy: "write spec.canary, or set environment.profile: upstream to see it ignored".to_owned(),
+                what: "canaryTrafficPercent in Standard mode, which KServe ignores without a word,"
+                    .to_owned(),
+                remedy: "write spec.canary, or set environment.profile: upstream to see it ignored"
+                    .to_owned(),
             });
         }
         objects::attach(&self.objects, &mut plan)?;

@@ -138,7 +138,10 @@ fn quantity(container: &Container, resource: &str) -> Result<Option<u64>, String
     let of = |quantities: &Option<std::collections::BTreeMap<String, _>>| {
         quantities.as_ref().and_then(|quantities| quantities.get(resource)).cloned()
     };
-    of(&resources.requests).or_else(|| of(&resources.limits)).map(|given| milli(&container.name, &given.0)).transpose()
+    of(&resources.requests)
+        .or_else(|| of(&resources.limits))
+        .map(|given| milli(&container.name, &given.0))
+        .transpose()
 }
 
 fn milli(container: &str, text: &str) -> Result<u64, String> {

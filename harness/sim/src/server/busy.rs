@@ -12,6 +12,7 @@ pub(super) struct Busy {
 
 impl Busy {
     /// From `now_ns` on, `level` units are busy.
+    #[inline]
     pub(super) fn set(&mut self, now_ns: u64, level: f64) {
         self.area_ns = self.area_ns(now_ns);
         self.since_ns = self.since_ns.max(now_ns);
@@ -19,6 +20,7 @@ impl Busy {
     }
 
     /// The area up to `now_ns`.
+    #[inline]
     pub(super) fn area_ns(&self, now_ns: u64) -> f64 {
         self.area_ns + self.level * now_ns.saturating_sub(self.since_ns) as f64
     }

@@ -14,12 +14,14 @@ pub(super) struct Direct {
 }
 
 impl Direct {
+    #[inline]
     pub(super) fn start(&mut self, now_ns: u64, job: &Job) -> Started {
         self.running = self.running.saturating_add(1);
         self.busy.set(now_ns, f64::from(self.running));
         Started::Ends(now_ns.saturating_add(job.demand_ns))
     }
 
+    #[inline]
     pub(super) fn finish(&mut self, now_ns: u64) -> bool {
         let was_running = self.running > 0;
         self.running = self.running.saturating_sub(1);

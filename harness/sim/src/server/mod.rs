@@ -116,6 +116,7 @@ impl Server {
     }
 
     /// A request that the pod admitted comes at `now_ns`.
+    #[inline]
     pub fn start(&mut self, now_ns: u64, job: Job) -> Started {
         match &mut self.kind {
             Kind::Direct(server) => server.start(now_ns, &job),
@@ -152,6 +153,7 @@ impl Server {
 
     /// A request of a direct server ends, as the caller scheduled it; false when there is none, or when the
     /// server ends its requests itself.
+    #[inline]
     pub fn finish(&mut self, now_ns: u64) -> bool {
         match &mut self.kind {
             Kind::Direct(server) => server.finish(now_ns),

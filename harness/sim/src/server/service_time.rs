@@ -154,6 +154,7 @@ impl Draw {
     }
 
     /// One time, in whole nanoseconds; what would not fit saturates.
+    #[inline]
     pub fn draw(&self, stream: &mut Stream) -> u64 {
         let time_ns = match &self.shape {
             Shape::Constant => self.mean_ns,

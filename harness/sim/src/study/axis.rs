@@ -36,7 +36,9 @@ pub enum Values {
 
 /// Why a text is no axis.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{message}; write PATH=V1,V2,… to try each value, or PATH=LOW..HIGH to search for the least that is enough")]
+#[error(
+    "{message}; write PATH=V1,V2,… to try each value, or PATH=LOW..HIGH to search for the least that is enough"
+)]
 pub struct AxisError {
     /// What is wrong.
     pub message: String,

@@ -50,7 +50,8 @@ pub fn patches(settings: &[Setting]) -> Result<Option<String>, SimError> {
 fn write_yaml(text: &mut String, value: &Value, depth: usize) {
     let Value::Object(fields) = value else { return };
     for (key, value) in fields {
-        let plain = key.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-');
+        let plain =
+            key.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-');
         let key = if plain { key.clone() } else { Value::String(key.clone()).to_string() };
         text.push_str(&"  ".repeat(depth));
         text.push_str(&key);

@@ -79,10 +79,8 @@ impl Source {
     /// # Errors
     /// When the file cannot be read.
     pub fn open(path: &Path) -> Result<Self, SimError> {
-        let text = std::fs::read_to_string(path).map_err(|error| SimError::Unreadable {
-            file: path.to_owned(),
-            message: error.to_string(),
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| SimError::Unreadable { file: path.to_owned(), message: error.to_string() })?;
         Ok(Self { path: path.to_owned(), text, seed: None, settings: Vec::new(), objectives: None })
     }
 
@@ -151,10 +149,8 @@ fn manifests_of(scenario: &Scenario) -> Result<Vec<Manifest>, SimError> {
     let mut manifests = Vec::new();
     for path in &scenario.manifests {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| SimError::Unreadable {
-            file: path.clone(),
-            message: error.to_string(),
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| SimError::Unreadable { file: path.clone(), message: error.to_string() })?;
         let read = manifest::parse(&text, &name).map_err(|faults| SimError::faulty(faults.iter()))?;
         let impossible: Vec<_> =
             read.iter().flat_map(|manifest| manifest::impossible(manifest, &text, &name)).collect();

@@ -16,7 +16,8 @@ fn tries_are_one_request_from_the_first_to_the_last() {
     let setting = Setting {
         predictor: "minReplicas: 1".to_owned(),
         load: "process: constant, phases: [{for: 1s, rate: 1/s}]".to_owned(),
-        load_keys: "retries: {attempts: 3, backoff: 100ms, factor: 2, most: 10s, jitter: 0%, on: [500]}".to_owned(),
+        load_keys: "retries: {attempts: 3, backoff: 100ms, factor: 2, most: 10s, jitter: 0%, on: [500]}"
+            .to_owned(),
         environment_keys: "models: [{match: 's3://', error-rate: 100%}]".to_owned(),
         ..Setting::default()
     };
@@ -35,8 +36,9 @@ fn a_retry_meets_the_pod_that_the_first_try_woke() {
     let setting = Setting {
         autoscaler: "stable-window: 6s, scale-to-zero-grace-period: 6s".to_owned(),
         timeout: "300ms".to_owned(),
-        load_keys: "retries: {attempts: 5, backoff: 250ms, factor: 1, most: 250ms, jitter: 0%, on: [timeout]}"
-            .to_owned(),
+        load_keys:
+            "retries: {attempts: 5, backoff: 250ms, factor: 1, most: 250ms, jitter: 0%, on: [timeout]}"
+                .to_owned(),
         ..Setting::default()
     };
     let recording = fly_at(&setting.plan(), &[20 * S]);
@@ -87,7 +89,10 @@ fn a_retry_storm_conserves_requests() {
     assert_eq!(rows(&recording), rows(&alone), "the same requests, each once");
     assert_eq!(summary.requests, before.requests);
     assert_eq!(summary.answered + summary.failed, summary.requests);
-    assert_eq!(summary.answered, recording.requests.iter().filter(|request| request.succeeded()).count() as u64);
+    assert_eq!(
+        summary.answered,
+        recording.requests.iter().filter(|request| request.succeeded()).count() as u64
+    );
     assert!(summary.retries > summary.requests / 4, "{} retries", summary.retries);
     assert_eq!(total(&recording, "client.retries", &DIGITS), summary.retries as f64);
     // At most four more for each, and those that failed in the end had all of theirs.
@@ -113,7 +118,10 @@ fn a_user_sends_waits_and_thinks() {
     let (recording, _) = fly(&setting.plan(), 42);
     let sent: Vec<u64> = recording.requests.iter().map(|request| request.intended_ns / MS).collect();
     assert_eq!(sent, [0, 105, 210, 315, 420, 525, 630, 735, 840, 945]);
-    assert_eq!(recording.requests.iter().map(|request| request.row).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+    assert_eq!(
+        recording.requests.iter().map(|request| request.row).collect::<Vec<_>>(),
+        (0..10).collect::<Vec<_>>()
+    );
     let active: Vec<f64> =
         recording.points("users.active", &DIGITS).iter().map(|point| point.value).collect();
     assert_eq!(active, [1.0, 0.0, 0.0], "at 0, 1 and 2 s");
@@ -130,8 +138,7 @@ fn a_closed_loop_is_the_machine_repairman() {
         rate = f64::from(count) / (think_s + response_s);
         queue = rate * response_s;
     }
-    let mut setting =
-        loop_of("[{for: 1000s, count: 10}]", "distribution: exponential, mean: 100ms", "1000s");
+    let mut setting = loop_of("[{for: 1000s, count: 10}]", "distribution: exponential, mean: 100ms", "1000s");
     setting.service_time = "distribution: exponential, mean: 20ms".to_owned();
     let plan = setting.plan();
     let runs: Vec<(f64, f64)> = (1..=8)

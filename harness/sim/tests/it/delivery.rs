@@ -205,7 +205,15 @@ fn flagger_copies_the_autoscaler() {
         recording.points("replicas.ready", &[("revision", name)]).last().map(|point| point.value)
     };
     assert_eq!(last("digits-predictor-00002"), Some(0.0));
-    assert_eq!(last("digits-predictor-primary-00002"), Some(2.0));
+    // 50 requests of 5 ms a second are 250m of CPU: 125 % of what two pods of 100m ask for, 80 % with four.
+    assert_eq!(last("digits-predictor-primary-00002"), Some(4.0));
+    let scaled: Vec<_> = recording
+        .decisions
+        .iter()
+        .filter(|decision| decision.actor == "hpa")
+        .map(|decision| (decision.target.as_str(), decision.from, decision.to))
+        .collect();
+    assert_eq!(scaled, [("digits-predictor-primary", 2, 4)]);
 }
 
 /// A gate that stays closed must keep the canary where it is.

@@ -42,7 +42,7 @@ fn busy(name: &str) -> Setting {
         },
         "batching" => server("batching: {size: 4, delay: 10ms, base: 20ms, per-item: 4ms}"),
         "llm" => server(
-            "llm: {prefill: 8000/s, decode: 400/s, slots: 4, slowdown: 2%, kv-tokens: 3000, context: 400, generated: 40}, \
+            "llm: {prefill: 8000/s, decode: 400/s, slots: 4, slowdown: 2%, kv-tokens: 400, context: 80, generated: 15}, \
              warm-up: {requests: 5, factor: 3}",
         ),
         _ => Setting {
@@ -62,11 +62,15 @@ fn two_parts_are_the_whole_whatever_is_under_way() {
         for at_ns in [0, 3 * S + 7 * MS, 9_999 * MS, 12_345_678_901, 20 * S] {
             let mut recording = plan.recording(7);
             let snapshot = simulate_until(&plan, 7, at_ns, &mut recording).expect("a sound simulation");
-            let stored = Snapshot::from_json(&snapshot.to_json().expect("storable")).expect("what was stored");
+            let stored =
+                Snapshot::from_json(&snapshot.to_json().expect("storable")).expect("what was stored");
             assert_eq!(stored, snapshot, "{name}");
             let rest = resume(&plan, stored, &mut recording).expect("a sound simulation");
             assert_eq!(bytes(&recording), bytes(&whole), "{name} cut at {at_ns} ns");
-            assert_eq!((rest.requests, rest.failed, rest.retries), (summary.requests, summary.failed, summary.retries));
+            assert_eq!(
+                (rest.requests, rest.failed, rest.retries),
+                (summary.requests, summary.failed, summary.retries)
+            );
         }
     }
 }
@@ -85,4 +89,18 @@ fn other_users_come_at_the_fork() {
         recording.points("users.active", &[("service", "digits")]).iter().map(|point| point.value).collect();
     // The sample of the fork's own instant is of before.
     assert_eq!((active[11], active[12], active[13], active[20]), (8.0, 8.0, 50.0, 0.0));
+}
+
+/// What cannot be gone on with is said, not guessed.
+#[test]
+fn another_kind_of_load_is_refused() {
+    let refused = |from: &str, to: &str| {
+        let plan = busy(from).plan();
+        let snapshot = simulate_until(&plan, 7, 5 * S, &mut plan.recording(7)).expect("a sound simulation");
+        let error = resume(&busy(to).plan(), snapshot, &mut plan.recording(7)).expect_err("another kind");
+        error.to_string()
+    };
+    assert!(refused("retries", "users").contains("users"));
+    assert!(refused("queue", "topic").contains("spec.load.queue"));
+    assert!(refused("batching", "queue").contains("spec.load.queue"));
 }

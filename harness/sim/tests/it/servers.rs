@@ -68,7 +68,10 @@ fn a_language_model_prefills_one_after_the_other_and_decodes_together() {
         let labels = [("revision", "digits-predictor-00001"), ("statistic", statistic)];
         recording.points(name, &labels).iter().map(|point| point.value).collect::<Vec<_>>()
     };
-    assert_eq!((value("llm.first_token_ms", "mean"), value("llm.token_ms", "most")), (vec![100.0], vec![20.0]));
+    assert_eq!(
+        (value("llm.first_token_ms", "mean"), value("llm.token_ms", "most")),
+        (vec![100.0], vec![20.0])
+    );
     // The second prefill stops the first answer for 100 ms; then both get a token each step.
     let recording = fly_at(&llm("").plan(), &[S, S]);
     assert_eq!(latencies(&recording), [400 * MS, 400 * MS]);
@@ -155,9 +158,10 @@ fn versions_differ_in_speed_errors_and_predictions() {
         environment_keys: "models: [{match: 's3://models/digits/v2', service-time: {distribution: constant, \
                            mean: 9ms}, error-rate: 20%, different: 10%}]"
             .to_owned(),
-        events: "[{at: 1s, name: canary, patch: {kind: InferenceService, name: digits, merge: {spec: {predictor: \
+        events:
+            "[{at: 1s, name: canary, patch: {kind: InferenceService, name: digits, merge: {spec: {predictor: \
                  {canaryTrafficPercent: 50, model: {storageUri: 's3://models/digits/v2'}}}}}}]"
-            .to_owned(),
+                .to_owned(),
         ..Setting::default()
     };
     let (recording, summary) = fly(&setting.plan(), 42);

@@ -87,8 +87,10 @@ impl Setting {
         } else {
             format!("    knative: {{config-autoscaler: {{{}}}}}\n", self.autoscaler)
         };
-        let load_keys = if self.load_keys.is_empty() { String::new() } else { format!("    {}\n", self.load_keys) };
-        let environment: String = self.environment_keys.lines().map(|line| format!("    {}\n", line.trim())).collect();
+        let load_keys =
+            if self.load_keys.is_empty() { String::new() } else { format!("    {}\n", self.load_keys) };
+        let environment: String =
+            self.environment_keys.lines().map(|line| format!("    {}\n", line.trim())).collect();
         let faults =
             if self.faults.is_empty() { String::new() } else { format!("  faults: [{}]\n", self.faults) };
         write!(

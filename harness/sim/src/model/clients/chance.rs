@@ -13,6 +13,7 @@ const TRY: u64 = 0x9e37_79b9_7f4a_7c15;
 impl World<'_> {
     /// How long a model computes for a request; nothing for a language model, whose tokens say it. Every try of a
     /// request takes the same.
+    #[inline]
     pub(in crate::model) fn demand_ns(
         &self,
         load: u16,
@@ -36,12 +37,14 @@ impl World<'_> {
     }
 
     /// Whether the model answers a request with an error.
+    #[inline]
     pub(in crate::model) fn model_failure(&self, request: &Request) -> Option<Failure> {
         let error_rate = self.profiles[usize::from(request.workload)].error_rate;
         (error_rate > 0.0 && self.outcome(request)[0] < error_rate).then_some(Failure::Model)
     }
 
     /// Whether a prediction is that of the reference.
+    #[inline]
     pub(super) fn prediction_of(&self, request: &Request) -> Prediction {
         let profile = &self.profiles[usize::from(request.workload)];
         if !profile.is_checked {
@@ -69,9 +72,7 @@ impl World<'_> {
     /// What a request's chance belongs to: its place in its load, or that among the requests of its user.
     pub(in crate::model) fn number_of(&self, arrival: &Arrival, caller: Caller) -> u64 {
         match caller {
-            Caller::Call(key) => {
-                self.state.calls.get(key).map_or(u64::from(arrival.row), |call| call.number)
-            }
+            Caller::Call(key) => self.state.calls.get(key).map_or(u64::from(arrival.row), |call| call.number),
             Caller::Once | Caller::Message(_) => u64::from(arrival.row),
         }
     }

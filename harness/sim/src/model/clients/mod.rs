@@ -145,6 +145,11 @@ impl Failure {
         }
     }
 
+    /// Whether the pod went with everything that it had.
+    pub(super) fn is_loss_of_pod(self) -> bool {
+        matches!(self, Self::PodStopped | Self::ContainerDied | Self::NodeLost)
+    }
+
     fn text(self) -> &'static str {
         match self {
             Self::NoRoute => "the service routes to no revision",

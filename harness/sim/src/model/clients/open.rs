@@ -62,7 +62,7 @@ pub(in crate::model) struct Load {
     pub(super) outcomes: Streams,
     pub(super) waits: Streams,
     /// Its users, when it is a closed loop.
-    pub(super) users: Option<Box<Users>>,
+    pub(in crate::model) users: Option<Box<Users>>,
     /// How often its clients tried again so far, and until the last sample.
     pub(in crate::model) retries: u64,
     pub(super) retries_sampled: u64,
@@ -76,10 +76,7 @@ impl Load {
             draws: Streams::named(seed, &format!("requests/{index}")),
             outcomes: Streams::named(seed, &format!("outcomes/{index}")),
             waits: Streams::named(seed, &format!("retries/{index}")),
-            users: load
-                .users
-                .as_ref()
-                .map(|users| Box::new(Users::new(users, plan.epoch_ns, seed, index))),
+            users: load.users.as_ref().map(|users| Box::new(Users::new(users, plan.epoch_ns, seed, index))),
             retries: 0,
             retries_sampled: 0,
         }

@@ -11,9 +11,7 @@ impl World<'_> {
         let index = request.load;
         let load = usize::from(index);
         let sent_ns = match request.caller {
-            Caller::Call(call) => {
-                self.state.calls.get(call).map_or(request.entered_ns, |call| call.sent_ns)
-            }
+            Caller::Call(call) => self.state.calls.get(call).map_or(request.entered_ns, |call| call.sent_ns),
             Caller::Once | Caller::Message(_) => self.plan.epoch_ns + request.arrival.at_ns,
         };
         let client_due_ns = sent_ns.saturating_add(self.plan.loads[load].timeout_ns);

@@ -89,8 +89,7 @@ impl World<'_> {
         }
         let (row, number) = users.next_request(user);
         let arrival = Arrival { at_ns, row, work: Work::Drawn };
-        let call =
-            Call { arrival, load: index, number, failed_tries: 0, sent_ns: now_ns, user: Some(user) };
+        let call = Call { arrival, load: index, number, failed_tries: 0, sent_ns: now_ns, user: Some(user) };
         let key = self.state.calls.insert(call);
         self.send_call(now_ns, key, schedule);
     }

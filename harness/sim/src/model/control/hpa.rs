@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use windtunnel_kernel::autoscale::hpa::spec::MetricSpec;
-use windtunnel_kernel::autoscale::hpa::{Autoscaler, HpaSpec, Observation, Options, Reading, Sample, Scale, SpecError};
+use windtunnel_kernel::autoscale::hpa::{
+    Autoscaler, HpaSpec, Observation, Options, Reading, Sample, Scale, SpecError,
+};
 
 use super::super::metrics::Metrics;
 use super::super::pods::Pod;
@@ -95,7 +97,13 @@ impl Target<'_> {
                     given.then(|| i64::try_from(amount).unwrap_or(i64::MAX))
                 };
                 self.of_pods(
-                    |key| if is_cpu { metrics.cpu(key, now_ns, delay_ns) } else { metrics.memory(key, now_ns, delay_ns) },
+                    |key| {
+                        if is_cpu {
+                            metrics.cpu(key, now_ns, delay_ns)
+                        } else {
+                            metrics.memory(key, now_ns, delay_ns)
+                        }
+                    },
                     request,
                 )
             }

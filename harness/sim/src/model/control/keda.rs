@@ -6,7 +6,9 @@ use windtunnel_kernel::autoscale::hpa::spec::MetricSpec;
 use windtunnel_kernel::autoscale::keda::triggers::kafka::{Offsets, Partition};
 use windtunnel_kernel::autoscale::keda::triggers::rabbitmq::Queue;
 use windtunnel_kernel::autoscale::keda::triggers::{Scaler as Kind, kafka};
-use windtunnel_kernel::autoscale::keda::{Annotations, Answer, Executor, Measured, Observation, Reading, hpa};
+use windtunnel_kernel::autoscale::keda::{
+    Annotations, Answer, Executor, Measured, Observation, Reading, hpa,
+};
 
 use super::hpa::{Hpa, Target};
 use super::{Verdict, Why};
@@ -34,8 +36,7 @@ impl Keda {
     /// What KEDA or the API server would refuse.
     pub(in crate::model) fn new(plan: &KedaPlan, options: Options, now_ns: u64) -> Result<Self, String> {
         let spec = plan.simulated();
-        let executor =
-            Executor::new(spec, &plan.annotations, now_ns).map_err(|error| error.to_string())?;
+        let executor = Executor::new(spec, &plan.annotations, now_ns).map_err(|error| error.to_string())?;
         let annotations = Annotations::read(&plan.annotations).map_err(|error| error.to_string())?;
         let rendered =
             hpa::render(executor.spec(), &plan.name, &annotations).map_err(|error| error.to_string())?;
@@ -101,7 +102,9 @@ impl Keda {
             let found = metrics.iter().find(|(known, _)| known == name);
             let Some((_, trigger)) = found else { return Err(format!("there is no trigger for {name}")) };
             match executor.answer(*trigger, &observation) {
-                Answer::Measured { value_milli, .. } | Answer::Fallback { value_milli } => Ok(vec![value_milli]),
+                Answer::Measured { value_milli, .. } | Answer::Fallback { value_milli } => {
+                    Ok(vec![value_milli])
+                }
                 Answer::Nil => Err(format!("{name} is not asked")),
                 Answer::Failed { message } => Err(message),
             }
@@ -116,9 +119,7 @@ impl Keda {
                     Reading::Failed { message: "the source of the metric does not answer".to_owned() }
                 }
                 Kind::RabbitMq(rabbitmq) => match broker {
-                    Some(broker) => {
-                        Reading::Measured(rabbitmq.measure(&[queue_of(broker, target.now_ns)]))
-                    }
+                    Some(broker) => Reading::Measured(rabbitmq.measure(&[queue_of(broker, target.now_ns)])),
                     None => no_broker(),
                 },
                 Kind::Kafka(kafka) => match broker {

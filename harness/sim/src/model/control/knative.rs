@@ -24,7 +24,12 @@ pub(in crate::model) struct Knative {
 impl Knative {
     /// The autoscaler of a revision without pods.
     pub(in crate::model) fn new(config: Config, now_ns: u64) -> Self {
-        Self { autoscaler: Autoscaler::new(config, 0, now_ns), reporter: ConcurrencyReporter::new(), rests: false, is_blind: false }
+        Self {
+            autoscaler: Autoscaler::new(config, 0, now_ns),
+            reporter: ConcurrencyReporter::new(),
+            rests: false,
+            is_blind: false,
+        }
     }
 
     /// The settings in force.

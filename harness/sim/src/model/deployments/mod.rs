@@ -199,8 +199,7 @@ impl World<'_> {
     ) -> u16 {
         let index = u16::try_from(self.state.deployments.len()).unwrap_or(u16::MAX);
         // The API server's default is one. What was there before the run has its autoscaler's minimum already.
-        let replicas =
-            if self.is_observed(now_ns) { plan.replicas.unwrap_or(1) } else { plan.first_scale() };
+        let replicas = if self.is_observed(now_ns) { plan.replicas.unwrap_or(1) } else { plan.first_scale() };
         self.state.deployments.push(Deployment {
             name: plan.name().to_owned(),
             service,
@@ -337,13 +336,7 @@ impl World<'_> {
     }
 
     /// The next instant of a cycle that begins `phase` after the start of the run, or wherever chance has it.
-    pub(super) fn next_cycle(
-        &self,
-        now_ns: u64,
-        phase: Option<Duration>,
-        period_ns: u64,
-        name: &str,
-    ) -> u64 {
+    pub(super) fn next_cycle(&self, now_ns: u64, phase: Option<Duration>, period_ns: u64, name: &str) -> u64 {
         let period_ns = period_ns.max(1);
         let phase_ns = match phase {
             Some(phase) => phase.as_ns(),
@@ -418,7 +411,14 @@ impl World<'_> {
     }
 
     /// `spec.replicas` is set.
-    pub(super) fn resize(&mut self, now_ns: u64, index: u16, replicas: u32, why: &Why, schedule: &mut Schedule<Any>) {
+    pub(super) fn resize(
+        &mut self,
+        now_ns: u64,
+        index: u16,
+        replicas: u32,
+        why: &Why,
+        schedule: &mut Schedule<Any>,
+    ) {
         let deployment = &mut self.state.deployments[usize::from(index)];
         if deployment.replicas == replicas {
             return;
@@ -448,7 +448,8 @@ impl World<'_> {
         }
         for _ in 0..MOST_PASSES {
             let deployment = &self.state.deployments[at];
-            let sets: Vec<Set> = deployment.sets.iter().map(|set| self.seen(now_ns, deployment, *set)).collect();
+            let sets: Vec<Set> =
+                deployment.sets.iter().map(|set| self.seen(now_ns, deployment, *set)).collect();
             let wish = Wish {
                 replicas: deployment.replicas,
                 sized_for: deployment.sized_for,
@@ -556,9 +557,8 @@ impl World<'_> {
         progress.is_overdue = true;
         let (new, available, old) = progress.counts;
         let name = deployment.name.clone();
-        let text = format!(
-            "ProgressDeadlineExceeded: {available} of {new} new pods available, {old} old ones left"
-        );
+        let text =
+            format!("ProgressDeadlineExceeded: {available} of {new} new pods available, {old} old ones left");
         self.note(now_ns, "deployment", &name, &text);
     }
 
@@ -629,13 +629,7 @@ impl World<'_> {
         verdict
     }
 
-    fn carry_out(
-        &mut self,
-        now_ns: u64,
-        index: u16,
-        verdict: Option<Verdict>,
-        schedule: &mut Schedule<Any>,
-    ) {
+    fn carry_out(&mut self, now_ns: u64, index: u16, verdict: Option<Verdict>, schedule: &mut Schedule<Any>) {
         if let Some(Verdict { replicas: Some(replicas), why, .. }) = verdict {
             self.resize(now_ns, index, replicas, &why, schedule);
         }

@@ -6,7 +6,12 @@ use crate::fleet::NodeId;
 
 impl World<'_> {
     /// Nodes are gone at once, with their pods, which are replaced at once.
-    pub(in crate::model) fn lose_nodes(&mut self, now_ns: u64, nodes: &[NodeId], schedule: &mut Schedule<Any>) {
+    pub(in crate::model) fn lose_nodes(
+        &mut self,
+        now_ns: u64,
+        nodes: &[NodeId],
+        schedule: &mut Schedule<Any>,
+    ) {
         let Some(cluster) = self.state.cluster.as_deref_mut() else { return };
         let mut lost: Vec<Key> = Vec::new();
         for node in nodes {

@@ -91,10 +91,12 @@ impl World<'_> {
         let (mut ended, mut served) = (Vec::new(), Vec::new());
         cluster.network.transfers.take_finished(now_ns, &mut ended);
         for transfer in ended {
-            let _ = cluster.images.arrived(transfer, &mut served) || cluster.models.arrived(transfer, &mut served);
+            let _ = cluster.images.arrived(transfer, &mut served)
+                || cluster.models.arrived(transfer, &mut served);
         }
         if !cluster.network.transfers.is_conserved() {
-            let (law, detail) = ("transfers conserve bytes", format!("{} under way", cluster.network.transfers.len()));
+            let (law, detail) =
+                ("transfers conserve bytes", format!("{} under way", cluster.network.transfers.len()));
             self.fault = Some(SimError::Violation(Violation { now_ns, law, detail }));
         }
         let keys: Vec<Key> = served.into_iter().filter_map(|pod| cluster.key_of(pod)).collect();

@@ -157,8 +157,7 @@ impl World<'_> {
                     held.spec = configuration.spec;
                 }
             }
-            let read =
-                RevisionPlan::of(&revision.object, &version.manifest, &plan.autoscaler, &plan.kserve)?;
+            let read = RevisionPlan::of(&revision.object, &version.manifest, &plan.autoscaler, &plan.kserve)?;
             let control = &mut self.state.workloads[usize::from(revision.workload)].control;
             if let (Some(settings), Control::Knative(control)) = (read.knative(), control)
                 && control.config() != settings

@@ -235,10 +235,10 @@ impl World<'_> {
             return false;
         }
         let weights = |backends: &[Backend]| -> Vec<u32> { backends.iter().map(|one| one.weight).collect() };
-        let is_other = backends.iter().map(|backend| (backend.workload, backend.weight)).ne(service
-            .backends
+        let is_other = backends
             .iter()
-            .map(|backend| (backend.workload, backend.weight)));
+            .map(|backend| (backend.workload, backend.weight))
+            .ne(service.backends.iter().map(|backend| (backend.workload, backend.weight)));
         if is_other {
             let split = TrafficSplit::new(&weights(&backends));
             service.split = Some(split).filter(|split| !split.is_empty());

@@ -60,13 +60,13 @@ impl World<'_> {
     pub(super) fn set_shares(&mut self, now_ns: u64, index: usize, shares: Vec<(u16, u32)>) {
         let Rollout::Standard(standard) = &mut self.state.services[index].rollout else { return };
         if standard.shares != shares {
-            standard.shares.clone_from(&shares);
             let told: Vec<String> = shares
                 .iter()
                 .map(|(at, percent)| {
                     format!("{} {percent} %", self.state.deployments[usize::from(*at)].name())
                 })
                 .collect();
+            standard.shares = shares;
             let name = self.plan.services[index].name.clone();
             self.note(now_ns, "traffic", &name, &told.join(", "));
         }
@@ -231,10 +231,9 @@ mod tests {
         assert_eq!(weights(&[(100, vec![(0, 0)])]), [(0, 1)], "somebody has to refuse");
         assert_eq!(weights(&[(50, vec![(0, 2)]), (50, vec![(1, 0)])]), [(0, 1), (1, 1)]);
         let told = backends(&[(90, vec![(0, 3), (1, 1)]), (10, vec![(2, 2)])]);
-        assert_eq!(told.iter().map(|backend| (backend.share, backend.percent)).collect::<Vec<_>>(), [
-            (90, 67),
-            (90, 22),
-            (10, 10)
-        ]);
+        assert_eq!(
+            told.iter().map(|backend| (backend.share, backend.percent)).collect::<Vec<_>>(),
+            [(90, 67), (90, 22), (10, 10)]
+        );
     }
 }

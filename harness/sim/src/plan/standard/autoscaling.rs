@@ -228,10 +228,7 @@ mod tests {
         let bounds = |text: &str| {
             let hpa = hpa_spec("d", &component(text)).expect("sound");
             let keda = scaled_object_spec("d", "default", &component(text)).expect("sound");
-            (
-                (hpa.min_replicas, hpa.max_replicas),
-                (keda.min_replica_count, keda.max_replica_count),
-            )
+            ((hpa.min_replicas, hpa.max_replicas), (keda.min_replica_count, keda.max_replica_count))
         };
         assert_eq!(bounds("{}"), ((Some(1), 1), (Some(1), Some(1))));
         let zero = bounds("{\"minReplicas\": 0, \"maxReplicas\": 4}");
@@ -250,10 +247,7 @@ mod tests {
             assert_eq!(deployment_replicas(class, &three), None);
         }
         assert_eq!(AutoscalerClass::of(None), Ok(AutoscalerClass::Hpa));
-        assert_eq!(
-            AutoscalerClass::of(Some("vpa")),
-            Err("unknown autoscaler class type: vpa".to_owned())
-        );
+        assert_eq!(AutoscalerClass::of(Some("vpa")), Err("unknown autoscaler class type: vpa".to_owned()));
     }
 
     /// What is aimed at without a word in the manifest, and the behaviour that users wonder about: it is there and
@@ -261,10 +255,9 @@ mod tests {
     #[test]
     fn an_hpa_aims_at_eighty_percent_and_loses_its_behaviour() {
         let spec = |text: &str| hpa_spec("digits-predictor", &component(text)).expect("sound");
-        let percent = |percent| vec![MetricSpec::Resource {
-            name: "cpu".to_owned(),
-            target: Target::Utilization(percent),
-        }];
+        let percent = |percent| {
+            vec![MetricSpec::Resource { name: "cpu".to_owned(), target: Target::Utilization(percent) }]
+        };
         let plain = spec("{}");
         assert_eq!(plain.metrics, percent(80));
         assert_eq!(plain.behavior, Some(Behavior::default()));
@@ -278,10 +271,8 @@ mod tests {
              \"behavior\": {\"scaleDown\": {\"stabilizationWindowSeconds\": 7}}}}",
         );
         let gibibyte: Quantity = "1Gi".parse().expect("a quantity");
-        let memory = MetricSpec::Resource {
-            name: "memory".to_owned(),
-            target: Target::AverageValue(gibibyte),
-        };
+        let memory =
+            MetricSpec::Resource { name: "memory".to_owned(), target: Target::AverageValue(gibibyte) };
         assert_eq!(own.metrics, [vec![memory], percent(80)].concat());
         assert_eq!(own.behavior, Some(Behavior::default()));
     }

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::Value;
 use windtunnel_api::kserve::runtime::{self, Runtime, Selected};
-use windtunnel_api::kserve::{ComponentExtension, InferenceService, KserveConfig, PredictorSpec, names, render};
+use windtunnel_api::kserve::{
+    ComponentExtension, InferenceService, KserveConfig, PredictorSpec, names, render,
+};
 use windtunnel_api::pod_fields;
 use windtunnel_kernel::autoscale::hpa::HpaSpec;
 use windtunnel_kernel::autoscale::keda::ScaledObjectSpec;
@@ -144,8 +146,7 @@ impl StandardPlan {
 
     /// The Deployments, to be changed.
     pub(super) fn deployments_mut(&mut self) -> impl Iterator<Item = &mut DeploymentPlan> {
-        std::iter::once(&mut self.stable)
-            .chain(self.canaries.iter_mut().map(|canary| &mut canary.deployment))
+        std::iter::once(&mut self.stable).chain(self.canaries.iter_mut().map(|canary| &mut canary.deployment))
     }
 
     /// Replicas that the stable Deployment begins with.

@@ -48,21 +48,30 @@ impl Strategy {
         let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(Self::default()) };
         match value["type"].as_str().unwrap_or("RollingUpdate") {
             "Recreate" if value["rollingUpdate"].is_null() => Ok(Self::Recreate),
-            "Recreate" => Err("deploymentStrategy.rollingUpdate may not be given with type Recreate".to_owned()),
+            "Recreate" => {
+                Err("deploymentStrategy.rollingUpdate may not be given with type Recreate".to_owned())
+            }
             "RollingUpdate" => {
-                let amount = |field: &str| match &value["rollingUpdate"][field] {
+                let amount = |field: &str| {
+                    match &value["rollingUpdate"][field] {
                     Value::Null => Ok(Amount::Percent(25)),
                     given => Amount::of(given).ok_or_else(|| {
                         format!("deploymentStrategy.rollingUpdate.{field} is {given}; write pods such as 1, or a share such as 25%")
                     }),
+                }
                 };
                 let (max_surge, max_unavailable) = (amount("maxSurge")?, amount("maxUnavailable")?);
                 if max_surge.is_nothing() && max_unavailable.is_nothing() {
-                    return Err("deploymentStrategy.rollingUpdate.maxUnavailable may not be 0 when maxSurge is 0".to_owned());
+                    return Err(
+                        "deploymentStrategy.rollingUpdate.maxUnavailable may not be 0 when maxSurge is 0"
+                            .to_owned(),
+                    );
                 }
                 Ok(Self::RollingUpdate { max_surge, max_unavailable })
             }
-            other => Err(format!("deploymentStrategy.type is {other:?}; it may be Recreate or RollingUpdate")),
+            other => {
+                Err(format!("deploymentStrategy.type is {other:?}; it may be Recreate or RollingUpdate"))
+            }
         }
     }
 

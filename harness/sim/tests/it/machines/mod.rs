@@ -23,11 +23,12 @@ fn scaled(at_s: u32, replicas: u32) -> String {
     )
 }
 
-/// Pods of one core and two GiB each (KServe's defaults), ready after a second, in Standard mode and of a fixed number.
+/// Pods of a tenth of a core and 128 MiB each, ready after a second, in Standard mode and of a fixed number.
 fn fixed(replicas: u32, environment: &str) -> Setting {
     Setting {
         predictor: format!("minReplicas: {replicas}"),
-        annotations: "serving.kserve.io/deploymentMode: Standard, serving.kserve.io/autoscalerClass: none".to_owned(),
+        annotations: "serving.kserve.io/deploymentMode: Standard, serving.kserve.io/autoscalerClass: none"
+            .to_owned(),
         environment_keys: environment.to_owned(),
         ..Setting::default()
     }

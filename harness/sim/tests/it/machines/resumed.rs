@@ -8,15 +8,16 @@ use crate::setting::{MS, S, Setting, bytes, fly};
 fn eventful() -> Setting {
     let mut setting = fixed(
         2,
-        "nodes: {pools: [{name: cpu, count: 1, least: 1, most: 4, cpu: 3, memory: 64GiB, price: 1.00/h, bandwidth: \
+        "nodes: {pools: [{name: cpu, count: 1, least: 1, most: 4, cpu: 0.3, memory: 64GiB, price: 1.00/h, bandwidth: \
          2Gbit/s}], autoscaler: {provisioning: 20s, scan: 10s, idle: 60s}}\n\
          bandwidth: {registry: 5Gbit/s, storage: {'s3://': 1Gbit/s}}",
     );
     setting.duration = "150s".to_owned();
     setting.load = "process: poisson, phases: [{for: 150s, rate: 20/s}]".to_owned();
-    setting.pod_start = "schedule: 100ms, image-pull: {size: 1GB}, download: {size: 500MB}, load: {rate: 500MB/s}, probe: \
+    setting.pod_start =
+        "schedule: 100ms, image-pull: {size: 1GB}, download: {size: 500MB}, load: {rate: 500MB/s}, probe: \
                          period, propagate: 40ms"
-        .to_owned();
+            .to_owned();
     setting.events = format!("[{CANARY}, {}, {}]", scaled(20, 6), scaled(100, 2));
     setting.faults = "{at: 50s, fault: storage-failure, prefix: 's3://models', for: 5s}, {every: 20s, fault: pod-crash, \
                       target: digits}, {at: 70s, fault: node-loss, pool: cpu, for: 20s}, {at: 95s, fault: api-outage, for: \
@@ -33,7 +34,21 @@ fn a_stored_cluster_goes_on() {
     let (whole, _) = fly(&plan, 42);
     assert!(whole.events.iter().any(|event| event.text.contains("TriggeredScaleUp")));
     assert!(whole.events.iter().any(|event| event.text.contains("lost with its node")));
-    let cuts = [0, 10_500 * MS, 12 * S, 21 * S, 28 * S, 41 * S, 52 * S, 60 * S, 70 * S, 71 * S, 99 * S, 121 * S, 149 * S];
+    let cuts = [
+        0,
+        10_500 * MS,
+        12 * S,
+        21 * S,
+        28 * S,
+        41 * S,
+        52 * S,
+        60 * S,
+        70 * S,
+        71 * S,
+        99 * S,
+        121 * S,
+        149 * S,
+    ];
     for at_ns in cuts {
         let mut recording = plan.recording(42);
         let snapshot = simulate_until(&plan, 42, at_ns, &mut recording).expect("a sound simulation");

@@ -11,7 +11,9 @@ fn pair(nodes: &str, bandwidth: &str, faults: &str) -> Setting {
         pod_start: "schedule: 100ms, image-pull: 200ms, download: {size: 1250MB}, load: 300ms, probe: 60ms, \
                     propagate: 40ms"
             .to_owned(),
-        environment_keys: format!("nodes: {{pools: [{{name: cpu, memory: 64GiB, cpu: 16, {nodes}}}]}}\n{bandwidth}"),
+        environment_keys: format!(
+            "nodes: {{pools: [{{name: cpu, memory: 64GiB, cpu: 16, {nodes}}}]}}\n{bandwidth}"
+        ),
         faults: faults.to_owned(),
         ..Setting::default()
     }
@@ -57,7 +59,9 @@ fn slow_storage_is_slow_by_its_factor() {
 #[test]
 fn failing_storage_holds_starts_up() {
     let bandwidth = "bandwidth: {storage: {'s3://': 10Gbit/s}}";
-    for (prefix, length_ms) in [("s3://", 4_000), ("s3://models/digits/v2", 4_000), ("s3://models/digits/v1", 2_000)] {
+    for (prefix, length_ms) in
+        [("s3://", 4_000), ("s3://models/digits/v2", 4_000), ("s3://models/digits/v1", 2_000)]
+    {
         let faults = format!("{{at: 11300ms, fault: storage-failure, prefix: '{prefix}', for: 2s}}");
         let (recording, _) = fly(&pair("count: 2", bandwidth, &faults).plan(), 1);
         let lengths: Vec<u64> = phases(&recording).iter().map(|phases| phases[2]).collect();
@@ -76,12 +80,14 @@ fn a_long_cold_start_is_the_sum_of_its_parts() {
         duration: "200s".to_owned(),
         timeout: "180s".to_owned(),
         load: "process: constant, phases: [{for: 200s, rate: 1/s}]".to_owned(),
-        pod_start: "schedule: 100ms, image-pull: {size: 8GiB}, download: {size: 14GiB}, load: {rate: 1GiB/s}, \
+        pod_start:
+            "schedule: 100ms, image-pull: {size: 8GiB}, download: {size: 14GiB}, load: {rate: 1GiB/s}, \
                     probe: period, propagate: 40ms"
-            .to_owned(),
-        environment_keys: "nodes: {pools: [{name: gpu, count: 1, cpu: 16, memory: 64GiB, bandwidth: 10Gbit/s}]}\n\
+                .to_owned(),
+        environment_keys:
+            "nodes: {pools: [{name: gpu, count: 1, cpu: 16, memory: 64GiB, bandwidth: 10Gbit/s}]}\n\
                            bandwidth: {registry: 2Gbit/s, storage: {'s3://': 4Gbit/s}}"
-            .to_owned(),
+                .to_owned(),
         ..Setting::default()
     };
     let recording = fly_at(&setting.plan(), &[20 * S]);
@@ -104,8 +110,10 @@ fn an_image_is_pulled_once_a_node() {
 /// Users who have put their models on volumes or into the local cache have paid for this.
 #[test]
 fn local_models_need_no_download() {
-    for (uri, cache) in [("pvc://claim/digits", "[]"), ("s3://models/digits/v2", "['s3://models']")] {
-        let mut setting = pair("count: 1, bandwidth: 1Mbit/s", &format!("local-model-cache: {cache}"), "");
+    for (uri, cache) in
+        [("pvc://claim/digits", ""), ("s3://models/digits/v2", "local-model-cache: ['s3://models']")]
+    {
+        let mut setting = pair("count: 1, bandwidth: 1Mbit/s", cache, "");
         setting.events = setting.events.replace("s3://models/digits/v2", uri);
         if uri.starts_with("pvc") {
             // Only the new one is on a volume: the old one's files are small.
@@ -140,7 +148,8 @@ fn probes_lie_on_the_manifests_grid() {
     setting.pod_start = setting.pod_start.replace("probe: 60ms", "probe: period");
     setting.events = format!("[{}]", super::scaled(10, 2));
     let plan = setting.plan();
-    let template = &plan.services[0].versions[0].standard.as_ref().expect("Standard mode").stable.revision.template;
+    let template =
+        &plan.services[0].versions[0].standard.as_ref().expect("Standard mode").stable.revision.template;
     let (first_ns, period_ns) = (template.probe_delay_ns, template.probe_period_ns);
     let (recording, _) = fly(&plan, 1);
     let loaded_ns = 300_000_000_u64;

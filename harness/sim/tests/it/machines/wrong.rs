@@ -10,8 +10,10 @@ fn what_would_have_no_effect_is_refused() {
         change(&mut setting);
         setting.read().expect_err("wrong")
     };
-    let text = refused(&|setting| setting.pod_start = setting.pod_start.replace("load: 300ms", "load: {rate: 1GiB/s}"));
-    assert!(text.contains("load.rate") && text.contains("environment.models"), "{text}");
+    let text = refused(&|setting| {
+        setting.pod_start = setting.pod_start.replace(" load: 300ms", " load: {rate: 1GiB/s}")
+    });
+    assert!(text.contains("how large"), "{text}");
     let slow = "{at: 1s, fault: slow-storage, prefix: 's3://', factor: 2, for: 5s}";
     let text = refused(&|setting| setting.faults = slow.to_owned());
     assert!(text.contains("slow-storage") && text.contains("size"), "{text}");

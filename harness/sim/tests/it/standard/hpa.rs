@@ -78,10 +78,12 @@ fn requests_can_be_what_is_scaled_on() {
         ),
         ..standard("external", "minReplicas: 1")
     };
-    let pods = of("{type: Pods, pods: {metric: {name: http_requests_per_second}, target: {type: AverageValue, \
+    let pods =
+        of("{type: Pods, pods: {metric: {name: http_requests_per_second}, target: {type: AverageValue, \
                    averageValue: \"10\"}}}");
     assert_eq!(decided(&fly(&pods.plan(), 1).0), [(15_000, "hpa", 1, 4)]);
-    let object = of("{type: Object, object: {describedObject: {kind: Service, name: digits}, metric: {name: rps}, \
+    let object =
+        of("{type: Object, object: {describedObject: {kind: Service, name: digits}, metric: {name: rps}, \
                      target: {type: Value, value: \"20\"}}}");
     assert_eq!(decided(&fly(&object.plan(), 1).0), [(15_000, "hpa", 1, 2)]);
 }

@@ -51,7 +51,8 @@ fn to_zero_in_one_step_after_the_cooldown() {
 #[test]
 fn the_way_down_to_one_is_the_hpas() {
     let mut setting = busy_for_a_while();
-    setting.predictor = setting.predictor.replace(", behavior: {scaleDown: {stabilizationWindowSeconds: 600}}", "");
+    setting.predictor =
+        setting.predictor.replace(", behavior: {scaleDown: {stabilizationWindowSeconds: 600}}", "");
     let (recording, _) = fly(&setting.plan(), 1);
     let steps = decided(&recording);
     assert_eq!(steps[2..], [(420_000, "hpa", 4, 1), (455_000, "keda", 1, 0)]);

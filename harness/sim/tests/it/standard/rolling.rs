@@ -31,17 +31,15 @@ fn four_pods_are_replaced_within_a_quarter() {
     assert_eq!(summary.failed, 0);
     assert_eq!(decided(&recording), [], "nobody asked for another number");
     let told = notes(&recording, "deployment");
-    assert_eq!(told, [
-        (10_500, "another pod template: pods are replaced"),
-        (12_500, "rolled out: 4 replicas")
-    ]);
-    let uris: Vec<&str> =
-        recording.revisions.iter().map(|revision| revision.storage_uri.as_str()).collect();
+    assert_eq!(
+        told,
+        [(10_500, "another pod template: pods are replaced"), (12_500, "rolled out: 4 replicas")]
+    );
+    let uris: Vec<&str> = recording.revisions.iter().map(|revision| revision.storage_uri.as_str()).collect();
     assert_eq!(uris, ["s3://models/digits/v1", "s3://models/digits/v2"]);
     // A Service spreads requests over pods: two of three are new between 11.5 s and 12.5 s.
-    let within = |request: &&windtunnel_record::Request| {
-        (11_500 * MS..12_500 * MS).contains(&request.intended_ns)
-    };
+    let within =
+        |request: &&windtunnel_record::Request| (11_500 * MS..12_500 * MS).contains(&request.intended_ns);
     let new = recording.requests.iter().filter(within).filter(|request| request.revision == Some(1)).count();
     assert!((66..=67).contains(&new), "{new} of 100");
     assert!(recording.requests.iter().all(|request| request.weight_percent == 100));

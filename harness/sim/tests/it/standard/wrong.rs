@@ -19,15 +19,31 @@ fn scaled_object(target: &str, trigger: &str) -> String {
 #[test]
 fn an_autoscaler_that_cannot_work_is_named() {
     let cron = "{type: cron, metadata: {timezone: Europe/Berlin, start: 0 8 * * *, end: 0 18 * * *, desiredReplicas: '2'}}";
-    let rabbit = "{type: rabbitmq, metadata: {queueName: jobs, mode: QueueLength, value: '20', host: 'http://r'}}";
+    let rabbit =
+        "{type: rabbitmq, metadata: {queueName: jobs, mode: QueueLength, value: '20', host: 'http://r'}}";
     let query = "{type: prometheus, metadata: {serverAddress: 'http://p', query: up, threshold: '1'}}";
     let cases = [
-        (refused("external", "minReplicas: 1", &scaled_object("letters", rabbit)), ["letters", "digits-predictor"]),
-        (refused("hpa", "minReplicas: 1", &scaled_object("digits-predictor", rabbit)), ["two of them", "external"]),
-        (refused("external", "minReplicas: 1", &scaled_object("digits-predictor", rabbit)), ["rabbitmq", "queue:"]),
-        (refused("external", "minReplicas: 1", &scaled_object("digits-predictor", cron)), ["Europe/Berlin", "UTC"]),
-        (refused("external", "minReplicas: 1", &scaled_object("digits-predictor", query)), ["\"up\"", "rate"]),
-        (refused("keda", "minReplicas: 0", ""), ["digits-predictor", "trigger"]),
+        (
+            refused("external", "minReplicas: 1", &scaled_object("letters", rabbit)),
+            ["letters", "digits-predictor"],
+        ),
+        (
+            refused("hpa", "minReplicas: 1", &scaled_object("digits-predictor", rabbit)),
+            ["two of them", "external"],
+        ),
+        (
+            refused("external", "minReplicas: 1", &scaled_object("digits-predictor", rabbit)),
+            ["rabbitmq", "queue:"],
+        ),
+        (
+            refused("external", "minReplicas: 1", &scaled_object("digits-predictor", cron)),
+            ["Europe/Berlin", "UTC"],
+        ),
+        (
+            refused("external", "minReplicas: 1", &scaled_object("digits-predictor", query)),
+            ["\"up\"", "rate"],
+        ),
+        (refused("keda", "minReplicas: 0, maxReplicas: 3", ""), ["digits-predictor", "trigger"]),
         (refused("hpa", "scaleMetric: memory, scaleTarget: 60", ""), ["memory", "environment.models"]),
         (refused("vpa", "minReplicas: 1", ""), ["vpa", "autoscaler"]),
     ];
