@@ -88,7 +88,9 @@ fn rules(attack: &Attack) -> Result<(), LoadError> {
     for rule in &attack.rules {
         let reason = match (&rule.metric, &rule.scope) {
             (Metric::ColdStarts | Metric::ColdRequests, _) => "starts of pods can't be seen from outside",
-            (metric, _) if !metric.of_requests() => "what pods, queues and nodes do can't be seen from outside",
+            (metric, _) if !metric.of_requests() => {
+                "what pods, queues and nodes do can't be seen from outside"
+            }
             (Metric::CanaryShare, _) | (_, Scope::Canary | Scope::Stable) => {
                 "which revision is the canary can't be seen from outside"
             }

@@ -41,7 +41,9 @@ impl Default for HpaTiming {
 
 /// Releases of Kubernetes between which the HorizontalPodAutoscaler decides differently; each one stands for those up
 /// to the next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 pub enum HpaVersion {
     /// 1.18 to 1.20.
     #[serde(rename = "1.18")]
