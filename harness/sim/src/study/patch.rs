@@ -27,11 +27,7 @@ pub fn patches(settings: &[Setting]) -> Result<Option<String>, SimError> {
             objects.len() - 1
         });
         overrides::set_in(&mut objects[index].1, &selector.path, &setting.value).map_err(|error| {
-            SimError::Setting {
-                setting: setting.to_string(),
-                message: error.message.clone(),
-                remedy: error.hint.clone(),
-            }
+            SimError::Setting { setting: setting.to_string(), message: error.message, remedy: error.hint }
         })?;
     }
     let documents: Vec<String> = objects

@@ -58,7 +58,7 @@ fn two_parts_are_the_whole_whatever_is_under_way() {
     for name in ["retries", "users", "queue", "topic", "batching", "llm", "memory"] {
         let plan = busy(name).plan();
         let (whole, summary) = fly(&plan, 7);
-        assert!(summary.answered > 100, "{name}: {summary:?}");
+        assert!(summary.answered > 40 && summary.failed > 0 || name == "topic", "{name}: {summary:?}");
         for at_ns in [0, 3 * S + 7 * MS, 9_999 * MS, 12_345_678_901, 20 * S] {
             let mut recording = plan.recording(7);
             let snapshot = simulate_until(&plan, 7, at_ns, &mut recording).expect("a sound simulation");

@@ -88,7 +88,8 @@ fn given_service_times_wait_by_pollaczek_and_khinchine() {
     let utilisation = 0.6;
     let station = Station { requests: 80_000, ..Station::single(utilisation) };
     let plan = station.plan();
-    let kinds: [(&str, f64, fn(&mut Stream) -> u64); 2] = [
+    type Demand = fn(&mut Stream) -> u64;
+    let kinds: [(&str, f64, Demand); 2] = [
         ("two stages", 0.5_f64.sqrt(), |stream| {
             ((stream.exponential() + stream.exponential()) * 5e6).round() as u64
         }),

@@ -19,8 +19,8 @@ fn pair(nodes: &str, bandwidth: &str, faults: &str) -> Setting {
     }
 }
 
-/// Ten pods that start at once on one machine are ten times as slow as one: 2 x 10 Gbit through a card of 10 Gbit/s take
-/// two seconds each.
+/// Two pods that start at once on one machine are half as fast as one: 2 x 10 Gbit through a card of 10 Gbit/s take two
+/// seconds each.
 #[test]
 fn two_pods_share_the_card_of_their_node() {
     let (recording, _) = fly(&pair("count: 1, bandwidth: 10Gbit/s", "", "").plan(), 1);
@@ -38,8 +38,8 @@ fn two_nodes_share_the_storage() {
         let lengths: Vec<u64> = phases(&recording).iter().map(|phases| phases[2]).collect();
         assert_eq!(lengths, [length_ms; 2], "{storage}");
         let used = values(&recording, "storage.utilisation", &[("prefix", "s3://")], &[9, 11, 20]);
-        let busy = if storage == "20Gbit/s" { [0.0, 1.0, 0.0] } else { [0.0, 1.0, 0.0] };
-        assert_eq!(used, busy, "{storage}");
+        // Two cards of 10 Gbit/s fill any of them.
+        assert_eq!(used, [0.0, 1.0, 0.0], "{storage}");
     }
 }
 
