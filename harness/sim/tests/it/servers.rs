@@ -245,3 +245,17 @@ fn a_model_over_the_limit_never_becomes_ready() {
     assert_eq!(waits, ["20s", "40s"], "{texts:?}");
     assert!(texts.iter().all(|text| text.starts_with("OOMKilled while it loaded the model")));
 }
+
+/// GPU memory is an error for one request, not the death of all.
+#[test]
+fn gpu_memory_over_the_limit_fails_the_request_alone() {
+    let mut setting = serving("workers: 4");
+    setting.environment_keys.push_str(
+        "\nmodels: [{match: 's3://', gpu-memory: {base: 3GiB, per-request: 500MiB}}]\n\
+         nodes: {pools: [{name: gpu, count: 1, cpu: 8, memory: 32GiB, gpus: 1, gpu-memory: 4GiB, price: 1/h}]}",
+    );
+    let recording = fly_at(&setting.plan(), &[S, S, S, S + 5 * MS]);
+    let ends: Vec<(u16, u64)> =
+        by_row(&recording).iter().map(|request| (request.status, request.latency_ns / MS)).collect();
+    assert_eq!(ends, [(200, 5), (200, 5), (500, 0), (200, 5)]);
+}

@@ -37,13 +37,6 @@ fn each_fault_is_named_with_its_place_and_remedy() {
             vec!["digits", "hpa.autoscaling.knative.dev", "kpa"],
         ),
         (
-            Setting {
-                annotations: "serving.kserve.io/deploymentMode: Standard".to_owned(),
-                ..Setting::default()
-            },
-            vec!["digits", "Standard", "serving.kserve.io/deploymentMode: Knative"],
-        ),
-        (
             Setting { autoscaler: "stable-window: 5".to_owned(), ..Setting::default() },
             vec!["config-autoscaler", "stable-window"],
         ),
