@@ -80,7 +80,7 @@ impl Plan {
         let source = source.with_settings(self.settings.clone());
         let (scenario, _) = source.read_with(&[]).or_usage()?;
         if let Some(reason) = scenario.skip_reason() {
-            eprintln!("{}: skipped: {reason}", scenario.name);
+            eprintln!("{reason}");
             return Ok(Exit::Inconclusive);
         }
         let runtime = tokio::runtime::Runtime::new().or_environment()?;

@@ -152,7 +152,7 @@ fn a_scenario_without_its_trace_is_skipped_by_name() {
     let output = windtunnel(folder.path()).args(["run", "--mode", "sim"]).arg(&path).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     assert!(
-        stderr(&output).contains("azure-code: skipped") && stderr(&output).contains("no-such-trace.csv"),
+        stderr(&output).contains("skipped azure-code") && stderr(&output).contains("no-such-trace.csv"),
         "{}",
         stderr(&output)
     );
