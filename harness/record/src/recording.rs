@@ -193,6 +193,7 @@ impl Request {
     }
 
     /// Whether it got a successful answer (2xx, complete).
+    #[inline]
     pub fn succeeded(&self) -> bool {
         (200..300).contains(&self.status) && self.error.is_none()
     }

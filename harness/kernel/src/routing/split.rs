@@ -41,6 +41,7 @@ impl TrafficSplit {
     /// The backend of the next request, an index into the weights. 0 when no backend has weight: see
     /// [`is_empty`](Self::is_empty).
     #[expect(clippy::should_implement_trait, reason = "a split never ends, so it is no useful iterator")]
+    #[inline]
     pub fn next(&mut self) -> usize {
         for backend in &mut self.backends {
             backend.owed += backend.weight;

@@ -380,19 +380,20 @@ impl Recorder for Digest {
         if !value.is_finite() {
             return;
         }
-        let labels: Vec<(&str, &str)> =
-            series.key.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let labels = || -> Vec<(&str, &str)> {
+            series.key.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
+        };
         let place = series.place.map(|place| place as usize);
         let own = place.and_then(|place| self.series.at(place)).filter(|(key, _)| *key == *series.key);
         match own {
             Some((_, thin)) => {
                 thin.push(t_ns, value);
                 if let Some(tallies) = &mut self.tallies {
-                    tallies.sample(&series.key.name, &labels, t_ns, value);
+                    tallies.sample(&series.key.name, &labels(), t_ns, value);
                 }
             }
             // Made by another recorder, before a snapshot was taken.
-            None => self.sample(&series.key.name, &labels, t_ns, value),
+            None => self.sample(&series.key.name, &labels(), t_ns, value),
         }
     }
 

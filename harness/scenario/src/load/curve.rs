@@ -90,6 +90,7 @@ impl Piece {
     }
 
     /// When `expected` arrivals have come, in nanoseconds from the start of the piece and before its end.
+    #[inline]
     pub(super) fn time_ns(&self, expected: f64) -> u64 {
         match self {
             Self::Line(line) => line.time_ns(expected),
@@ -124,13 +125,18 @@ impl Line {
         (self.rate + self.slope * time_s / 2.0) * time_s
     }
 
+    #[inline]
     fn time_ns(&self, expected: f64) -> u64 {
         if expected <= 0.0 {
             return 0;
         }
-        // The root of r·t + k·t²/2 = expected in the form that does not cancel when k is small.
-        let root = (self.rate * self.rate + 2.0 * self.slope * expected).max(0.0).sqrt();
-        let time_s = 2.0 * expected / (self.rate + root);
+        let time_s = if self.slope == 0.0 {
+            expected / self.rate
+        } else {
+            // The root of r·t + k·t²/2 = expected in the form that does not cancel when k is small.
+            let root = (self.rate * self.rate + 2.0 * self.slope * expected).max(0.0).sqrt();
+            2.0 * expected / (self.rate + root)
+        };
         let time_ns = (time_s.min(self.length_s) * 1e9) as u64;
         // Rounding must not carry an arrival into the next piece.
         time_ns.min(self.length_ns.saturating_sub(1))
@@ -187,6 +193,7 @@ impl Day {
         self.rate / 1e9 * (ns + self.amplitude * self.period_ns as f64 / TAU * libm::sin(angle))
     }
 
+    #[inline(never)]
     fn time_ns(&self, expected: f64) -> u64 {
         if expected <= 0.0 {
             return 0;

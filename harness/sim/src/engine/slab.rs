@@ -51,29 +51,47 @@ impl<T> Slab<T> {
     /// # Panics
     /// With more than 4 billion entities alive at once.
     pub fn insert(&mut self, value: T) -> Key {
-        if let Some(index) = self.free.pop() {
-            let slot = &mut self.slots[index as usize];
-            slot.value = Some(value);
-            return Key { index, generation: slot.generation };
+        self.insert_with(|| value)
+    }
+
+    /// Like [`Slab::insert`], of an entity that is made in its place.
+    ///
+    /// # Panics
+    /// With more than 4 billion entities alive at once.
+    #[inline(always)]
+    pub fn insert_with(&mut self, make: impl FnOnce() -> T) -> Key {
+        if self.free.is_empty() {
+            self.grow();
         }
+        let index = self.free.pop().expect("a slot that was free or is new");
+        let slot = &mut self.slots[index as usize];
+        slot.value = Some(make());
+        Key { index, generation: slot.generation }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
         let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 entities");
-        self.slots.push(Slot { generation: 0, value: Some(value) });
-        Key { index, generation: 0 }
+        self.slots.push(Slot { generation: 0, value: None });
+        self.free.push(index);
     }
 
     /// The entity, unless it is gone.
+    #[inline]
     pub fn get(&self, key: Key) -> Option<&T> {
         let slot = self.slots.get(key.index as usize)?;
         if slot.generation == key.generation { slot.value.as_ref() } else { None }
     }
 
     /// The entity, unless it is gone.
+    #[inline]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.index as usize)?;
         if slot.generation == key.generation { slot.value.as_mut() } else { None }
     }
 
     /// Takes the entity out; its key is stale from now on.
+    #[inline]
     pub fn remove(&mut self, key: Key) -> Option<T> {
         let slot = self.slots.get_mut(key.index as usize)?;
         if slot.generation != key.generation {

@@ -70,7 +70,8 @@ impl World<'_> {
         let held = workload.endpoints.is_empty();
         let admission = if is_crowded { Admission::Refused } else { workload.line.offer() };
         let stage = Stage::Waiting { held };
-        let request = Request {
+        // Made where it is kept: moving it there right away would cost more than making it.
+        let request = || Request {
             arrival,
             load,
             entered_ns: now_ns,
@@ -88,15 +89,15 @@ impl World<'_> {
             Admission::Refused => {
                 let waits = self.state.workloads[usize::from(index)].line.waits();
                 let failure = if held && !waits { Failure::NoEndpoint } else { Failure::QueueFull };
-                self.close_failed(now_ns, &request, failure, schedule);
+                self.close_failed(now_ns, &request(), failure, schedule);
             }
             Admission::Start => {
-                let key = self.state.requests.insert(request);
+                let key = self.state.requests.insert_with(request);
                 self.watch(key, schedule);
                 self.start(now_ns, index, key, schedule);
             }
             Admission::Wait => {
-                let key = self.state.requests.insert(request);
+                let key = self.state.requests.insert_with(request);
                 self.watch(key, schedule);
                 let workload = &mut self.state.workloads[usize::from(index)];
                 workload.waiting.push_back(key);

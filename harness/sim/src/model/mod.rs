@@ -179,6 +179,31 @@ impl Model for World<'_> {
         match event {
             Event::Arrival(load) => self.arrive(now_ns, load, schedule),
             Event::Answer(request) => self.answer(now_ns, request, schedule),
+            _ => self.handle_rarer(now_ns, event, schedule),
+        }
+    }
+
+    fn check(&self, now_ns: u64) -> Result<(), Violation> {
+        self.check_touched(now_ns)
+    }
+
+    fn is_routine(&self) -> bool {
+        self.state.touched.is_some()
+    }
+
+    fn is_finished(&self) -> bool {
+        let state = &self.state;
+        let is_over = state.time_is_over && state.outputs.is_over && self.is_silent();
+        self.fault.is_some() || (is_over && state.in_flight() == 0 && state.calls.is_empty())
+    }
+}
+
+impl World<'_> {
+    /// What does not happen once or twice a request: apart, so that the two events that do stay short.
+    #[inline(never)]
+    fn handle_rarer(&mut self, now_ns: u64, event: Event, schedule: &mut Schedule<Event>) {
+        match event {
+            Event::Arrival(_) | Event::Answer(_) => {}
             Event::Server(event) => self.server_event(now_ns, event, schedule),
             Event::Client(event) => self.client_event(now_ns, event, schedule),
             Event::Queue(event) => self.queue_event(now_ns, event, schedule),
@@ -195,15 +220,5 @@ impl Model for World<'_> {
             Event::Sample => self.sample(now_ns, schedule),
             Event::End => self.state.time_is_over = true,
         }
-    }
-
-    fn check(&self, now_ns: u64) -> Result<(), Violation> {
-        self.check_touched(now_ns)
-    }
-
-    fn is_finished(&self) -> bool {
-        let state = &self.state;
-        let is_over = state.time_is_over && state.outputs.is_over && self.is_silent();
-        self.fault.is_some() || (is_over && state.in_flight() == 0 && state.calls.is_empty())
     }
 }

@@ -29,6 +29,7 @@ impl ConcurrencyReporter {
     }
 
     /// A request arrived. Returns the immediate stat when it is the first one of a busy period.
+    #[inline]
     pub fn request_in(&mut self, now_ns: u64) -> Option<Stat> {
         let is_first = self.entry.is_none();
         let entry = self
@@ -44,6 +45,7 @@ impl ConcurrencyReporter {
     }
 
     /// A request was answered, or given up.
+    #[inline]
     pub fn request_out(&mut self, now_ns: u64) {
         if let Some(entry) = &mut self.entry {
             entry.usage.leave(now_ns, Path::Direct);

@@ -7,11 +7,11 @@ use crate::engine::{Key, Schedule};
 impl World<'_> {
     /// Watches over a request that was let in.
     pub(in crate::model) fn watch(&mut self, key: Key, schedule: &mut Schedule<Any>) {
-        let Some(request) = self.state.requests.get(key).copied() else { return };
-        let index = request.load;
+        let Some(request) = self.state.requests.get(key) else { return };
+        let (index, workload, entered_ns) = (request.load, request.workload, request.entered_ns);
         let load = usize::from(index);
         let sent_ns = match request.caller {
-            Caller::Call(call) => self.state.calls.get(call).map_or(request.entered_ns, |call| call.sent_ns),
+            Caller::Call(call) => self.state.calls.get(call).map_or(entered_ns, |call| call.sent_ns),
             Caller::Once | Caller::Message(_) => self.plan.epoch_ns + request.arrival.at_ns,
         };
         let client_due_ns = sent_ns.saturating_add(self.plan.loads[load].timeout_ns);
@@ -20,12 +20,12 @@ impl World<'_> {
         if let Some(timer_ns) = self.state.loads[load].deadlines.push(client_due_ns, key, is_live) {
             schedule.at(timer_ns, Any::Client(Event::Deadline(index)));
         }
-        let workload = &mut self.state.workloads[usize::from(request.workload)];
-        let route_due_ns = request.entered_ns + workload.timeout_ns;
+        let route = &mut self.state.workloads[usize::from(workload)];
+        let route_due_ns = entered_ns + route.timeout_ns;
         if route_due_ns < client_due_ns
-            && let Some(timer_ns) = workload.route_deadlines.push(route_due_ns, key, is_live)
+            && let Some(timer_ns) = route.route_deadlines.push(route_due_ns, key, is_live)
         {
-            schedule.at(timer_ns, Any::Gateway(gateway::Event::RouteDeadline(request.workload)));
+            schedule.at(timer_ns, Any::Gateway(gateway::Event::RouteDeadline(workload)));
         }
     }
 
