@@ -55,7 +55,6 @@ pub mod recording;
 pub mod replications;
 pub mod result;
 pub mod stability;
-pub mod student;
 pub mod summary;
 
 pub use digest::Digest;

@@ -8,8 +8,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-
-use crate::student;
+use windtunnel_kernel::statistics::student;
 
 /// Confidence that is used unless another one is asked for.
 pub const CONFIDENCE: f64 = 0.95;

@@ -21,11 +21,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use windtunnel_kernel::statistics::binomial::clopper_pearson;
+use windtunnel_kernel::statistics::student;
 
 use crate::bottleneck::{self, Bottleneck};
 use crate::digest::Digest;
 use crate::recording::{Point, Recording};
-use crate::student;
 
 /// Batches of the test, at most.
 const BATCHES: usize = 20;

@@ -48,8 +48,7 @@ pub use quantity::{Bandwidth, Bytes, Duration, Price, Rate};
 pub use scenario::{
     Action, Arrivals, Batching, Broker, Burst, Control, ControlPhases, Cores, Distribution, Disturbance,
     DisturbanceKind, Drift, DriftDetector, DriftShift, DriftTest, Environment, Event, FlightPlan, HpaTiming,
-    HpaVersion, KedaTiming, Llm, Load, MemoryUse, ModelLoad, ModelProfile, Network, NodeAutoscaler, Nodes,
-    Patch, Phase, PodStart, PodStop, Pool, Probe, Process, Profile, Protocol, Queue, Retries, RetryOn,
-    Scenario, Scheduling, Server, Shape, SharedBandwidth, Trace, TraceFormat, Transfer, UserPhase, WarmUp,
-    When,
+    KedaTiming, Llm, Load, MemoryUse, ModelLoad, ModelProfile, Network, NodeAutoscaler, Nodes, Patch, Phase,
+    PodStart, PodStop, Pool, Probe, Process, Profile, Protocol, Queue, Retries, RetryOn, Scenario,
+    Scheduling, Server, Shape, SharedBandwidth, Trace, TraceFormat, Transfer, UserPhase, WarmUp, When,
 };

@@ -88,6 +88,17 @@ pub fn parse(text: &str, path: &str) -> Result<Vec<Manifest>, Vec<ManifestFault>
     if faults.is_empty() { Ok(manifests) } else { Err(faults) }
 }
 
+/// Like [`parse`], and refuses values that can never work as well (see [`impossible`]): what a tool asks that is going to
+/// use the manifests.
+///
+/// # Errors
+/// All faults of form of the file; where there are none, all of value.
+pub fn read(text: &str, path: &str) -> Result<Vec<Manifest>, Vec<ManifestFault>> {
+    let manifests = parse(text, path)?;
+    let faults: Vec<_> = manifests.iter().flat_map(|manifest| impossible(manifest, text, path)).collect();
+    if faults.is_empty() { Ok(manifests) } else { Err(faults) }
+}
+
 fn fault(path: &str, position: Position, message: String, hint: Option<String>) -> ManifestFault {
     ManifestFault { file: path.to_owned(), line: position.line, column: position.column, message, hint }
 }

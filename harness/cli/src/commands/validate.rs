@@ -72,13 +72,8 @@ pub(crate) fn load(file: &Path) -> Result<(Scenario, Vec<Manifest>), Vec<String>
     if faults.is_empty() { Ok((scenario, manifests)) } else { Err(faults) }
 }
 
-/// The manifests of one file, or every fault of it: first those of form, and where there are none those of value.
+/// The manifests of one file, or every fault of it.
 fn manifests_of(text: &str, path: &Path) -> Result<Vec<Manifest>, Vec<String>> {
-    let name = path.display().to_string();
-    let told =
-        |faults: Vec<manifest::ManifestFault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let manifests = manifest::parse(text, &name).map_err(told)?;
-    let impossible: Vec<_> =
-        manifests.iter().flat_map(|manifest| manifest::impossible(manifest, text, &name)).collect();
-    if impossible.is_empty() { Ok(manifests) } else { Err(told(impossible)) }
+    let told = |faults: Vec<manifest::ManifestFault>| faults.iter().map(ToString::to_string).collect();
+    manifest::read(text, &path.display().to_string()).map_err(told)
 }

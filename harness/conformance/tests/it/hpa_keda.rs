@@ -1,17 +1,9 @@
 //! Decision vectors of the Kubernetes HorizontalPodAutoscaler and of KEDA.
 
-use std::fs;
-use std::path::Path;
-
 use serde_json::{Value, json};
 use windtunnel_conformance::vectors::{Options, run, run_selected};
 
-const PATH: &str = "vectors.yaml";
-
-fn shipped() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/vectors/decision-vectors.yaml");
-    fs::read_to_string(&path).expect("the shipped vectors are readable")
-}
+use crate::vectors::{PATH, shipped};
 
 /// If it fails, the simulator scales differently from the Kubernetes or KEDA that a team runs.
 #[test]

@@ -1,11 +1,11 @@
 //! Percentiles, means and maxima of latency.
 
 use windtunnel_kernel::statistics::early_stopping::{self, Rule};
+use windtunnel_kernel::statistics::student;
 use windtunnel_scenario::objective::{Metric, Objective};
 
 use super::group::Group;
 use super::{CONFIDENCE, Evidence, Finding, Verdict, requests_text};
-use crate::student;
 
 /// Blocks of a mean. Neighbouring latencies are alike; the means of long blocks are nearly independent.
 const BLOCKS: usize = 20;

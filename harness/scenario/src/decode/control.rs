@@ -1,9 +1,11 @@
 //! `environment.control` and `environment.drift`: the control plane's clocks, and what watches predictions.
 
+use windtunnel_kernel::autoscale::hpa;
+
 use super::reader::Reader;
 use crate::quantity::Duration;
 use crate::scenario::{
-    Control, ControlPhases, Drift, DriftDetector, DriftShift, DriftTest, HpaTiming, HpaVersion, KedaTiming,
+    Control, ControlPhases, Drift, DriftDetector, DriftShift, DriftTest, HpaTiming, KedaTiming,
 };
 use crate::yaml::{Node, Value};
 
@@ -56,19 +58,12 @@ pub(super) fn control(reader: &mut Reader<'_>, node: &Node, path: &str) -> Optio
 }
 
 /// A release of Kubernetes; one without quotation marks is a number in YAML.
-fn release(reader: &mut Reader<'_>, node: &Node, path: &str) -> Option<HpaVersion> {
+fn release(reader: &mut Reader<'_>, node: &Node, path: &str) -> Option<hpa::Version> {
     let mut node = node.clone();
     if let Value::Float(number) = node.value {
         node.value = Value::Text(number.to_string());
     }
-    let releases = [
-        ("1.18", HpaVersion::V1_18),
-        ("1.21", HpaVersion::V1_21),
-        ("1.26", HpaVersion::V1_26),
-        ("1.27", HpaVersion::V1_27),
-        ("1.33", HpaVersion::V1_33),
-        ("1.37", HpaVersion::V1_37),
-    ];
+    let releases = hpa::Version::ALL.map(|version| (version.name(), version));
     reader.choice(&node, path, &releases)
 }
 

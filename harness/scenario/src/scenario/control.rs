@@ -1,6 +1,7 @@
 //! The control plane: its cycles and delays, its decision rules, and what watches the predictions.
 
 use serde::{Deserialize, Serialize};
+use windtunnel_kernel::autoscale::hpa;
 
 use crate::quantity::Duration;
 
@@ -25,7 +26,7 @@ pub struct HpaTiming {
     /// From the reading to the moment at which the metric can be seen.
     pub delay: Duration,
     /// The release of Kubernetes whose rules hold.
-    pub version: HpaVersion,
+    pub version: hpa::Version,
 }
 
 impl Default for HpaTiming {
@@ -34,36 +35,9 @@ impl Default for HpaTiming {
             sync: Duration::from_s(15),
             scrape: Duration::from_s(15),
             delay: Duration::ZERO,
-            version: HpaVersion::default(),
+            version: hpa::Version::default(),
         }
     }
-}
-
-/// Releases of Kubernetes between which the HorizontalPodAutoscaler decides differently; each one stands for those up
-/// to the next.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
-)]
-pub enum HpaVersion {
-    /// 1.18 to 1.20.
-    #[serde(rename = "1.18")]
-    V1_18,
-    /// 1.21 to 1.25.
-    #[serde(rename = "1.21")]
-    V1_21,
-    /// 1.26.
-    #[serde(rename = "1.26")]
-    V1_26,
-    /// 1.27 to 1.32.
-    #[serde(rename = "1.27")]
-    V1_27,
-    /// 1.33 to 1.36.
-    #[default]
-    #[serde(rename = "1.33")]
-    V1_33,
-    /// 1.37 and later.
-    #[serde(rename = "1.37")]
-    V1_37,
 }
 
 /// Cycles and delays of KEDA where a ScaledObject names none.

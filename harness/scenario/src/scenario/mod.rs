@@ -17,8 +17,7 @@ use crate::objective::Objective;
 use crate::quantity::Duration;
 
 pub use control::{
-    Control, ControlPhases, Drift, DriftDetector, DriftShift, DriftTest, HpaTiming, HpaVersion, KedaTiming,
-    Profile,
+    Control, ControlPhases, Drift, DriftDetector, DriftShift, DriftTest, HpaTiming, KedaTiming, Profile,
 };
 pub use distribution::Distribution;
 pub use environment::{Environment, ModelLoad, Network, PodStart, PodStop, Probe, Transfer};

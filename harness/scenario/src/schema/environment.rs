@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use super::load::DistributionFile;
 use super::nodes::{NodesFile, SharedBandwidthFile};
 use super::quantities::{BandwidthText, BytesText, DurationText, PercentText, RateText, StoragePrefix};
-use crate::scenario::{DriftTest, HpaVersion, Profile};
+use crate::scenario::{DriftTest, Profile};
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
@@ -253,6 +253,24 @@ struct ControlFile {
     phases: Option<ControlPhasesFile>,
 }
 
+/// Releases of Kubernetes between which the HorizontalPodAutoscaler decides differently; each one stands for those up
+/// to the next.
+#[derive(JsonSchema)]
+enum HpaVersionFile {
+    #[schemars(rename = "1.18")]
+    V1_18,
+    #[schemars(rename = "1.21")]
+    V1_21,
+    #[schemars(rename = "1.26")]
+    V1_26,
+    #[schemars(rename = "1.27")]
+    V1_27,
+    #[schemars(rename = "1.33")]
+    V1_33,
+    #[schemars(rename = "1.37")]
+    V1_37,
+}
+
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct HpaTimingFile {
@@ -263,7 +281,7 @@ struct HpaTimingFile {
     /// From the reading until the metric can be seen; 0s unless given.
     delay: Option<DurationText>,
     /// The release of Kubernetes whose rules hold; 1.33 unless given.
-    version: Option<HpaVersion>,
+    version: Option<HpaVersionFile>,
 }
 
 #[derive(JsonSchema)]

@@ -19,7 +19,7 @@ use windtunnel_kernel::autoscale::hpa;
 use windtunnel_kernel::autoscale::kpa::{GlobalConfig, TICK_OFFSET_NS};
 use windtunnel_record::{Meta, Recording, Source};
 use windtunnel_scenario::load::Flight;
-use windtunnel_scenario::{Disturbance, Environment, HpaVersion, Scenario};
+use windtunnel_scenario::{Disturbance, Environment, Scenario};
 
 pub(crate) use cluster::ClusterPlan;
 pub(crate) use loads::broker_of;
@@ -156,7 +156,7 @@ impl Plan {
             environment: scenario.environment.clone(),
             kserve,
             autoscaler,
-            hpa_version: hpa_version_of(&scenario.environment),
+            hpa_version: scenario.environment.control.hpa.version,
             most_in_flight: 1_000_000,
             most_events: 1_000_000_000_000,
             scenario: scenario.clone(),
@@ -196,15 +196,4 @@ fn phases_of(environment: &Environment) -> Phases {
     let default = Phases::default();
     let ticks = environment.control.phases.kpa.map(|phase| Phase::Run(phase.as_ns()));
     Phases { ticks: ticks.unwrap_or(default.ticks), ..default }
-}
-
-fn hpa_version_of(environment: &Environment) -> hpa::Version {
-    match environment.control.hpa.version {
-        HpaVersion::V1_18 => hpa::Version::V1_18,
-        HpaVersion::V1_21 => hpa::Version::V1_21,
-        HpaVersion::V1_26 => hpa::Version::V1_26,
-        HpaVersion::V1_27 => hpa::Version::V1_27,
-        HpaVersion::V1_33 => hpa::Version::V1_33,
-        HpaVersion::V1_37 => hpa::Version::V1_37,
-    }
 }

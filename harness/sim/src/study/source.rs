@@ -151,13 +151,7 @@ fn manifests_of(scenario: &Scenario) -> Result<Vec<Manifest>, SimError> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|error| SimError::Unreadable { file: path.clone(), message: error.to_string() })?;
-        let read = manifest::parse(&text, &name).map_err(|faults| SimError::faulty(faults.iter()))?;
-        let impossible: Vec<_> =
-            read.iter().flat_map(|manifest| manifest::impossible(manifest, &text, &name)).collect();
-        if !impossible.is_empty() {
-            return Err(SimError::faulty(impossible.iter()));
-        }
-        manifests.extend(read);
+        manifests.extend(manifest::read(&text, &name).map_err(|faults| SimError::faulty(faults.iter()))?);
     }
     Ok(manifests)
 }

@@ -10,7 +10,6 @@ mod interrupted;
 mod loads;
 mod machines;
 mod messages;
-mod queues;
 mod reproducibility;
 mod rollouts;
 mod scaling;

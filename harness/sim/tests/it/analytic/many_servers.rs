@@ -3,6 +3,7 @@
 use super::estimate::{Fact, assert_facts};
 use super::formulas::{erlang_b, erlang_c, mmc_sojourn_tail, mmc_wait, mmc_wait_quantile, mmck};
 use super::station::{SERVICE_S, Station, exponential, mean_of, quantile_of};
+use crate::setting::{Setting, fly};
 
 /// How many wait and for how long is what a number of replicas is bought for. Catches pods that keep queues of their own
 /// (then more wait), a slot too many or too few, and a line that is not first come first served (the quantile).
@@ -103,4 +104,24 @@ fn losses_without_a_line_are_erlangs_b() {
             vec![seen.loss(), seen.mean_s()]
         });
     }
+}
+
+/// The same requests in the same queue take the same time, however the servers are cut into pods.
+#[test]
+fn cutting_servers_into_pods_changes_nothing() {
+    let times = |pods: u32, concurrency: u32| -> Vec<u64> {
+        let setting = Setting {
+            predictor: format!(
+                "minReplicas: {pods}, maxReplicas: {pods}, containerConcurrency: {concurrency}"
+            ),
+            load: "process: poisson, phases: [{for: 1000s, rate: 240/s}]".to_owned(),
+            duration: "1000s".to_owned(),
+            timeout: "10m".to_owned(),
+            service_time: "distribution: exponential, mean: 10ms".to_owned(),
+            ..Setting::default()
+        };
+        let (recording, _) = fly(&setting.plan(), 5);
+        recording.requests.iter().map(|request| request.latency_ns).collect()
+    };
+    assert_eq!(times(1, 3), times(3, 1));
 }
