@@ -51,14 +51,48 @@ fn every_scenario_passes_and_shows_its_complaint() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// All of `scenarios/library`, in order of name.
+/// What to buy is asked of any scenario, not only of those that were written for it.
+#[test]
+fn the_other_scenarios_can_be_planned_with() {
+    let paths = scenarios("scenarios");
+    assert!(paths.len() >= 2, "only {paths:?}");
+    for path in paths {
+        check_plan(&path, tempfile::tempdir().unwrap().path()).unwrap();
+    }
+}
+
+/// All of `scenarios/library`.
 fn complaints() -> Vec<Complaint> {
-    let folder = file("scenarios/library");
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    scenarios("scenarios/library").iter().map(|path| Complaint::read(path)).collect()
+}
+
+/// The files of a folder of scenarios, in order of name.
+fn scenarios(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(file(folder)).unwrap().map(|entry| entry.unwrap().path());
     let mut paths: Vec<PathBuf> =
         entries.filter(|path| path.extension().is_some_and(|ending| ending == "yaml")).collect();
     paths.sort();
-    paths.iter().map(|path| Complaint::read(path)).collect()
+    paths
+}
+
+/// A plan over a setting that every scenario has tries what it was told to.
+fn check_plan(scenario: &Path, folder: &Path) -> Result<(), String> {
+    let output = windtunnel(folder)
+        .arg("plan")
+        .arg(scenario)
+        .args(["--vary", "spec.environment.network.gateway=0ms,1ms"])
+        .args(["--replications", "1", "--most", "1", "--output", "json"])
+        .output()
+        .unwrap();
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let options = plan["options"].as_array().cloned().unwrap_or_default();
+    let measured = options.iter().filter(|option| option["verdict"].is_string()).count();
+    // As it is, and with both values. A trace that is not on this machine is one to be skipped, not an error.
+    let is_skipped = stderr(&output).contains("no scenario ran");
+    if !is_skipped && (!matches!(output.status.code(), Some(0 | 1)) || measured != 3) {
+        return Err(format!("plan: exit {:?}, {plan}: {}", output.status.code(), stderr(&output)));
+    }
+    Ok(())
 }
 
 impl Complaint {
@@ -111,7 +145,7 @@ impl Complaint {
                 stderr(&output)
             ));
         }
-        Ok(())
+        check_plan(&self.path, folder.path())
     }
 
     /// The run and its gates.
