@@ -11,6 +11,7 @@
 //! | [`rollout`] | progressive delivery: Flagger canaries, Argo Rollouts with their analyses, KServe's canaries |
 //! | [`autoscale::hpa`] | Kubernetes HorizontalPodAutoscaler: replicas by metrics, stabilisation, rate limits; decisions on paper |
 //! | [`autoscale::keda`] | KEDA: triggers, scale to and from zero, fallback, jobs, the autoscaler that it makes |
+//! | [`duration`] | durations as manifests write them |
 //! | [`routing`] | which backend a request goes to: traffic split, breaker, endpoint choice, activator capacity |
 //! | [`drift`] | whether a window of values still looks like the reference |
 //! | [`statistics`] | what a sample allows to be said: early stopping, exact tests, confidence intervals, sequential tests |
@@ -50,6 +51,7 @@
 
 pub mod autoscale;
 pub mod drift;
+pub mod duration;
 pub mod profile;
 pub mod rollout;
 pub mod routing;

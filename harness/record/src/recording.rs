@@ -231,6 +231,7 @@ impl Prediction {
 /// | `traffic.percent` | `revision` | 0 to 100 |
 /// | `requests.in_flight` | none, or `service` | requests |
 /// | `requests.queued` | `revision` | requests that wait for a slot |
+/// | `requests.mirrored` | `revision` | copies of requests since the last sample, whose answers nobody gets |
 /// | `server.utilisation` | `revision` | 0 to 1 |
 /// | `nodes.ready`, `nodes.wanted` | `pool` | nodes |
 /// | `nodes.cpu_allocated`, `nodes.memory_allocated`, `nodes.gpu_allocated` | `pool` | 0 to 1 |

@@ -62,6 +62,7 @@ pub async fn fly(
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Recording, FlightError> {
     open_loop(scenario.load())?;
+    patches_only(scenario, flight)?;
     let client = stack.client();
     let namespace = namespace_of(manifests, &scenario.load().target);
     let requests =
@@ -130,7 +131,8 @@ pub async fn fly(
                 }
                 () = tokio::time::sleep_until(next_event.into()), if events.peek().is_some() => {
                     if let Some(event) = events.next() {
-                        let Action::Patch(patch) = &event.action;
+                        // Commands were refused before the flight.
+                        let Action::Patch(patch) = &event.action else { continue };
                         kinds.merge(&scenario.path, &patch.kind, &namespace, &patch.name, &patch.merge).await?;
                         observe::event(&mut recording, observer.time_ns(Instant::now()), "scenario", &patch.name, event.name.clone());
                     }
@@ -163,14 +165,36 @@ fn decide(decision: AutoscaleDecision, epoch_unix_ns: u64, recorder: &mut dyn Re
 
 /// Only an open loop of requests can be flown: what users and brokers do depends on the answers.
 fn open_loop(load: &Load) -> Result<(), FlightError> {
+    if load.matching.is_some() {
+        return refused_load(load, "an A/B test's (matching)");
+    }
     let what = match (&load.arrivals, load.queue) {
         (Arrivals::Users { .. }, _) => "users in a closed loop",
         (_, Some(_)) => "messages of a queue",
         (_, None) => return Ok(()),
     };
+    refused_load(load, what)
+}
+
+fn refused_load(load: &Load, what: &str) -> Result<(), FlightError> {
     Err(FlightError::Load(format!(
         "the load of {} is {what}, which only the simulator can play; run it with --mode sim",
         load.target
+    )))
+}
+
+/// Only patches can be flown: what somebody says to Flagger's or Argo's controller is simulated.
+fn patches_only(scenario: &Scenario, flight: Flight) -> Result<(), FlightError> {
+    let events = scenario.events_in(flight);
+    let Some(event) = events.iter().find(|event| matches!(event.action, Action::Command(_))) else {
+        return Ok(());
+    };
+    Err(FlightError::Load(format!(
+        "{}:{}: event {:?} is a command to the controller of a canary, which only the simulator can give; run it with \
+         --mode sim",
+        scenario.path.display(),
+        event.line,
+        event.name
     )))
 }
 

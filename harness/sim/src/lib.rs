@@ -83,10 +83,10 @@ pub mod study;
 
 pub use error::SimError;
 pub use plan::{
-    Amount, AnalysisPlan, ArgoPlan, CanaryPlan, Change, ControlPlan, DeliveryPlan, DeploymentPlan, EPOCH_NS,
-    FlaggerPlan, KedaPlan, LEAD_NS, LoadPlan, Measure, Operator, Phase, Phases, Plan, Reading, Resources,
-    RevisionPlan, ScalerPlan, ServicePlan, Side, Signal, StandardPlan, Strategy, Template, UsersPlan,
-    Version,
+    Amount, AnalysisPlan, ArgoPlan, CanaryPlan, Change, ChangeKind, ControlPlan, DeliveryPlan,
+    DeploymentPlan, EPOCH_NS, FlaggerPlan, HookPlan, KedaPlan, LEAD_NS, LoadPlan, Measure, Operator, Phase,
+    Phases, Plan, Reading, Resources, RevisionPlan, ScalerPlan, ServicePlan, Side, Signal, StandardPlan,
+    Strategy, Template, UsersPlan, Version,
 };
 pub use simulate::{Summary, resume, simulate, simulate_arrivals, simulate_until};
 pub use snapshot::Snapshot;

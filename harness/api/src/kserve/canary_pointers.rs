@@ -1,75 +1,57 @@
-//! Which revision is "the last fully rolled out one": the two pointers that KServe's Knative canary is
-//! made of.
+//! Which revision is "the last fully rolled out one": the two pointers that KServe's Knative canary is made of, and
+//! the traffic that follows from them. The rules are the kernel's; this file translates objects.
+
+use windtunnel_kernel::rollout::kserve::knative::{self as rules, ObservedTarget, Pointers};
 
 use super::status_types::ComponentStatus;
 use crate::knative::{ServiceStatus, TrafficTarget};
 
 /// Moves the pointers `latestRolledoutRevision` and `previousRolledoutRevision` as the traffic of the
-/// Knative Service says:
-/// * the newest ready revision has all traffic: it becomes the rolled-out one, the old one the previous;
-/// * the rolled-out revision is split against itself (a full roll-out was taken back by setting the canary
-///   percentage below 100): the previous one becomes the rolled-out one again, so that the next rendering
-///   routes the rest to it.
+/// Knative Service says, see [`rules::propagate`].
 pub(super) fn advance(component: &mut ComponentStatus, service: &ServiceStatus) {
-    let Some(ready) = service.latest_ready_revision_name.as_deref() else { return };
-    let follows_latest = |target: &&TrafficTarget| {
-        target.latest_revision == Some(true) && target.revision_name.as_deref() == Some(ready)
+    let Some(ready) = service.latest_ready_revision_name.clone() else { return };
+    let text = |name: &Option<String>| name.clone().unwrap_or_default();
+    let pointers = Pointers {
+        latest_created_revision: text(&component.latest_created_revision),
+        latest_ready_revision: text(&component.latest_ready_revision),
+        latest_rolledout_revision: text(&component.latest_rolledout_revision),
+        previous_rolledout_revision: text(&component.previous_rolledout_revision),
     };
-    let share: i64 = service
-        .traffic
-        .iter()
-        .filter(|target| target.revision_name.as_deref() == Some(ready))
-        .filter_map(|target| target.percent)
-        .sum();
-    for target in service.traffic.iter().filter(follows_latest) {
-        let Some(percent) = target.percent else { continue };
-        if component.latest_rolledout_revision.as_deref() != Some(ready) {
-            if percent == 100 {
-                component.previous_rolledout_revision = component.latest_rolledout_revision.take();
-                component.latest_rolledout_revision = Some(ready.to_owned());
-            }
-        } else if service.latest_created_revision_name.as_deref() == Some(ready)
-            && percent < 100
-            && share == 100
-            && component.previous_rolledout_revision.is_some()
-        {
-            component.latest_rolledout_revision.clone_from(&component.previous_rolledout_revision);
-        }
-    }
+    let observed = rules::ServiceStatus {
+        latest_created_revision_name: text(&service.latest_created_revision_name),
+        latest_ready_revision_name: ready,
+        traffic: service
+            .traffic
+            .iter()
+            .map(|target| ObservedTarget {
+                revision_name: text(&target.revision_name),
+                latest_revision: target.latest_revision == Some(true),
+                percent: target.percent,
+            })
+            .collect(),
+    };
+    let next = rules::propagate(&pointers, &observed);
+    let name = |name: String| Some(name).filter(|name| !name.is_empty());
+    component.latest_rolledout_revision = name(next.latest_rolledout_revision);
+    component.previous_rolledout_revision = name(next.previous_rolledout_revision);
 }
 
-/// The traffic that an InferenceService's predictor asks of its Knative Service.
-/// Without a percentage, or before anything has been rolled out, everything goes to the newest revision.
+/// The traffic that an InferenceService's predictor asks of its Knative Service, see [`rules::traffic_targets`].
 pub(super) fn traffic(
     canary_percent: Option<i64>,
     component: Option<&ComponentStatus>,
     tag_routing: bool,
 ) -> Vec<TrafficTarget> {
     let rolled_out = component.and_then(|status| status.latest_rolledout_revision.as_deref());
-    let (Some(percent), Some(rolled_out)) = (canary_percent, rolled_out.filter(|name| !name.is_empty()))
-    else {
-        return vec![TrafficTarget {
-            latest_revision: Some(true),
-            percent: Some(100),
-            ..TrafficTarget::default()
-        }];
-    };
-    let mut targets = vec![TrafficTarget {
-        latest_revision: Some(true),
-        percent: Some(percent),
-        tag: tag_routing.then(|| "latest".to_owned()),
+    let targets = rules::traffic_targets(canary_percent, rolled_out.unwrap_or_default(), tag_routing);
+    let object = |target: rules::TrafficTarget| TrafficTarget {
+        latest_revision: Some(target.revision_name.is_none()),
+        revision_name: target.revision_name,
+        percent: Some(target.percent),
+        tag: target.tag,
         ..TrafficTarget::default()
-    }];
-    if percent < 100 {
-        targets.push(TrafficTarget {
-            revision_name: Some(rolled_out.to_owned()),
-            latest_revision: Some(false),
-            percent: Some(100 - percent),
-            tag: Some("prev".to_owned()),
-            ..TrafficTarget::default()
-        });
-    }
-    targets
+    };
+    targets.into_iter().map(object).collect()
 }
 
 #[cfg(test)]
@@ -141,6 +123,20 @@ mod tests {
         assert_eq!(shares(Some(10), Some(&rolled)), [(None, 10), (Some("v1".into()), 90)]);
         assert_eq!(shares(Some(0), Some(&rolled)), [(None, 0), (Some("v1".into()), 100)]);
         assert_eq!(shares(Some(100), Some(&rolled)), [(None, 100)]);
-        assert_eq!(traffic(Some(10), Some(&rolled), true)[0].tag.as_deref(), Some("latest"));
+        // ksvc_reconciler.go tags the target of everything, too, where the annotation asks for it.
+        let tags = |percent, component, tag_routing| -> Vec<(Option<bool>, Option<String>)> {
+            let targets = traffic(percent, component, tag_routing);
+            targets.into_iter().map(|target| (target.latest_revision, target.tag)).collect()
+        };
+        let (latest, previous) = (Some("latest".to_owned()), Some("prev".to_owned()));
+        assert_eq!(
+            tags(Some(10), Some(&rolled), true),
+            [(Some(true), latest.clone()), (Some(false), previous.clone())]
+        );
+        assert_eq!(tags(Some(10), Some(&rolled), false), [(Some(true), None), (Some(false), previous)]);
+        assert_eq!(tags(Some(100), Some(&rolled), true), [(Some(true), latest.clone())]);
+        assert_eq!(tags(None, Some(&rolled), true), [(Some(true), latest.clone())]);
+        assert_eq!(tags(None, None, true), [(Some(true), latest)]);
+        assert_eq!(tags(None, Some(&rolled), false), [(Some(true), None)]);
     }
 }

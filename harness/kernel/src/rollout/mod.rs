@@ -10,7 +10,6 @@
 //! form.
 
 pub mod argo;
-mod duration;
 pub mod flagger;
 pub mod kserve;
 pub mod value;

@@ -297,6 +297,18 @@ fn analyses_of_a_canary() {
     rollout.promote();
     assert_eq!(rollout.step(&both).effects, [Effect::StartAnalysis { id: 3, kind: RunKind::Background }]);
 
+    // Where the step's own could not say, a word to promote leaves the step out (promote.go, `isInconclusive`), and one
+    // that only ends a user's pause does not.
+    let (mut rollout, decision) = after([Inconclusive, Running]);
+    assert_eq!((decision.step, decision.message.as_str()), (Some(1), "InconclusiveAnalysisRun"));
+    rollout.pause();
+    rollout.resume();
+    assert_eq!((rollout.status().current_step_index, rollout.spec().paused), (Some(1), false));
+    rollout.promote();
+    let status = rollout.status();
+    assert_eq!((status.current_step_index, status.controller_pause), (Some(2), false));
+    assert_eq!(status.pause_conditions, []);
+
     let (mut rollout, _) = after([Running, Running]);
     rollout.promote_full();
     both.runs = vec![report(1, Running), report(2, Running)];

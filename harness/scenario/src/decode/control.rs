@@ -5,7 +5,8 @@ use windtunnel_kernel::autoscale::hpa;
 use super::reader::Reader;
 use crate::quantity::Duration;
 use crate::scenario::{
-    Control, ControlPhases, Drift, DriftDetector, DriftShift, DriftTest, HpaTiming, KedaTiming,
+    Control, ControlPhases, Drift, DriftDetector, DriftShift, DriftTest, FlaggerControl, FlaggerVersion,
+    HpaTiming, KedaTiming,
 };
 use crate::yaml::{Node, Value};
 
@@ -26,7 +27,7 @@ pub(super) fn control(reader: &mut Reader<'_>, node: &Node, path: &str) -> Optio
         let sync = fields.or(reader, "sync", default.sync, Reader::positive_duration);
         let scrape = fields.or(reader, "scrape", default.scrape, Reader::positive_duration);
         let delay = fields.or(reader, "delay", default.delay, Reader::duration);
-        let version = fields.or(reader, "version", default.version, release);
+        let version = fields.or(reader, "version", default.version, kubernetes);
         fields.finish(reader);
         Some(HpaTiming { sync: sync?, scrape: scrape?, delay: delay?, version: version? })
     });
@@ -37,6 +38,15 @@ pub(super) fn control(reader: &mut Reader<'_>, node: &Node, path: &str) -> Optio
         let delay = fields.or(reader, "delay", default.delay, Reader::duration);
         fields.finish(reader);
         Some(KedaTiming { polling: polling?, delay: delay? })
+    });
+    let flagger = fields.or(reader, "flagger", FlaggerControl::default(), |reader, node, path| {
+        let default = FlaggerControl::default();
+        let mut fields = reader.fields(node, path)?;
+        let version = fields.or(reader, "version", default.version, |reader, node, path| {
+            release(reader, node, path, &[("1.0", FlaggerVersion::V1_0), ("1.44", FlaggerVersion::V1_44)])
+        });
+        fields.finish(reader);
+        Some(FlaggerControl { version: version? })
     });
     let phases = fields.or(reader, "phases", ControlPhases::default(), |reader, node, path| {
         let mut fields = reader.fields(node, path)?;
@@ -54,17 +64,21 @@ pub(super) fn control(reader: &mut Reader<'_>, node: &Node, path: &str) -> Optio
         })
     });
     fields.finish(reader);
-    Some(Control { hpa: hpa?, keda: keda?, phases: phases? })
+    Some(Control { hpa: hpa?, keda: keda?, flagger: flagger?, phases: phases? })
 }
 
-/// A release of Kubernetes; one without quotation marks is a number in YAML.
-fn release(reader: &mut Reader<'_>, node: &Node, path: &str) -> Option<hpa::Version> {
+/// A release; one without quotation marks is a number in YAML.
+fn release<T: Copy>(reader: &mut Reader<'_>, node: &Node, path: &str, releases: &[(&str, T)]) -> Option<T> {
     let mut node = node.clone();
     if let Value::Float(number) = node.value {
-        node.value = Value::Text(number.to_string());
+        node.value = Value::Text(format!("{number:?}"));
     }
+    reader.choice(&node, path, releases)
+}
+
+fn kubernetes(reader: &mut Reader<'_>, node: &Node, path: &str) -> Option<hpa::Version> {
     let releases = hpa::Version::ALL.map(|version| (version.name(), version));
-    reader.choice(&node, path, &releases)
+    release(reader, node, path, &releases)
 }
 
 pub(super) fn drift(

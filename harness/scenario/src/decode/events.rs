@@ -3,7 +3,7 @@
 use super::reader::Reader;
 use crate::manifests::Manifests;
 use crate::quantity::Duration;
-use crate::scenario::{Action, Event, Patch};
+use crate::scenario::{Action, Command, Event, Patch, Verb};
 use crate::suggest;
 use crate::yaml::{Node, Value};
 
@@ -36,16 +36,61 @@ fn event(
     let at =
         fields.need(reader, "at", "at: 20s", |reader, node, path| reader.before_end(node, path, duration));
     let name = fields.optional("name").map(|node| reader.text(node, &format!("{path}.name"), "canary v2"));
-    let patch = fields
-        .required("patch", "patch with kind, name and merge")
-        .and_then(|node| patch(reader, node, &format!("{path}.patch"), manifests));
-    fields.finish(reader);
-    let (at, patch) = (at?, patch?);
-    let name = match name {
-        Some(name) => name?.to_owned(),
-        None => format!("patch {} {}", patch.kind, patch.name),
+    let action = match fields.optional("command") {
+        Some(given) => {
+            if fields.optional("patch").is_some() {
+                reader.fault(
+                    given.place,
+                    format!("{path} has a patch and a command"),
+                    "make two events of them",
+                );
+            }
+            command(reader, given, &format!("{path}.command"), manifests).map(Action::Command)
+        }
+        None if fields.mistyped(&["command"]) => None, // reported as an unknown key
+        None => fields
+            .required("patch", "patch with kind, name and merge, or command with kind, name and verb")
+            .and_then(|node| patch(reader, node, &format!("{path}.patch"), manifests))
+            .map(Action::Patch),
     };
-    Some(Event { at, name, action: Action::Patch(patch), line: node.place.line })
+    fields.finish(reader);
+    let (at, action) = (at?, action?);
+    let name = match (name, &action) {
+        (Some(name), _) => name?.to_owned(),
+        (None, Action::Patch(patch)) => format!("patch {} {}", patch.kind, patch.name),
+        (None, Action::Command(command)) => {
+            format!("{} {} {}", command.verb.name(), command.kind, command.name)
+        }
+    };
+    Some(Event { at, name, action, line: node.place.line })
+}
+
+fn command(reader: &mut Reader<'_>, node: &Node, path: &str, manifests: &Manifests) -> Option<Command> {
+    let mut fields = reader.fields(node, path)?;
+    let kinds = [("Rollout", "Rollout"), ("Canary", "Canary")];
+    let kind = fields.need(reader, "kind", "kind: Rollout", |reader, node, path| {
+        let kind = reader.choice(node, path, &kinds)?;
+        known(reader, node, path, "kinds", "Rollout", manifests, None)?;
+        Some(kind)
+    });
+    let name = fields.required("name", "name, that of an object in the manifests").and_then(|node| {
+        known(reader, node, &format!("{path}.name"), "names", "digits", manifests, Some(kind?))
+    });
+    let verbs = Verb::ALL.map(|verb| (verb.name(), verb));
+    let verb = fields.need(reader, "verb", "verb: promote", |reader, node, path| {
+        let verb = reader.choice(node, path, &verbs)?;
+        if kind.is_none_or(|kind| verb.goes_with(kind)) {
+            return Some(verb);
+        }
+        let kind = kind.unwrap_or_default();
+        let known: Vec<&str> =
+            Verb::ALL.into_iter().filter(|verb| verb.goes_with(kind)).map(Verb::name).collect();
+        let message = format!("{path}: a {kind} cannot be told to {}", verb.name());
+        reader.fault(node.place, message, format!("write one of: {}", known.join(", ")));
+        None
+    });
+    fields.finish(reader);
+    Some(Command { kind: kind?.to_owned(), name: name?.to_owned(), verb: verb? })
 }
 
 fn patch(reader: &mut Reader<'_>, node: &Node, path: &str, manifests: &Manifests) -> Option<Patch> {

@@ -54,6 +54,8 @@ fn load(
     let retries = fields.maybe(reader, "retries", retries);
     let queue_node = fields.optional("queue");
     let queue = fields.maybe(reader, "queue", queue);
+    let matching_node = fields.optional("matching");
+    let matching = fields.maybe(reader, "matching", Reader::percent);
     let arrivals =
         fields.need(reader, "arrivals", "arrivals with phases, users or a trace", |reader, node, path| {
             arrivals(reader, node, path, duration)
@@ -64,7 +66,15 @@ fn load(
         target(reader, target_node, path, fields.place(), manifests)
     };
     fields.finish(reader);
-    let (retries, queue, arrivals) = (retries?, queue?, arrivals?);
+    let (retries, queue, matching, arrivals) = (retries?, queue?, matching?, arrivals?);
+    if let (Some(node), Some(_)) = (matching_node, &queue) {
+        reader.fault(
+            node.place,
+            format!("{path}: matching does not go with a queue"),
+            "leave it out: a broker's messages have no headers that a gateway could match",
+        );
+        return None;
+    }
     if let Some(node) = queue_node {
         let problem = match (&retries, &arrivals) {
             (Some(_), _) => Some((
@@ -89,6 +99,7 @@ fn load(
         timeout: timeout?,
         retries,
         queue,
+        matching,
         arrivals,
     })
 }

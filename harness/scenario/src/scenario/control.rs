@@ -12,6 +12,8 @@ pub struct Control {
     pub hpa: HpaTiming,
     /// KEDA.
     pub keda: KedaTiming,
+    /// Flagger.
+    pub flagger: FlaggerControl,
     /// When each loop's first cycle is.
     pub phases: ControlPhases,
 }
@@ -38,6 +40,28 @@ impl Default for HpaTiming {
             version: hpa::Version::default(),
         }
     }
+}
+
+/// Flagger's controller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlaggerControl {
+    /// The release of Flagger whose rules hold.
+    pub version: FlaggerVersion,
+}
+
+/// Releases of Flagger between which it decides differently; each one stands for those up to the next.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+pub enum FlaggerVersion {
+    /// 1.0 to 1.43: a primary that is stuck while it is promoted is rolled back to, although the canary is all that
+    /// works.
+    #[serde(rename = "1.0")]
+    V1_0,
+    /// 1.44 and later: the canary keeps all requests.
+    #[default]
+    #[serde(rename = "1.44")]
+    V1_44,
 }
 
 /// Cycles and delays of KEDA where a ScaledObject names none.

@@ -23,6 +23,99 @@ pub struct Event {
 pub enum Action {
     /// Changes an object.
     Patch(Patch),
+    /// Tells the controller of a canary what to do.
+    Command(Command),
+}
+
+impl Action {
+    /// Whether things stay as it has put them.
+    pub(crate) fn leaves_state(&self) -> bool {
+        match self {
+            Self::Patch(_) => true,
+            Self::Command(command) => {
+                !matches!(command.verb, Verb::Promote | Verb::PromoteFull | Verb::Abort | Verb::Retry)
+            }
+        }
+    }
+}
+
+/// What somebody tells the controller of a canary, as `kubectl argo rollouts` or Flagger's load tester do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// Kind of the object: `Rollout` or `Canary`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// What is to be done.
+    pub verb: Verb,
+}
+
+/// What the controller of a canary can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// Rollout: a paused one goes on, one that is not paused leaves out its step.
+    Promote,
+    /// Rollout: the new version is promoted without further steps, pauses and analyses (`promote --full`).
+    PromoteFull,
+    /// Rollout: back to the stable version.
+    Abort,
+    /// Rollout: an aborted one begins again.
+    Retry,
+    /// Rollout: `spec.paused: true`. Canary: `spec.suspend: true`.
+    Pause,
+    /// Rollout: `spec.paused: false`. Canary: `spec.suspend: false`.
+    Resume,
+    /// Canary: webhooks that ask `/gate/check` get a yes from now on. They get a no before.
+    OpenGate,
+    /// Canary: webhooks that ask `/gate/check` get a no from now on.
+    CloseGate,
+    /// Canary: webhooks that ask `/rollback/check` get a yes from now on, and the canary is rolled back. They get a
+    /// no before.
+    OpenRollback,
+    /// Canary: webhooks that ask `/rollback/check` get a no from now on.
+    CloseRollback,
+}
+
+impl Verb {
+    /// Every verb.
+    pub const ALL: [Self; 10] = [
+        Self::Promote,
+        Self::PromoteFull,
+        Self::Abort,
+        Self::Retry,
+        Self::Pause,
+        Self::Resume,
+        Self::OpenGate,
+        Self::CloseGate,
+        Self::OpenRollback,
+        Self::CloseRollback,
+    ];
+
+    /// What the file calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Promote => "promote",
+            Self::PromoteFull => "promote-full",
+            Self::Abort => "abort",
+            Self::Retry => "retry",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::OpenGate => "open-gate",
+            Self::CloseGate => "close-gate",
+            Self::OpenRollback => "open-rollback",
+            Self::CloseRollback => "close-rollback",
+        }
+    }
+
+    /// Whether an object of this kind can be told so.
+    pub fn goes_with(self, kind: &str) -> bool {
+        match self {
+            Self::Promote | Self::PromoteFull | Self::Abort | Self::Retry => kind == "Rollout",
+            Self::Pause | Self::Resume => matches!(kind, "Rollout" | "Canary"),
+            Self::OpenGate | Self::CloseGate | Self::OpenRollback | Self::CloseRollback => kind == "Canary",
+        }
+    }
 }
 
 /// A JSON merge patch (RFC 7386) of one object.
@@ -100,7 +193,7 @@ pub enum DisturbanceKind {
         /// For how long.
         length: Duration,
     },
-    /// No autoscaler gets a metric.
+    /// No autoscaler and no canary analysis gets a metric: who asks for one gets an error.
     MetricsGap {
         /// For how long.
         length: Duration,

@@ -25,6 +25,9 @@ pub struct Load {
     pub retries: Option<Retries>,
     /// The broker that arrivals go to as messages; `None` sends them as requests.
     pub queue: Option<Queue>,
+    /// The share of requests, or of users in a closed loop, that meets the conditions of an A/B test
+    /// (`analysis.match` of a Canary), from 0 to 1; `None` where there is no such test.
+    pub matching: Option<f64>,
     /// When requests are sent.
     pub arrivals: Arrivals,
 }
@@ -39,6 +42,7 @@ impl Load {
             timeout: DEFAULT_TIMEOUT,
             retries: None,
             queue: None,
+            matching: None,
             arrivals,
         }
     }

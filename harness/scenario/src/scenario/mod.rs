@@ -17,11 +17,12 @@ use crate::objective::Objective;
 use crate::quantity::Duration;
 
 pub use control::{
-    Control, ControlPhases, Drift, DriftDetector, DriftShift, DriftTest, HpaTiming, KedaTiming, Profile,
+    Control, ControlPhases, Drift, DriftDetector, DriftShift, DriftTest, FlaggerControl, FlaggerVersion,
+    HpaTiming, KedaTiming, Profile,
 };
 pub use distribution::Distribution;
 pub use environment::{Environment, ModelLoad, Network, PodStart, PodStop, Probe, Transfer};
-pub use happening::{Action, Disturbance, DisturbanceKind, Event, Patch, When};
+pub use happening::{Action, Command, Disturbance, DisturbanceKind, Event, Patch, Verb, When};
 pub use load::{
     Arrivals, Broker, Burst, DEFAULT_TIMEOUT, Load, Phase, Process, Protocol, Queue, Retries, RetryOn, Shape,
     Trace, TraceFormat, UserPhase,
@@ -148,12 +149,13 @@ impl Scenario {
     /// The events of a flight at flight time, in order.
     ///
     /// Of a slice, events before its start happen at t=0 (the slice begins in the state that they leave)
-    /// and events at or after its end are left out.
+    /// and events at or after its end are left out. So are commands before its start that leave no state, such as a
+    /// promotion: what they were about is over.
     pub fn events_in(&self, flight: Flight) -> Vec<Event> {
         let Some(plan) = self.slice(flight) else { return self.events.clone() };
         self.events
             .iter()
-            .filter(|event| event.at < plan.to)
+            .filter(|event| event.at < plan.to && (event.at >= plan.from || event.action.leaves_state()))
             .map(|event| Event { at: plan.flight_time(event.at), ..event.clone() })
             .collect()
     }

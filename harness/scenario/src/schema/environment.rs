@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use super::load::DistributionFile;
 use super::nodes::{NodesFile, SharedBandwidthFile};
 use super::quantities::{BandwidthText, BytesText, DurationText, PercentText, RateText, StoragePrefix};
-use crate::scenario::{DriftTest, Profile};
+use crate::scenario::{DriftTest, FlaggerVersion, Profile};
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
@@ -249,6 +249,8 @@ struct ControlFile {
     hpa: Option<HpaTimingFile>,
     /// KEDA where a ScaledObject says nothing.
     keda: Option<KedaTimingFile>,
+    /// Flagger.
+    flagger: Option<FlaggerControlFile>,
     /// When each loop's first cycle is; the seed says so unless given.
     phases: Option<ControlPhasesFile>,
 }
@@ -282,6 +284,14 @@ struct HpaTimingFile {
     delay: Option<DurationText>,
     /// The release of Kubernetes whose rules hold; 1.33 unless given.
     version: Option<HpaVersionFile>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct FlaggerControlFile {
+    /// The release of Flagger whose rules hold; 1.44 unless given. They differ where a primary gets stuck while it is
+    /// promoted (https://github.com/fluxcd/flagger/pull/1931).
+    version: Option<FlaggerVersion>,
 }
 
 #[derive(JsonSchema)]

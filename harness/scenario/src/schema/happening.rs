@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 
 use super::quantities::{DurationText, StoragePrefix};
+use crate::scenario::Verb;
 
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -11,8 +12,29 @@ pub(super) struct EventFile {
     at: DurationText,
     /// What people call it.
     name: Option<String>,
-    /// The object to change.
-    patch: PatchFile,
+    /// The object to change. An event has this or a command.
+    patch: Option<PatchFile>,
+    /// What the controller of a canary is told; only simulated.
+    command: Option<CommandFile>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct CommandFile {
+    /// Rollout (of Argo Rollouts) or Canary (of Flagger).
+    kind: CommandedKind,
+    /// Its name.
+    name: String,
+    /// What is to be done.
+    verb: Verb,
+}
+
+#[derive(JsonSchema)]
+enum CommandedKind {
+    /// Takes promote, promote-full, abort, retry, pause and resume.
+    Rollout,
+    /// Takes pause, resume, open-gate, close-gate, open-rollback and close-rollback.
+    Canary,
 }
 
 #[derive(JsonSchema)]
@@ -66,7 +88,8 @@ enum DisturbanceKindFile {
     SlowStorage,
     /// Downloads fail.
     StorageFailure,
-    /// No autoscaler gets a metric.
+    /// No autoscaler and no canary analysis gets a metric: who asks for one gets an error. To Flagger that is a failed
+    /// check; to Argo a measurement that is an error, tried again after 10s.
     MetricsGap,
     /// Nothing can be changed.
     ApiOutage,

@@ -29,6 +29,9 @@ pub(super) struct LoadFile {
     retries: Option<RetriesFile>,
     /// Send messages to a broker instead of requests.
     queue: Option<QueueFile>,
+    /// The share of requests, or of users in a closed loop, that meets the conditions of a Flagger A/B test
+    /// (analysis.match), such as 10%; spread evenly over them, and only simulated.
+    matching: Option<PercentText>,
     /// When requests are sent: phases, users or a trace.
     arrivals: ArrivalsFile,
 }

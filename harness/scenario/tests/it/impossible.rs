@@ -94,6 +94,8 @@ fn loads() {
         ("a queue without a broker", load("queue: {prefetch: 0, deliveries: 0, visibility-timeout: 0s}")),
         ("an unknown broker", load("queue: {broker: kafak}")),
         ("retries of messages", load("queue: {broker: kafka}\n    retries: {}")),
+        ("a test of messages", load("queue: {broker: kafka}\n    matching: 10%")),
+        ("more than all match", load("matching: 110%")),
         (
             "users with a queue",
             text(

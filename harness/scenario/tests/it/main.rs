@@ -1,6 +1,7 @@
 //! Scenario files, their faults, and the load that they make.
 
 mod arrivals;
+mod commands;
 mod faults;
 mod impossible;
 mod keys;

@@ -15,6 +15,9 @@ impl Room {
     pub(crate) fn new() -> Self {
         let room = Self { folder: tempfile::tempdir().expect("a temporary folder") };
         room.write("isvc.yaml", "kind: InferenceService\nmetadata: {name: digits}\nspec: {}\n");
+        let canaries =
+            "kind: Rollout\nmetadata: {name: digits}\n---\nkind: Canary\nmetadata: {name: digits}\n";
+        room.write("canaries.yaml", canaries);
         room.write("requests.jsonl", "{\"body\": {\"instances\": [[1]]}}\n");
         room.write("arrivals.csv", "timestamp\n0\n1.5\n2\n9\n");
         let service = |name: &str| format!("kind: InferenceService\nmetadata: {{name: {name}}}\n");
@@ -67,13 +70,14 @@ pub(crate) fn full_with_phases() -> Value {
         "spec": {
             "duration": "75s",
             "seed": 7,
-            "manifests": ["isvc.yaml"],
+            "manifests": ["isvc.yaml", "canaries.yaml"],
             "storage": {"s3://models/": "models"},
             "load": {
                 "target": "digits",
                 "protocol": "v2",
                 "requests": "requests.jsonl",
                 "timeout": "20s",
+                "matching": "10%",
                 "retries": {
                     "attempts": 3,
                     "backoff": "100ms",
@@ -92,11 +96,18 @@ pub(crate) fn full_with_phases() -> Value {
                 },
             },
             "flight": {"from": "20s", "to": "60s", "compress": 4},
-            "events": [{
-                "at": "20s",
-                "name": "canary v2",
-                "patch": {"kind": "InferenceService", "name": "digits", "merge": {"spec": {"minReplicas": 1}}},
-            }],
+            "events": [
+                {
+                    "at": "20s",
+                    "name": "canary v2",
+                    "patch": {
+                        "kind": "InferenceService",
+                        "name": "digits",
+                        "merge": {"spec": {"minReplicas": 1}},
+                    },
+                },
+                {"at": "30s", "command": {"kind": "Rollout", "name": "digits", "verb": "promote-full"}},
+            ],
             "faults": [
                 {"at": "30s", "fault": "pod-crash", "target": "digits", "count": 2},
                 {"every": "10s", "fault": "crash-loop", "target": "digits", "for": "5s"},
@@ -183,6 +194,7 @@ pub(crate) fn full_with_phases() -> Value {
                 "control": {
                     "hpa": {"sync": "15s", "scrape": "15s", "delay": "30s", "version": "1.27"},
                     "keda": {"polling": "30s", "delay": "1s"},
+                    "flagger": {"version": "1.0"},
                     "phases": {
                         "kpa": "0s",
                         "scrape": "1s",
@@ -280,7 +292,7 @@ pub(crate) fn full_with_users() -> Value {
             },
         },
     ]);
-    document["spec"]["manifests"] = json!(["three.yaml"]);
+    document["spec"]["manifests"] = json!(["three.yaml", "canaries.yaml"]);
     document["spec"]["environment"] = json!({});
     document["spec"]["faults"] = json!([{"at": "5s", "fault": "pod-crash", "target": "iris"}]);
     document

@@ -68,7 +68,7 @@ impl Faults {
 }
 
 impl World<'_> {
-    /// Whether no autoscaler gets a metric now.
+    /// Whether no autoscaler and no analysis gets a metric now.
     pub(super) fn metrics_are_out(&self, now_ns: u64) -> bool {
         let until_ns = self.state.faults.until_ns(|kind| matches!(kind, DisturbanceKind::MetricsGap { .. }));
         until_ns.is_some_and(|until_ns| now_ns < until_ns)
@@ -212,7 +212,7 @@ impl World<'_> {
                 self.tell_fault(
                     now_ns,
                     "",
-                    &format!("metrics-gap for {length}: no autoscaler gets a metric"),
+                    &format!("metrics-gap for {length}: no autoscaler and no analysis gets a metric"),
                 );
                 self.set_blind(true);
             }

@@ -56,9 +56,48 @@ impl World<'_> {
         schedule: &mut Schedule<Any>,
     ) {
         let service = self.plan.loads[usize::from(load)].service;
-        let Some((index, weight_percent)) = self.state.services[service].choose_backend() else {
+        let is_match = self.state.services[service].is_tested() && self.is_match(load, &arrival, caller);
+        let Some(backend) = self.state.services[service].choose_backend(is_match) else {
             return self.turn_away(now_ns, load, arrival, caller, schedule);
         };
+        match self.state.services[service].choose_mirror() {
+            None => self.admit(now_ns, load, arrival, caller, backend, schedule),
+            Some(copied_to) => {
+                let number = self.number_of(&arrival, caller);
+                self.admit(now_ns, load, arrival, caller, backend, schedule);
+                self.mirror(now_ns, load, arrival, number, copied_to, schedule);
+            }
+        }
+    }
+
+    /// A copy of a request goes to a workload, and its answer to nobody. What chance has for it is what it has for the
+    /// request with this number.
+    fn mirror(
+        &mut self,
+        now_ns: u64,
+        load: u16,
+        arrival: Arrival,
+        number: u64,
+        index: u16,
+        schedule: &mut Schedule<Any>,
+    ) {
+        self.state.mirrored += 1;
+        let mirrored = &mut self.state.workloads[usize::from(index)].mirrored;
+        mirrored.inside += 1;
+        mirrored.sum += 1;
+        self.admit(now_ns, load, arrival, Caller::Mirror(number), (index, 100), schedule);
+    }
+
+    /// A request, or a copy, goes to a pod of a workload, or waits for one.
+    fn admit(
+        &mut self,
+        now_ns: u64,
+        load: u16,
+        arrival: Arrival,
+        caller: Caller,
+        (index, weight_percent): (u16, u8),
+        schedule: &mut Schedule<Any>,
+    ) {
         let demand_ns = self.demand_ns(load, &arrival, caller, index);
         let is_crowded = self.state.ledger.in_flight() > self.plan.most_in_flight;
         let workload = &mut self.state.workloads[usize::from(index)];

@@ -15,7 +15,9 @@ impl World<'_> {
             queue.check(now_ns)?;
             computed += queue.computed();
         }
-        if state.requests.len() as u64 != state.ledger.in_flight() + state.abandoned + computed {
+        if state.requests.len() as u64
+            != state.ledger.in_flight() + state.mirrored + state.abandoned + computed
+        {
             let detail = format!("{} kept, {} in flight", state.requests.len(), state.ledger.in_flight());
             return Err(Violation { now_ns, law: "a request is kept while it is in flight", detail });
         }

@@ -100,6 +100,7 @@ impl World<'_> {
         self.sample_queues(t_ns);
         self.sample_drift(t_ns);
         self.sample_in_flight(t_ns);
+        self.sample_mirrored(t_ns);
         self.sample_cluster(now_ns);
         let period_ns = sample_period_ns(self.plan.duration_ns);
         if t_ns.saturating_add(period_ns) <= self.plan.duration_ns {
@@ -115,7 +116,9 @@ impl World<'_> {
             book.workloads.push(OfWorkload::open(self.recorder, &workload.name));
         }
         for (workload, series) in self.state.workloads.iter().zip(&book.workloads) {
-            let percent = self.state.services[workload.service].percent_of(workload.index);
+            let mut loads = self.plan.loads.iter().filter(|load| load.service == workload.service);
+            let parts = loads.find_map(|load| load.matching).unwrap_or(0);
+            let percent = self.state.services[workload.service].percent_of(workload.index, parts);
             let pods = workload.endpoints.iter().filter_map(|key| self.state.pods.get(*key));
             let in_servers: usize = pods.map(|pod| pod.server.waiting()).sum();
             let queued = workload.waiting_live + in_servers as u64;
@@ -123,6 +126,16 @@ impl World<'_> {
             self.recorder.point(&series.ready, t_ns, f64::from(workload.ready()));
             self.recorder.point(&series.percent, t_ns, f64::from(percent));
             self.recorder.point(&series.queued, t_ns, queued as f64);
+        }
+    }
+
+    /// Copies that workloads got since the last sample, of those that ever got one.
+    fn sample_mirrored(&mut self, t_ns: u64) {
+        for workload in self.state.workloads.iter_mut().filter(|workload| workload.mirrored.sum > 0) {
+            let mirrored = &mut workload.mirrored;
+            let count = mirrored.sum - std::mem::replace(&mut mirrored.sampled, mirrored.sum);
+            let labels = [("revision", workload.name.as_str())];
+            self.recorder.sample("requests.mirrored", &labels, t_ns, count as f64);
         }
     }
 
@@ -143,7 +156,8 @@ impl World<'_> {
         }
         let mut counts = vec![0_u64; services.len()];
         for workload in &self.state.workloads {
-            counts[workload.service] += workload.waiting_live + workload.running;
+            counts[workload.service] +=
+                (workload.waiting_live + workload.running).saturating_sub(workload.mirrored.inside);
         }
         for (series, count) in series.iter().zip(counts) {
             self.recorder.point(series, t_ns, count as f64);

@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(super) calls: Slab<Call>,
     /// Requests that a pod computes for although nobody waits for the answer.
     pub(super) abandoned: u64,
+    /// Copies of requests that are on their way.
+    pub(super) mirrored: u64,
     /// One a load with a broker.
     pub(super) queues: Vec<Queue>,
     pub(super) gateway: Gateway,
@@ -111,6 +113,7 @@ impl State {
             requests: Slab::default(),
             calls: Slab::default(),
             abandoned: 0,
+            mirrored: 0,
             queues: queues_of(plan, start_ns),
             gateway: Gateway::starting_at(start_ns),
             services: plan.services.iter().map(Service::new).collect(),

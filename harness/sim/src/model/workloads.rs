@@ -65,8 +65,20 @@ pub(super) struct Workload {
     pub(super) running: u64,
     /// Those among the failed that a pod still computes for.
     pub(super) abandoned: u64,
+    /// Those that are copies.
+    pub(super) mirrored: Mirrored,
     /// How quick its language model was.
     pub(super) token_times: TokenTimes,
+}
+
+/// Copies of requests that a workload gets; nobody waits for their answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mirrored {
+    /// On their way now.
+    pub(super) inside: u64,
+    /// So far, and until the last sample.
+    pub(super) sum: u64,
+    pub(super) sampled: u64,
 }
 
 /// How the endpoints of a workload changed.
@@ -160,6 +172,7 @@ impl World<'_> {
             waiting_live: 0,
             running: 0,
             abandoned: 0,
+            mirrored: Mirrored::default(),
             token_times: TokenTimes::default(),
         };
         workload.observed = self.recorder.revision(workload.observation(self.plan.epoch_ns));

@@ -4,7 +4,7 @@ use windtunnel_scenario::load::{self, Arrival, Flight};
 use windtunnel_scenario::{Arrivals, Load, Queue, Retries, RetryOn, Scenario};
 
 use super::model_profile::{check_work, draw_of};
-use super::{Plan, ServicePlan};
+use super::{DeliveryPlan, Plan, ServicePlan};
 use crate::broker::{Broker, KafkaSettings, RabbitSettings};
 use crate::client::{Failure, Population, RetryPolicy, Stage};
 use crate::error::SimError;
@@ -13,6 +13,9 @@ use crate::server::{Draw, Impossible};
 /// How long a Kafka consumer group gets nothing after a member came or went: the default of
 /// `group.initial.rebalance.delay.ms`.
 const REBALANCE_NS: u64 = 3_000_000_000;
+
+/// All requests of a load, in the unit of [`LoadPlan::matching`].
+pub(crate) const MILLION: u32 = 1_000_000;
 
 /// A load and the service that it calls.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +32,9 @@ pub struct LoadPlan {
     pub users: Option<UsersPlan>,
     /// The broker that its arrivals go to as messages.
     pub queue: Option<Queue>,
+    /// Requests, or users in a closed loop, that meet the conditions of an A/B test, in parts of a million; `None`
+    /// where there is no test.
+    pub matching: Option<u32>,
 }
 
 /// The users of a closed loop.
@@ -133,8 +139,10 @@ pub(super) fn read(
         if let Some(queue) = &load.queue {
             broker_of(queue).map_err(impossible)?;
         }
+        let matching = matching_of(load, &services[service], &place)?;
         loads.push(LoadPlan {
             service,
+            matching,
             index,
             timeout_ns: load.timeout.as_ns(),
             retries: load.retries.as_ref().map(policy_of).transpose().map_err(impossible)?,
@@ -143,6 +151,32 @@ pub(super) fn read(
         });
     }
     Ok(loads)
+}
+
+/// Who meets the conditions of an A/B test, in parts of a million; whoever tests must say so, and nobody else may.
+fn matching_of(load: &Load, service: &ServicePlan, place: &str) -> Result<Option<u32>, SimError> {
+    let test = match &service.delivery {
+        Some(DeliveryPlan::Flagger(canary)) if canary.tests_requests() => Some(&canary.name),
+        _ => None,
+    };
+    match (test, load.matching) {
+        (Some(_), Some(share)) => Ok(Some((share.clamp(0.0, 1.0) * f64::from(MILLION)).round() as u32)),
+        (None, None) => Ok(None),
+        // Messages go past the gateway.
+        (Some(_), None) if load.queue.is_some() => Ok(None),
+        (Some(name), None) => Err(SimError::Unsupported {
+            place: place.to_owned(),
+            what: format!("the A/B test of Canary {name:?} without a word on who meets its analysis.match"),
+            remedy: "add the share of requests (of users in a closed loop) that do: matching: 10%".to_owned(),
+        }),
+        (None, Some(_)) => Err(SimError::Environment {
+            place: place.to_owned(),
+            message:
+                "matching says who meets the conditions of an A/B test, and there is none; leave it out, or \
+                      give the service a Canary with analysis.match and analysis.iterations"
+                    .to_owned(),
+        }),
+    }
 }
 
 /// A broker takes messages from whoever sends them and sees to it that they are done: nobody waits, nobody tries

@@ -19,15 +19,15 @@ use windtunnel_kernel::autoscale::hpa;
 use windtunnel_kernel::autoscale::kpa::{GlobalConfig, TICK_OFFSET_NS};
 use windtunnel_record::{Meta, Recording, Source};
 use windtunnel_scenario::load::Flight;
-use windtunnel_scenario::{Disturbance, Environment, Scenario};
+use windtunnel_scenario::{Disturbance, Environment, Scenario, Verb};
 
 pub(crate) use cluster::ClusterPlan;
-pub(crate) use loads::broker_of;
 pub use loads::{LoadPlan, UsersPlan};
+pub(crate) use loads::{MILLION, broker_of};
 pub(crate) use model_profile::ModelProfile;
 pub use revision::{ControlPlan, RevisionPlan};
 pub use rollouts::measure::{Measure, Operator, Reading, Side, Signal};
-pub use rollouts::{AnalysisPlan, ArgoPlan, DeliveryPlan, FlaggerPlan};
+pub use rollouts::{AnalysisPlan, ArgoPlan, DeliveryPlan, FlaggerPlan, HookPlan};
 pub use services::{ServicePlan, Version};
 pub use standard::strategy::{Amount, Strategy};
 pub use standard::{CanaryPlan, DeploymentPlan, KedaPlan, ScalerPlan, StandardPlan};
@@ -87,8 +87,27 @@ pub struct Change {
     pub name: String,
     /// Whose, an index into [`Plan::services`].
     pub service: usize,
-    /// To what, an index into [`ServicePlan::versions`].
-    pub version: usize,
+    /// What it is.
+    pub kind: ChangeKind,
+}
+
+/// What a change is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// Another version of the manifest: an index into [`ServicePlan::versions`].
+    Version(usize),
+    /// A command to the controller of the service's canaries.
+    Command(Verb),
+}
+
+impl Change {
+    /// The version that it brings.
+    pub(crate) fn version(&self) -> Option<usize> {
+        match self.kind {
+            ChangeKind::Version(version) => Some(version),
+            ChangeKind::Command(_) => None,
+        }
+    }
 }
 
 /// Where the periods of the control plane lie. The autoscaler's results depend on it, because its buckets are whole

@@ -12,7 +12,7 @@ use windtunnel_scenario::load::Flight;
 use windtunnel_scenario::{Action, Environment, Event, Patch, Profile, Scenario};
 
 use super::objects::{self, Object};
-use super::{Change, DeliveryPlan, ModelProfile, RevisionPlan, StandardPlan, rollouts};
+use super::{Change, ChangeKind, DeliveryPlan, ModelProfile, RevisionPlan, StandardPlan, rollouts};
 use crate::error::SimError;
 
 /// An InferenceService and what becomes of it.
@@ -84,23 +84,44 @@ pub(super) fn read(
         let version = reader.version(service.clone(), None, "")?;
         services.push(ServicePlan { name, versions: vec![version], delivery: None });
     }
-    let mut changes = Vec::new();
-    for event in scenario.events_in(flight) {
-        let place = format!("{}:{}", scenario.path.display(), event.line);
-        let Action::Patch(patch) = &event.action;
-        let service = service_of(&services, &place, &event, patch)?;
+    let events = scenario.events_in(flight);
+    let place_of = |event: &Event| format!("{}:{}", scenario.path.display(), event.line);
+    // What each patch makes of which service. Whom a command is for is known once it is known who rolls out what.
+    let mut made = Vec::with_capacity(events.len());
+    for event in &events {
+        let Action::Patch(patch) = &event.action else { continue };
+        let place = place_of(event);
+        let service = service_of(&services, &place, event, patch)?;
         let versions = &mut services[service].versions;
         let before = versions[versions.len() - 1].manifest.clone();
-        let after = patched(&before, patch, &place, &event)?;
+        let after = patched(&before, patch, &place, event)?;
         let label = format!(" after event {:?} ({place})", event.name);
         versions.push(reader.version(after, Some(&before), &label)?);
-        let version = versions.len() - 1;
-        changes.push(Change { at_ns: event.at.as_ns(), name: event.name.clone(), service, version });
+        made.push((service, ChangeKind::Version(versions.len() - 1)));
     }
     let versions = services.iter().flat_map(|service| &service.versions);
     let standard = versions.filter_map(|version| version.standard.as_deref());
     objects::check_targets(&reader.objects, standard.flat_map(StandardPlan::deployments))?;
     rollouts::attach(manifests, &mut services)?;
+    let mut made = made.into_iter();
+    let mut changes = Vec::with_capacity(events.len());
+    for event in &events {
+        let found = match &event.action {
+            Action::Patch(_) => made.next(),
+            Action::Command(command) => {
+                let target = rollouts::commanded(&services, command).map_err(|(message, remedy)| {
+                    SimError::Event { place: place_of(event), event: event.name.clone(), message, remedy }
+                })?;
+                Some((target, ChangeKind::Command(command.verb)))
+            }
+        };
+        changes.extend(found.map(|(service, kind)| Change {
+            at_ns: event.at.as_ns(),
+            name: event.name.clone(),
+            service,
+            kind,
+        }));
+    }
     Ok((services, changes))
 }
 

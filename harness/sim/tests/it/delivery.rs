@@ -5,11 +5,11 @@ use windtunnel_sim::{Plan, Snapshot, resume, simulate_until};
 
 use crate::setting::{MS, S, Setting, bytes, fly};
 
-const V2: &str = "{at: 12s, name: v2, patch: {kind: InferenceService, name: digits, merge: {spec: {predictor: \
+pub(crate) const V2: &str = "{at: 12s, name: v2, patch: {kind: InferenceService, name: digits, merge: {spec: {predictor: \
                   {model: {storageUri: 's3://models/digits/v2'}}}}}}";
 
 /// Two pods that start within a second; a new version at 12 s; Flagger looks at 10 s, 20 s, 30 s, …
-fn standard(objects: &str) -> Setting {
+pub(crate) fn standard(objects: &str) -> Setting {
     Setting {
         predictor: "minReplicas: 2".to_owned(),
         annotations: "serving.kserve.io/deploymentMode: Standard, serving.kserve.io/autoscalerClass: none"
@@ -24,7 +24,7 @@ fn standard(objects: &str) -> Setting {
 }
 
 /// A Canary of the service itself with steps of 10 up to 20, and these metrics.
-fn canary(metrics: &str) -> String {
+pub(crate) fn canary(metrics: &str) -> String {
     format!(
         "---\napiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {{name: digits}}\nspec:\n  targetRef: \
          {{apiVersion: serving.kserve.io/v1beta1, kind: InferenceService, name: digits}}\n  analysis: {{interval: 10s, \
@@ -32,10 +32,10 @@ fn canary(metrics: &str) -> String {
     )
 }
 
-const BUILT_IN: &str = "[{name: request-success-rate, interval: 10s, thresholdRange: {min: 99}}, {name: \
+pub(crate) const BUILT_IN: &str = "[{name: request-success-rate, interval: 10s, thresholdRange: {min: 99}}, {name: \
                         request-duration, interval: 10s, thresholdRange: {max: 10}}]";
 
-fn rollout(steps: &str) -> String {
+pub(crate) fn rollout(steps: &str) -> String {
     format!(
         "---\napiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {{name: digits}}\nspec:\n  replicas: 2\n  \
          workloadRef: {{apiVersion: apps/v1, kind: Deployment, name: digits-predictor}}\n  strategy: {{canary: \
@@ -48,25 +48,25 @@ fn rollout(steps: &str) -> String {
     )
 }
 
-const ARGO_STEPS: &str = "[{setWeight: 20}, {pause: {duration: 10s}}, {analysis: {templates: [{templateName: errors}]}}, \
+pub(crate) const ARGO_STEPS: &str = "[{setWeight: 20}, {pause: {duration: 10s}}, {analysis: {templates: [{templateName: errors}]}}, \
                           {setWeight: 50}, {pause: {duration: 20s}}]";
 
-fn texts<'a>(recording: &'a Recording, kind: &str) -> Vec<(u64, &'a str)> {
+pub(crate) fn texts<'a>(recording: &'a Recording, kind: &str) -> Vec<(u64, &'a str)> {
     let events = recording.events.iter().filter(|event| event.kind == kind);
     events.map(|event| (event.t_ns / MS, event.text.as_str())).collect()
 }
 
-fn phases(recording: &Recording, kind: &str) -> Vec<(u64, String)> {
+pub(crate) fn phases(recording: &Recording, kind: &str) -> Vec<(u64, String)> {
     let changes = texts(recording, kind).into_iter().filter(|(_, text)| text.contains(" -> "));
     changes.map(|(t_ms, text)| (t_ms, text.split(':').next().unwrap_or("").to_owned())).collect()
 }
 
-fn owned(changes: &[(u64, &str)]) -> Vec<(u64, String)> {
+pub(crate) fn owned(changes: &[(u64, &str)]) -> Vec<(u64, String)> {
     changes.iter().map(|(t_ms, text)| (*t_ms, (*text).to_owned())).collect()
 }
 
 /// Requests between two seconds that revisions with this in their names answered.
-fn answered(recording: &Recording, name: &str, from_s: u64, to_s: u64) -> usize {
+pub(crate) fn answered(recording: &Recording, name: &str, from_s: u64, to_s: u64) -> usize {
     let is_it = |revision: u16| recording.revisions[usize::from(revision)].name.contains(name);
     let sent = recording.requests.iter().filter(|request| {
         (from_s * S..to_s * S).contains(&request.intended_ns) && request.revision.is_some_and(is_it)
@@ -231,6 +231,86 @@ fn a_closed_gate_holds_the_promotion() {
     assert_eq!(answered(&recording, "digits-predictor-0", 50, 90), 400, "a fifth of 2000");
 }
 
+/// Pods that are all replaced at once leave nobody: Kubernetes says so from the first missing one on, and Flagger gives
+/// the primary up when that has lasted for the canary's deadline. Promoted at 50 s, the primary loses both pods and
+/// cannot load the new model; 15 s later no tick has come, at 70 s one has. What then becomes of the requests changed
+/// with Flagger 1.44.
+#[test]
+fn a_primary_that_is_stuck_in_its_promotion_is_given_up() {
+    let objects = canary(BUILT_IN).replace("  analysis:", "  progressDeadlineSeconds: 15\n  analysis:");
+    let setting = |version: &str| Setting {
+        predictor: "minReplicas: 2, deploymentStrategy: {type: Recreate}".to_owned(),
+        environment_keys: format!(
+            "control: {{phases: {{canary: 0s}}{version}}}\nbandwidth: {{storage: {{'s3://': 20Gbit/s}}}}"
+        ),
+        pod_start: Setting::default().pod_start.replace("download: 300ms", "download: {size: 1GiB}"),
+        faults: "{at: 45s, fault: storage-failure, prefix: 's3://models', for: 45s}".to_owned(),
+        ..standard(&objects)
+    };
+    let (recording, _) = fly(&setting("").plan(), 3);
+    let changes = phases(&recording, "canary");
+    assert_eq!(
+        changes[1..],
+        owned(&[(50_000, "Progressing -> Promoting"), (70_000, "Promoting -> Failed")]),
+        "{:?}",
+        texts(&recording, "canary")
+    );
+    assert_eq!(texts(&recording, "traffic").last(), Some(&(70_000, "digits-predictor 100 %")));
+    assert_eq!(answered(&recording, "digits-predictor-0", 70, 90), 1_000, "the canary has all of them");
+
+    let (recording, _) = fly(&setting(", flagger: {version: 1.0}").plan(), 3);
+    assert_eq!(phases(&recording, "canary"), changes);
+    assert_eq!(texts(&recording, "traffic").last(), Some(&(70_000, "digits-predictor-primary 100 %")));
+    assert_eq!(answered(&recording, "digits-predictor-0", 70, 90), 0, "all go to nobody");
+}
+
+/// A canary must not be promoted on numbers that nobody has: to Flagger a query that fails is a failed check, which it
+/// forgives as often as the threshold says; to Argo it is an error, after which it measures again ten seconds later,
+/// four times in a row.
+#[test]
+fn nobody_is_promoted_in_a_metrics_gap() {
+    let with = |objects: &str, gap: &str| Setting { faults: gap.to_owned(), ..standard(objects) };
+    let (recording, _) = fly(&with(&canary(BUILT_IN), "{at: 35s, fault: metrics-gap, for: 10s}").plan(), 3);
+    let halts = |recording: &Recording| -> Vec<u64> {
+        let failed = "warning: Prometheus query failed: the metrics are out";
+        texts(recording, "canary").into_iter().filter(|(_, text)| *text == failed).map(|(at, _)| at).collect()
+    };
+    assert_eq!(halts(&recording), [40_000]);
+    assert_eq!(
+        texts(&recording, "traffic"),
+        [
+            (30_000, "digits-predictor-primary 90 %, digits-predictor 10 %"),
+            (50_000, "digits-predictor-primary 80 %, digits-predictor 20 %"),
+            (70_000, "digits-predictor-primary 100 %"),
+        ],
+        "a step later than without the gap"
+    );
+    assert_eq!(phases(&recording, "canary").last(), Some(&(80_000, "Finalising -> Succeeded".to_owned())));
+
+    let (recording, _) = fly(&with(&canary(BUILT_IN), "{at: 35s, fault: metrics-gap, for: 20s}").plan(), 3);
+    assert_eq!(halts(&recording), [40_000, 50_000]);
+    assert_eq!(phases(&recording, "canary").last(), Some(&(60_000, "Progressing -> Failed".to_owned())));
+
+    let (recording, _) =
+        fly(&with(&rollout(ARGO_STEPS), "{at: 20s, fault: metrics-gap, for: 15s}").plan(), 3);
+    assert_eq!(
+        texts(&recording, "analysis"),
+        [(53_000, "Successful")],
+        "errors at 23 s and 33 s, then three measurements at 43 s, 48 s and 53 s"
+    );
+
+    let (recording, _) =
+        fly(&with(&rollout(ARGO_STEPS), "{at: 20s, fault: metrics-gap, for: 60s}").plan(), 3);
+    let analysis = texts(&recording, "analysis");
+    assert!(
+        analysis.len() == 1 && analysis[0].0 == 63_000 && analysis[0].1.starts_with("Error"),
+        "the fifth error in a row: {analysis:?}"
+    );
+    assert_eq!(texts(&recording, "traffic").last(), Some(&(63_000, "digits-predictor-00001 100 %")));
+    let changes = phases(&recording, "rollout");
+    assert_eq!(changes.last(), Some(&(63_000, "Progressing -> Degraded".to_owned())), "{changes:?}");
+}
+
 /// In Knative mode the newest revision is the canary and the promoted one serves the rest.
 #[test]
 fn flagger_splits_between_revisions() {
@@ -388,7 +468,23 @@ fn objects_that_cannot_be_are_refused() {
             "kind: InferenceService, name: digits",
         ))
     };
-    assert!(knative.read().expect_err("not simulated").contains("Knative mode"));
+    let refusal = knative.read().expect_err("not simulated");
+    assert!(refusal.contains("Knative mode: Argo Rollouts manages the pods of Deployments"), "{refusal}");
+    for (step, what) in [
+        ("{experiment: {templates: []}}", "an experiment"),
+        ("{setHeaderRoute: {name: h}}", "a route by headers"),
+        ("{setMirrorRoute: {name: m}}", "a route that mirrors requests"),
+        ("{plugin: {name: p}}", "a step of a plugin"),
+    ] {
+        let steps = format!("[{{setWeight: 20}}, {step}]");
+        let said = refused(&rollout(&steps));
+        assert!(
+            said.contains(&format!(
+                "spec.strategy.canary.steps[1]: {what} is not simulated; leave the step out"
+            )),
+            "{said}"
+        );
+    }
     let missing = rollout(&ARGO_STEPS.replace("templateName: errors", "templateName: other"));
     assert!(refused(&missing).contains("no AnalysisTemplate \"other\""));
 }

@@ -3,6 +3,7 @@
 mod analytic;
 mod clients;
 mod cold_starts;
+mod commands;
 mod delivery;
 mod drift;
 mod exact;
@@ -10,6 +11,7 @@ mod interrupted;
 mod loads;
 mod machines;
 mod messages;
+mod mirrored;
 mod reproducibility;
 mod rollouts;
 mod scaling;

@@ -10,7 +10,7 @@ use super::history::{Recommendation, ScaleEvent, ScaleEvents};
 use super::observation::{Observation, Phase, Pod, Readiness, Reading, ReadyStatus, Sample, Scale};
 use super::spec::{LabelSelector, MetricSpec, ObjectReference};
 use super::{HpaSpec, Quantity};
-use crate::autoscale::kpa::duration;
+use crate::duration;
 
 /// The time of a dry run: any time that leaves room for the past.
 pub(crate) const NOW_NS: u64 = 1_700_000_000 * 1_000_000_000;
@@ -223,7 +223,7 @@ impl<'de> Deserialize<'de> for Ago {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Ago, E> {
-                let ns = duration::parse(text).and_then(|ns| u64::try_from(ns).ok());
+                let ns = duration::parse_ns(text).and_then(|ns| u64::try_from(ns).ok());
                 ns.map(|ns| Ago { ns })
                     .ok_or_else(|| E::custom(format!("{text:?} is no duration such as 90s or 5m")))
             }

@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SECOND_NS, TARGET_MINIMUM, duration};
+use super::{SECOND_NS, TARGET_MINIMUM};
 use crate::Profile;
+use crate::duration;
 
 /// Shortest stable window.
 pub(crate) const WINDOW_MINIMUM_NS: u64 = 6 * SECOND_NS;
@@ -295,7 +296,7 @@ impl Reader<'_> {
         whole: Whole,
     ) -> Result<Option<u64>, ConfigError> {
         let Some(text) = self.text(key) else { return Ok(None) };
-        let parsed = duration::parse(text)
+        let parsed = duration::parse_ns(text)
             .and_then(|value| u64::try_from(value).ok())
             .filter(|value| (minimum_ns..=maximum_ns).contains(value))
             .filter(|value| whole == Whole::Nanoseconds || value.is_multiple_of(SECOND_NS));

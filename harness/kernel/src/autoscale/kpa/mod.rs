@@ -24,7 +24,6 @@ pub mod autoscaler;
 pub mod bugs;
 pub mod config;
 pub mod decider;
-pub(crate) mod duration;
 pub mod explain;
 pub mod max_window;
 pub mod metrics;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::AnalysisPhase;
 use super::decision::{Decision, Observation};
 use super::reconcile::Reconcile;
 use super::spec::RolloutSpec;
@@ -90,15 +91,24 @@ impl Rollout {
         self.status.abort_message.clear();
     }
 
-    /// A user's word: a paused rollout goes on; one that is not paused leaves out its step.
+    /// A user's word: a paused rollout goes on; one that is not paused, or whose analysis could not say, leaves out
+    /// its step. Upstream: `kubectl argo rollouts promote`.
     pub fn promote(&mut self) {
         self.spec.paused = false;
-        if !self.status.pause_conditions.is_empty() {
-            self.status.pause_conditions.clear();
+        let status = &mut self.status;
+        let was_paused = !status.pause_conditions.is_empty();
+        let could_not_say = was_paused
+            && status.controller_pause
+            && self.spec.canary().is_some()
+            && status.runs.step.as_ref().is_some_and(|run| run.phase == AnalysisPhase::Inconclusive);
+        status.pause_conditions.clear();
+        if could_not_say {
+            status.controller_pause = false;
+        } else if was_paused {
             return;
         }
-        if let Some(index) = self.status.current_step_index {
-            self.status.current_step_index = Some(index.saturating_add(1).min(self.spec.step_count()));
+        if let Some(index) = status.current_step_index {
+            status.current_step_index = Some(index.saturating_add(1).min(self.spec.step_count()));
         }
     }
 
@@ -111,6 +121,11 @@ impl Rollout {
     /// A user's word: everything stays as it is.
     pub fn pause(&mut self) {
         self.spec.paused = true;
+    }
+
+    /// A user's word: what [`pause`](Self::pause) held goes on. Pauses of steps stay.
+    pub fn resume(&mut self) {
+        self.spec.paused = false;
     }
 
     /// Decides.

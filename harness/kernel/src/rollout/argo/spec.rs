@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::duration::parse_ns;
 use super::super::value::{IntOrText, Value};
+use crate::duration::parse_ns;
 
 pub(super) const SECOND_NS: u64 = 1_000_000_000;
 

@@ -37,24 +37,24 @@ pub(super) fn run<'a>(
     mut sample: impl FnMut(&'a Metric) -> Sample,
 ) -> Result<(), Failure> {
     for metric in &analysis.metrics {
-        let mut read = |what: &str| match sample(metric) {
+        let mut read = |what: &str, of: &str| match sample(metric) {
             Sample::Number(number) if !number.is_nan() => Ok(number),
             Sample::Number(_) | Sample::NoValues => Err(Failure::Plain(what.to_string())),
-            Sample::Failed(reason) => Err(Failure::Plain(format!("Prometheus query failed: {reason}"))),
+            Sample::Failed(reason) => Err(Failure::Plain(format!("Prometheus query failed{of}: {reason}"))),
         };
         let silent = format!(
             "Halt advancement no values found for metric {} probably {target} is not receiving traffic",
             metric.name
         );
         if metric.name == SUCCESS_RATE {
-            in_range(metric, read(&silent)?, "success rate", "%", true)?;
+            in_range(metric, read(&silent, "")?, "success rate", "%", true)?;
         }
         if metric.name == DURATION {
-            duration_in_range(metric, read(&silent)?)?;
+            duration_in_range(metric, read(&silent, "")?)?;
         }
         if !metric.query.is_empty() {
             let silent = format!("Halt advancement no values found for metric: {}", metric.name);
-            in_range(metric, read(&silent)?, &metric.name, "", false)?;
+            in_range(metric, read(&silent, &format!(" for {}", metric.name))?, &metric.name, "", false)?;
         }
     }
     for metric in &analysis.metrics {

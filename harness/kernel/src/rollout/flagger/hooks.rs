@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::duration::parse_ns;
 use super::machine::Phase;
 use super::spec::Webhook;
+use crate::duration::parse_ns;
 
 /// What a webhook answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

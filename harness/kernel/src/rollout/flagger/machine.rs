@@ -141,6 +141,11 @@ impl Canary {
         self.spec = spec;
     }
 
+    /// Goes on as another version of the controller.
+    pub fn set_options(&mut self, options: Options) {
+        self.options = options;
+    }
+
     /// The `spec` in force.
     #[must_use]
     pub fn spec(&self) -> &CanarySpec {

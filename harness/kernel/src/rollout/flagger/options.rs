@@ -6,14 +6,14 @@ use crate::Profile;
 
 /// What happens when the primary is stuck while it is being promoted.
 ///
-/// Changed in July 2026 (fluxcd/flagger pull request 1931, for issue 1898).
+/// Changed in 1.44.0 of July 2026 (fluxcd/flagger pull request 1931, for issue 1898).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PromotionFailure {
-    /// Before: as any other failure. All traffic goes to the primary, which is the one that is stuck, and the canary
+    /// Up to 1.43: as any other failure. All traffic goes to the primary, which is the one that is stuck, and the canary
     /// is scaled to zero.
     RollsBack,
-    /// Since: all traffic goes to the canary, which is kept.
+    /// From 1.44 on: all traffic goes to the canary, which is kept.
     #[default]
     KeepsCanary,
 }

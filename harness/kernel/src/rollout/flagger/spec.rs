@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::duration::parse_ns;
 use super::super::value::Value;
+use crate::duration::parse_ns;
 
 const SECOND_NS: u64 = 1_000_000_000;
 

@@ -46,6 +46,10 @@ impl World<'_> {
             return self.message_answered(now_ns, request, delivery);
         }
         workload.control.request_out(now_ns);
+        if let Caller::Mirror(_) = request.caller {
+            let prediction = self.prediction_of(request);
+            return self.mirror_ends(now_ns, request, false, prediction);
+        }
         self.state.ledger.leave(now_ns, request.entered_ns, Outcome::Answered);
         self.record_answered(now_ns, request, held_ns);
         if request.caller != Caller::Once {
@@ -84,6 +88,9 @@ impl World<'_> {
         workload.control.request_out(now_ns);
         let latency_ns = now_ns.saturating_sub(request.entered_ns);
         let (is_failure, prediction) = (!(200..500).contains(&failure.status()), Prediction::Unchecked);
+        if let Caller::Mirror(_) = request.caller {
+            return self.mirror_ends(now_ns, request, is_failure, prediction);
+        }
         self.count_end(now_ns, request.workload, &End { latency_ns, is_failure, prediction });
         self.state.ledger.leave(now_ns, request.entered_ns, Outcome::Failed);
         let (load, caller) = (request.load, request.caller);
@@ -100,6 +107,14 @@ impl World<'_> {
             ..self.record(now_ns, &request.arrival)
         });
         self.call_ends(now_ns, caller, schedule);
+    }
+
+    /// The end of a copy: its workload is judged by it, and its answer is thrown away.
+    fn mirror_ends(&mut self, now_ns: u64, request: &Request, is_failure: bool, prediction: Prediction) {
+        self.state.mirrored -= 1;
+        self.state.workloads[usize::from(request.workload)].mirrored.inside -= 1;
+        let latency_ns = now_ns.saturating_sub(request.entered_ns);
+        self.count_end(now_ns, request.workload, &End { latency_ns, is_failure, prediction });
     }
 
     /// Writes down a request with its answer.

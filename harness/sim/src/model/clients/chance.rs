@@ -28,7 +28,7 @@ impl World<'_> {
             Work::Drawn | Work::Tokens { .. } => {
                 let number = match caller {
                     Caller::Once | Caller::Message(_) => u64::from(arrival.row),
-                    Caller::Call(_) => self.number_of(arrival, caller),
+                    Caller::Call(_) | Caller::Mirror(_) => self.number_of(arrival, caller),
                 };
                 let mut draws = self.state.loads[usize::from(load)].draws.of(number);
                 profile.service_time.draw(&mut draws)
@@ -61,7 +61,7 @@ impl World<'_> {
         let tries = match request.caller {
             Caller::Call(key) => self.state.calls.get(key).map_or(0, |call| u64::from(call.failed_tries)),
             Caller::Message(delivery) => delivery,
-            Caller::Once => 0,
+            Caller::Once | Caller::Mirror(_) => 0,
         };
         let number = self.number_of(&request.arrival, request.caller);
         let outcomes = &self.state.loads[usize::from(request.load)].outcomes;
@@ -74,6 +74,20 @@ impl World<'_> {
         match caller {
             Caller::Call(key) => self.state.calls.get(key).map_or(u64::from(arrival.row), |call| call.number),
             Caller::Once | Caller::Message(_) => u64::from(arrival.row),
+            Caller::Mirror(number) => number,
+        }
+    }
+
+    /// Whom a request's headers belong to: its user, or else its place in its load. A further try has those of the
+    /// first.
+    pub(in crate::model) fn sender_of(&self, arrival: &Arrival, caller: Caller) -> u64 {
+        let call = match caller {
+            Caller::Call(key) => self.state.calls.get(key),
+            Caller::Once | Caller::Message(_) | Caller::Mirror(_) => None,
+        };
+        match call.and_then(|call| call.user) {
+            Some(user) => u64::from(user.index),
+            None => self.number_of(arrival, caller),
         }
     }
 }

@@ -64,6 +64,8 @@ pub(super) enum Caller {
     Call(Key),
     /// The delivery of a message with this number.
     Message(u64),
+    /// A copy of the request that has this number in its load; nobody waits for its answer.
+    Mirror(u64),
 }
 
 /// Where a request is.

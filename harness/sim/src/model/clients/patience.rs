@@ -13,11 +13,15 @@ impl World<'_> {
         let sent_ns = match request.caller {
             Caller::Call(call) => self.state.calls.get(call).map_or(entered_ns, |call| call.sent_ns),
             Caller::Once | Caller::Message(_) => self.plan.epoch_ns + request.arrival.at_ns,
+            // No client waits for a copy; the route's time is all that it has.
+            Caller::Mirror(_) => u64::MAX,
         };
         let client_due_ns = sent_ns.saturating_add(self.plan.loads[load].timeout_ns);
         let requests = &self.state.requests;
         let is_live = |key| requests.get(key).is_some_and(Request::is_awaited);
-        if let Some(timer_ns) = self.state.loads[load].deadlines.push(client_due_ns, key, is_live) {
+        if client_due_ns < u64::MAX
+            && let Some(timer_ns) = self.state.loads[load].deadlines.push(client_due_ns, key, is_live)
+        {
             schedule.at(timer_ns, Any::Client(Event::Deadline(index)));
         }
         let route = &mut self.state.workloads[usize::from(workload)];

@@ -40,7 +40,7 @@ impl World<'_> {
         let key = match caller {
             Caller::Once => None,
             Caller::Call(key) => Some(key),
-            Caller::Message(_) => return false,
+            Caller::Message(_) | Caller::Mirror(_) => return false,
         };
         let mut call = key.and_then(|key| self.state.calls.get(key).copied()).unwrap_or(Call {
             arrival: *arrival,

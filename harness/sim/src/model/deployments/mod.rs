@@ -124,9 +124,13 @@ impl Deployment {
         self.progress.is_overdue
     }
 
-    /// Pods that may be missing before it counts as unavailable.
+    /// Pods that may be missing before its condition `Available` is false: none where all pods are replaced at once
+    /// (upstream: `MaxUnavailable` of `pkg/controller/deployment/util`).
     pub(super) fn most_unavailable(&self) -> u32 {
-        self.strategy.leeway(self.replicas).unavailable
+        match self.strategy {
+            Strategy::Recreate => 0,
+            Strategy::RollingUpdate { .. } => self.strategy.leeway(self.replicas).unavailable,
+        }
     }
 
     /// The hash of the present template.

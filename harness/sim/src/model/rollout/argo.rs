@@ -13,8 +13,10 @@ use windtunnel_kernel::rollout::argo::{
     Decision, Effect, Observation, ReplicaSet, Rollout as Kernel, RolloutPhase,
 };
 use windtunnel_kernel::rollout::value::Value;
+use windtunnel_scenario::Verb;
 
 use super::super::{Event as Any, World};
+use super::standard::Shares;
 use super::{Backend, Delivery};
 use crate::engine::{Schedule, Violation};
 use crate::error::SimError;
@@ -32,6 +34,8 @@ pub(in crate::model) struct Argo {
     /// The Deployment whose ReplicaSets it sizes.
     deployment: Option<u16>,
     runs: Vec<ActiveRun>,
+    /// What somebody has said of `spec.paused`, instead of the manifest.
+    paused: Option<bool>,
 }
 
 /// An analysis that is on its way.
@@ -46,12 +50,31 @@ struct ActiveRun {
 
 impl Argo {
     pub(super) fn new(plan: &ArgoPlan) -> Self {
-        Self { rollout: Kernel::new(plan.spec.clone()), due_ns: None, deployment: None, runs: Vec::new() }
+        let rollout = Kernel::new(plan.spec.clone());
+        Self { rollout, due_ns: None, deployment: None, runs: Vec::new(), paused: None }
     }
 
     pub(super) fn reconfigure(&mut self, plan: &ArgoPlan) {
-        if *self.rollout.spec() != plan.spec {
-            self.rollout.reconfigure(plan.spec.clone());
+        let mut spec = plan.spec.clone();
+        spec.paused = self.paused.unwrap_or(spec.paused);
+        if *self.rollout.spec() != spec {
+            self.rollout.reconfigure(spec);
+        }
+    }
+
+    fn command(&mut self, verb: Verb) {
+        match verb {
+            Verb::Promote => self.rollout.promote(),
+            Verb::PromoteFull => self.rollout.promote_full(),
+            Verb::Abort => self.rollout.abort(),
+            Verb::Retry => self.rollout.retry(),
+            Verb::Pause => self.rollout.pause(),
+            Verb::Resume => self.rollout.resume(),
+            // A Canary's; the plan has refused them.
+            Verb::OpenGate | Verb::CloseGate | Verb::OpenRollback | Verb::CloseRollback => return,
+        }
+        if !matches!(verb, Verb::Abort | Verb::Retry) {
+            self.paused = Some(self.rollout.spec().paused);
         }
     }
 }
@@ -93,6 +116,20 @@ impl World<'_> {
         }
         self.argo_looks(now_ns, index, now_ns, schedule);
         self.argo_traffic(now_ns, index, schedule);
+    }
+
+    /// Somebody tells it what to do: it looks at once.
+    pub(super) fn command_argo(
+        &mut self,
+        now_ns: u64,
+        index: usize,
+        verb: Verb,
+        schedule: &mut Schedule<Any>,
+    ) {
+        if let Some(argo) = self.argo(index) {
+            argo.command(verb);
+        }
+        self.argo_looks(now_ns, index, now_ns, schedule);
     }
 
     /// Pods came or went: it looks at once.
@@ -380,7 +417,7 @@ impl World<'_> {
         };
         if backends.is_empty() {
             // Nobody splits by weights: the Service leads to every ready pod.
-            self.set_shares(now_ns, index, vec![(deployment, 100)]);
+            self.set_shares(now_ns, index, Shares { everyone: vec![(deployment, 100)], ..Shares::default() });
         } else {
             self.set_traffic(now_ns, index, backends, schedule);
         }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use windtunnel_record::Decision as Record;
+use windtunnel_scenario::Verb;
 
 use super::super::{Event as Any, World};
 use super::{Argo, Event, Flagger};
@@ -44,6 +45,22 @@ impl World<'_> {
         true
     }
 
+    /// Somebody tells a service's controller what to do.
+    pub(super) fn command_delivery(
+        &mut self,
+        now_ns: u64,
+        index: usize,
+        verb: Verb,
+        schedule: &mut Schedule<Any>,
+    ) {
+        match &mut self.state.services[index].delivery {
+            None => {}
+            // It sees that at its next tick.
+            Some(Delivery::Flagger(flagger)) => flagger.command(verb),
+            Some(Delivery::Argo(_)) => self.command_argo(now_ns, index, verb, schedule),
+        }
+    }
+
     /// A controller's period has passed, or it asked to be woken.
     pub(super) fn delivery_tick(&mut self, now_ns: u64, index: u16, schedule: &mut Schedule<Any>) {
         let index = usize::from(index);
@@ -75,10 +92,11 @@ impl World<'_> {
 
     /// A what-if: the controller takes its manifest of the plan.
     pub(super) fn replan_delivery(&mut self, index: usize) {
+        let options = self.flagger_options();
         let planned = self.plan.services[index].delivery.as_ref();
         match (&mut self.state.services[index].delivery, planned) {
             (Some(Delivery::Flagger(flagger)), Some(DeliveryPlan::Flagger(plan))) => {
-                flagger.reconfigure(plan)
+                flagger.reconfigure(plan, options)
             }
             (Some(Delivery::Argo(argo)), Some(DeliveryPlan::Argo(plan))) => argo.reconfigure(plan),
             (None, None) => {}

@@ -6,15 +6,19 @@
 
 use serde::{Deserialize, Serialize};
 use windtunnel_kernel::rollout::flagger::checks::Sample;
+use windtunnel_kernel::rollout::flagger::spec::DeploymentStrategy;
 use windtunnel_kernel::rollout::flagger::{
-    Canary, Decision, Effect, Observation, Options, Phase, Routes, Severity, Workload,
+    Canary, CanarySpec, Decision, Effect, HookAnswer, Observation, Options, Phase, PromotionFailure, Routes,
+    Severity, Workload,
 };
+use windtunnel_scenario::{FlaggerVersion, Verb};
 
 use super::super::control::Why;
 use super::super::{Event as Any, World};
+use super::standard::Shares;
 use super::{Backend, Delivery, Rollout};
 use crate::engine::Schedule;
-use crate::plan::{DeliveryPlan, DeploymentPlan, FlaggerPlan, ScalerPlan, Side};
+use crate::plan::{DeliveryPlan, DeploymentPlan, FlaggerPlan, HookPlan, ScalerPlan, Side};
 
 /// A Canary.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +30,11 @@ pub(in crate::model) struct Flagger {
     pair: Option<Pair>,
     /// The Knative revision that was promoted last.
     revision: Option<u16>,
+    /// What webhooks that ask a gate are told.
+    gate_is_open: bool,
+    rollback_is_open: bool,
+    /// What somebody has said of `spec.suspend`, instead of the manifest.
+    suspended: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,13 +58,50 @@ struct Member {
 impl Flagger {
     pub(super) fn new(plan: &FlaggerPlan) -> Self {
         let canary = Canary::new(&plan.name, &plan.namespace, plan.spec.clone(), Options::default());
-        Self { canary, due_ns: 0, pair: None, revision: None }
+        Self {
+            canary,
+            due_ns: 0,
+            pair: None,
+            revision: None,
+            gate_is_open: false,
+            rollback_is_open: false,
+            suspended: None,
+        }
     }
 
-    pub(super) fn reconfigure(&mut self, plan: &FlaggerPlan) {
-        if *self.canary.spec() != plan.spec {
-            self.canary.reconfigure(plan.spec.clone());
+    pub(super) fn reconfigure(&mut self, plan: &FlaggerPlan, options: Options) {
+        self.canary.set_options(options);
+        let mut spec = plan.spec.clone();
+        spec.suspend = self.suspended.unwrap_or(spec.suspend);
+        if *self.canary.spec() != spec {
+            self.canary.reconfigure(spec);
         }
+    }
+
+    pub(super) fn command(&mut self, verb: Verb) {
+        match verb {
+            Verb::OpenGate => self.gate_is_open = true,
+            Verb::CloseGate => self.gate_is_open = false,
+            Verb::OpenRollback => self.rollback_is_open = true,
+            Verb::CloseRollback => self.rollback_is_open = false,
+            Verb::Pause | Verb::Resume => {
+                let suspend = verb == Verb::Pause;
+                self.suspended = Some(suspend);
+                self.canary.reconfigure(CanarySpec { suspend, ..self.canary.spec().clone() });
+            }
+            // A Rollout's; the plan has refused them.
+            Verb::Promote | Verb::PromoteFull | Verb::Abort | Verb::Retry => {}
+        }
+    }
+
+    /// What a webhook says now.
+    fn answer(&self, hook: &HookPlan) -> HookAnswer {
+        let is_open = match hook {
+            HookPlan::Says(answer) => return answer.clone(),
+            HookPlan::Gate => self.gate_is_open,
+            HookPlan::Rollback => self.rollback_is_open,
+        };
+        HookAnswer::Status(if is_open { 200 } else { 403 })
     }
 
     /// Whether a version is on its way.
@@ -105,7 +151,7 @@ impl World<'_> {
         if let Some(flagger) = self.flagger(index) {
             flagger.pair = Some(pair);
         }
-        self.set_shares(now_ns, index, vec![(primary, 100)]);
+        self.set_shares(now_ns, index, Shares { everyone: vec![(primary, 100)], ..Shares::default() });
         self.start_flagger(now_ns, index, Some(Workload::ready(1)), schedule);
     }
 
@@ -117,7 +163,7 @@ impl World<'_> {
         primary: Option<Workload>,
         schedule: &mut Schedule<Any>,
     ) {
-        let options = Options::of(self.kernel_profile());
+        let options = self.flagger_options();
         let template = self.template_of(index);
         let Some(plan) = self.flagger_plan(index) else { return };
         let canary = Canary::new(&plan.name, &plan.namespace, plan.spec.clone(), options);
@@ -131,6 +177,15 @@ impl World<'_> {
             Observation { now_ns, template, primary, canary: Workload::ready(0), ..Observation::default() };
         flagger.canary.step(&seen);
         self.wake_delivery(due_ns, index, schedule);
+    }
+
+    /// Whose rules it follows.
+    pub(super) fn flagger_options(&self) -> Options {
+        let promotion_failure = match self.plan.environment.control.flagger.version {
+            FlaggerVersion::V1_0 => PromotionFailure::RollsBack,
+            FlaggerVersion::V1_44 => PromotionFailure::KeepsCanary,
+        };
+        Options { promotion_failure, ..Options::of(self.kernel_profile()) }
     }
 
     /// The stable Deployment of a version.
@@ -276,7 +331,7 @@ impl World<'_> {
             ScalerPlan::Hpa(spec) => Some(spec.minimum()),
             ScalerPlan::Keda(keda) => Some(keda.spec.minimum()),
         });
-        seen.hooks.clone_from(&plan.hooks);
+        seen.hooks = plan.hooks.iter().map(|(name, hook)| (name.clone(), flagger.answer(hook))).collect();
         let is_out = self.metrics_are_out(now_ns);
         for (name, measure) in &plan.measures {
             let sides = |side| if side == Side::Canary { canary.clone() } else { primary.clone() };
@@ -354,11 +409,18 @@ impl World<'_> {
             }
             Effect::Route(routes) => {
                 let percent = number(routes.canary).min(100);
-                let mut shares = vec![(pair.primary.deployment, 100 - percent)];
-                if percent > 0 {
-                    shares.push((pair.target.deployment, percent));
-                }
-                shares.retain(|(_, percent)| *percent > 0);
+                let (primary, target) = (pair.primary.deployment, pair.target.deployment);
+                let mut split = vec![(primary, 100 - percent), (target, percent)];
+                split.retain(|(_, percent)| *percent > 0);
+                let is_test = decision.explanation.strategy == DeploymentStrategy::AbTesting;
+                let mirror_percent = self.flagger_plan(index).map_or(0, |plan| plan.mirror_percent);
+                let shares = if is_test && percent > 0 {
+                    // Only the route of requests that match has weights; all others go to the primary.
+                    Shares { everyone: vec![(primary, 100)], matching: split, mirror: None }
+                } else {
+                    let mirror = routes.mirrored.then_some((target, mirror_percent));
+                    Shares { everyone: split, matching: Vec::new(), mirror }
+                };
                 self.set_shares(now_ns, index, shares);
             }
             // The primary is there from the beginning, and its autoscaler is the target's; the target's works while

@@ -10,10 +10,11 @@ mod delivery;
 mod flagger;
 mod knative;
 mod standard;
+mod table;
 
 use serde::{Deserialize, Serialize};
 use windtunnel_kernel::autoscale::kpa::Reachability;
-use windtunnel_kernel::routing::split::TrafficSplit;
+use windtunnel_scenario::load::Arrival;
 
 pub(super) use analysis::{Analysis, End};
 pub(super) use argo::Argo;
@@ -21,12 +22,15 @@ pub(super) use delivery::Delivery;
 pub(super) use flagger::Flagger;
 pub(super) use knative::Knative;
 pub(super) use standard::Standard;
+pub(super) use table::Backend;
+use table::{Routes, is_among};
 
+use super::clients::Caller;
 use super::control::Cause;
 use super::{Event as Any, World};
 use crate::engine::Schedule;
 use crate::error::SimError;
-use crate::plan::{Change, ServicePlan};
+use crate::plan::{Change, ChangeKind, MILLION, ServicePlan};
 
 /// What happens to services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +51,7 @@ pub(super) struct Service {
     pub(super) rollout: Rollout,
     /// What rolls out new versions instead of KServe, if something does.
     pub(super) delivery: Option<Delivery>,
-    backends: Vec<Backend>,
-    split: Option<TrafficSplit>,
+    routes: Routes,
 }
 
 /// How a service's versions come into the world.
@@ -60,26 +63,6 @@ pub(super) enum Rollout {
     Standard(Standard),
 }
 
-/// A share of the traffic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Backend {
-    /// Where it goes.
-    pub(super) workload: u16,
-    /// How much of it, in percent, rounded down.
-    pub(super) percent: u32,
-    /// The percentage that a manifest asks for: of the Deployment, where this is one of its ReplicaSets.
-    pub(super) share: u32,
-    /// How much of it exactly, next to the others.
-    pub(super) weight: u32,
-}
-
-impl Backend {
-    /// A share of the traffic in percent.
-    fn of(workload: u16, percent: u32) -> Self {
-        Self { workload, percent, share: percent, weight: percent }
-    }
-}
-
 impl Service {
     pub(super) fn new(plan: &ServicePlan) -> Self {
         Self {
@@ -89,21 +72,32 @@ impl Service {
                 None => Rollout::Knative(Box::new(Knative::new(plan))),
             },
             delivery: plan.delivery.as_ref().map(Delivery::new),
-            backends: Vec::new(),
-            split: None,
+            routes: Routes::default(),
         }
     }
 
     /// The workload of the next request and its weight in percent.
-    pub(super) fn choose_backend(&mut self) -> Option<(u16, u8)> {
-        let split = self.split.as_mut()?;
-        let backend = self.backends[split.next()];
-        Some((backend.workload, u8::try_from(backend.share).unwrap_or(u8::MAX)))
+    #[inline]
+    pub(super) fn choose_backend(&mut self, is_match: bool) -> Option<(u16, u8)> {
+        self.routes.next(is_match)
     }
 
-    /// A workload's share of the traffic; 0 when no route leads to it.
-    pub(super) fn percent_of(&self, workload: u16) -> u32 {
-        self.backends.iter().find(|backend| backend.workload == workload).map_or(0, |backend| backend.percent)
+    /// Where a copy of the present request goes, if there is to be one.
+    #[inline]
+    pub(super) fn choose_mirror(&mut self) -> Option<u16> {
+        self.routes.next_copy()
+    }
+
+    /// Whether requests that meet the conditions of a test have routes of their own.
+    #[inline]
+    pub(super) fn is_tested(&self) -> bool {
+        self.routes.is_tested()
+    }
+
+    /// A workload's share of the traffic, where so many parts of a million meet the conditions of a test; 0 when no
+    /// route leads to it.
+    pub(super) fn percent_of(&self, workload: u16, parts: u32) -> u32 {
+        self.routes.percent_of(workload, parts)
     }
 }
 
@@ -140,9 +134,9 @@ impl World<'_> {
     /// A what-if: a service as the plan has it at `from_ns` of the run, where it differs from what is.
     pub(super) fn replan(&mut self, from_ns: u64, index: usize, schedule: &mut Schedule<Any>) {
         let is_past = |change: &&Change| change.service == index && change.at_ns < from_ns;
-        let past = self.plan.changes.iter().rfind(is_past);
+        let past = self.plan.changes.iter().filter(is_past).filter_map(Change::version).last();
         let service = &mut self.state.services[index];
-        service.version = past.map_or(0, |change| change.version);
+        service.version = past.unwrap_or(0);
         let now_ns = self.plan.epoch_ns.saturating_add(from_ns);
         self.replan_delivery(index);
         let service = &self.state.services[index];
@@ -157,6 +151,13 @@ impl World<'_> {
                 });
             }
         }
+    }
+
+    /// Whether a request of a load meets the conditions of a test: the share of the load's requests, or of its users,
+    /// that the scenario says, evenly spread.
+    pub(super) fn is_match(&self, load: u16, arrival: &Arrival, caller: Caller) -> bool {
+        let Some(parts) = self.plan.loads[usize::from(load)].matching else { return false };
+        is_among(self.sender_of(arrival, caller), parts, MILLION)
     }
 
     /// A workload has a new ready pod. That matters to its service until the workload is ready.
@@ -177,13 +178,19 @@ impl World<'_> {
         let plan = self.plan;
         let change = &plan.changes[index as usize];
         let planned = &plan.services[change.service];
+        self.note(now_ns, "scenario", &planned.name, &change.name);
+        let version = match change.kind {
+            ChangeKind::Version(version) => version,
+            ChangeKind::Command(verb) => {
+                return self.command_delivery(now_ns, change.service, verb, schedule);
+            }
+        };
         let service = &mut self.state.services[change.service];
-        service.version = change.version;
+        service.version = version;
         match &mut service.rollout {
-            Rollout::Knative(knative) => knative.apply(&planned.versions[change.version].manifest),
+            Rollout::Knative(knative) => knative.apply(&planned.versions[version].manifest),
             Rollout::Standard(_) => {}
         }
-        self.note(now_ns, "scenario", &planned.name, &change.name);
         self.reconcile(now_ns, change.service, schedule);
     }
 
@@ -195,8 +202,10 @@ impl World<'_> {
         backends: Vec<Backend>,
         schedule: &mut Schedule<Any>,
     ) {
-        if self.set_split(index, backends) {
+        if self.state.services[index].routes.everyone.set(backends) {
             let shares: Vec<String> = self.state.services[index]
+                .routes
+                .everyone
                 .backends
                 .iter()
                 .map(|backend| {
@@ -213,7 +222,7 @@ impl World<'_> {
             .workloads()
             .filter_map(|workload| {
                 let before = self.state.workloads[usize::from(workload)].reachability;
-                let is_reachable = service.backends.iter().any(|backend| backend.workload == workload);
+                let is_reachable = service.routes.leads_to(workload);
                 let after = match (is_reachable, before) {
                     (true, _) => Reachability::Reachable,
                     (false, Reachability::Unknown) => Reachability::Unknown,
@@ -226,24 +235,5 @@ impl World<'_> {
             self.state.workloads[usize::from(workload)].reachability = reachability;
             self.decide(now_ns, workload, Cause::Change, schedule);
         }
-    }
-
-    /// The gateway's split of a service's requests. True when it changed; one that did not keeps its position.
-    fn set_split(&mut self, index: usize, backends: Vec<Backend>) -> bool {
-        let service = &mut self.state.services[index];
-        if backends == service.backends {
-            return false;
-        }
-        let weights = |backends: &[Backend]| -> Vec<u32> { backends.iter().map(|one| one.weight).collect() };
-        let is_other = backends
-            .iter()
-            .map(|backend| (backend.workload, backend.weight))
-            .ne(service.backends.iter().map(|backend| (backend.workload, backend.weight)));
-        if is_other {
-            let split = TrafficSplit::new(&weights(&backends));
-            service.split = Some(split).filter(|split| !split.is_empty());
-        }
-        service.backends = backends;
-        true
     }
 }

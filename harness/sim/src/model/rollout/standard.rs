@@ -12,8 +12,18 @@ use crate::plan::{DeploymentPlan, ScalerPlan, StandardPlan};
 /// An InferenceService with its Deployments.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::model) struct Standard {
-    /// Each Deployment that gets requests and its percentage of them, the stable one first.
-    shares: Vec<(u16, u32)>,
+    shares: Shares,
+}
+
+/// Which Deployments get requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Shares {
+    /// Each one and its percentage, the stable one first.
+    pub(super) everyone: Vec<(u16, u32)>,
+    /// The same of requests that meet the conditions of a test; empty where there is none.
+    pub(super) matching: Vec<(u16, u32)>,
+    /// The one that gets copies, and of how many requests in percent.
+    pub(super) mirror: Option<(u16, u32)>,
 }
 
 impl World<'_> {
@@ -42,7 +52,7 @@ impl World<'_> {
             .iter()
             .filter_map(|at| Some((*at, u32::try_from(backend(at)?.weight).unwrap_or(0))))
             .collect();
-        self.set_shares(now_ns, index, shares);
+        self.set_shares(now_ns, index, Shares { everyone: shares, ..Shares::default() });
         // Traffic has moved before anything goes.
         let orphans: Vec<u16> = (0..)
             .zip(&self.state.deployments)
@@ -57,18 +67,24 @@ impl World<'_> {
     }
 
     /// Each Deployment that gets requests gets its percentage of them.
-    pub(super) fn set_shares(&mut self, now_ns: u64, index: usize, shares: Vec<(u16, u32)>) {
+    pub(super) fn set_shares(&mut self, now_ns: u64, index: usize, shares: Shares) {
         let Rollout::Standard(standard) = &mut self.state.services[index].rollout else { return };
         if standard.shares != shares {
-            let told: Vec<String> = shares
-                .iter()
-                .map(|(at, percent)| {
-                    format!("{} {percent} %", self.state.deployments[usize::from(*at)].name())
-                })
-                .collect();
+            let deployments = &self.state.deployments;
+            let told =
+                |(at, percent): &(u16, u32)| format!("{} {percent} %", deployments[usize::from(*at)].name());
+            let list = |shares: &[(u16, u32)]| shares.iter().map(told).collect::<Vec<_>>().join(", ");
+            let mut text = list(&shares.everyone);
+            if !shares.matching.is_empty() {
+                text += &format!("; those who match: {}", list(&shares.matching));
+            }
+            if let Some((at, percent)) = shares.mirror {
+                let name = deployments[usize::from(at)].name();
+                text += &format!("; {percent} % are mirrored to {name}");
+            }
             standard.shares = shares;
             let name = self.plan.services[index].name.clone();
-            self.note(now_ns, "traffic", &name, &told.join(", "));
+            self.note(now_ns, "traffic", &name, &text);
         }
         self.split_over_pods(index);
     }
@@ -129,22 +145,32 @@ impl World<'_> {
     /// Each Service spreads its share over the ready pods behind it, of whatever ReplicaSet.
     pub(super) fn split_over_pods(&mut self, index: usize) {
         let Rollout::Standard(standard) = &self.state.services[index].rollout else { return };
-        let groups: Vec<(u32, Vec<(u16, u32)>)> = standard
-            .shares
-            .iter()
-            .map(|(at, percent)| {
-                let deployment = &self.state.deployments[usize::from(*at)];
-                let ready = |workload: u16| (workload, self.state.workloads[usize::from(workload)].ready());
-                let mut sets: Vec<(u16, u32)> =
-                    deployment.workloads().map(ready).filter(|(_, ready)| *ready > 0).collect();
-                if sets.is_empty() {
-                    // Nobody answers; the newest is who should.
-                    sets.push((deployment.newest(), 0));
-                }
-                (*percent, sets)
-            })
-            .collect();
-        self.set_split(index, backends(&groups));
+        let over_pods = |shares: &[(u16, u32)]| {
+            let groups: Vec<(u32, Vec<(u16, u32)>)> = shares
+                .iter()
+                .map(|(at, percent)| {
+                    let deployment = &self.state.deployments[usize::from(*at)];
+                    let ready =
+                        |workload: u16| (workload, self.state.workloads[usize::from(workload)].ready());
+                    let mut sets: Vec<(u16, u32)> =
+                        deployment.workloads().map(ready).filter(|(_, ready)| *ready > 0).collect();
+                    if sets.is_empty() {
+                        // Nobody answers; the newest is who should.
+                        sets.push((deployment.newest(), 0));
+                    }
+                    (*percent, sets)
+                })
+                .collect();
+            backends(&groups)
+        };
+        let Shares { everyone, matching, mirror } = &standard.shares;
+        let everyone = over_pods(everyone);
+        let matching = (!matching.is_empty()).then(|| over_pods(matching));
+        let mirror = mirror.map(|(at, percent)| (percent, over_pods(&[(at, 100)])));
+        let routes = &mut self.state.services[index].routes;
+        routes.everyone.set(everyone);
+        routes.test(matching);
+        routes.copy(mirror);
     }
 }
 

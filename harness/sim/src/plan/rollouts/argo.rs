@@ -75,7 +75,8 @@ fn check(spec: &RolloutSpec, service: &ServicePlan, place: &str) -> Result<(), S
     };
     if service.versions[0].standard.is_none() {
         return refused(
-            "a Rollout of a service in Knative mode, whose revisions Argo does not know,",
+            "a Rollout of a service in Knative mode: Argo Rollouts manages the pods of Deployments and knows no \
+             revisions, so that it",
             "annotate the InferenceService with serving.kserve.io/deploymentMode: Standard",
         );
     }
@@ -83,16 +84,25 @@ fn check(spec: &RolloutSpec, service: &ServicePlan, place: &str) -> Result<(), S
         let message = "spec.strategy is empty; write strategy.canary or strategy.blueGreen".to_owned();
         return Err(SimError::Environment { place: place.to_owned(), message });
     }
-    for step in spec.steps() {
-        if step.experiment.is_some() {
-            return refused("an experiment step", "leave the step out");
-        }
-        if step.plugin.is_some() {
-            return refused("a plugin step", "leave the step out");
-        }
-        if step.set_header_route.is_some() || step.set_mirror_route.is_some() {
-            return refused("a route by headers, or mirrored traffic,", "leave the step out");
-        }
+    for (index, step) in spec.steps().iter().enumerate() {
+        let what = if step.experiment.is_some() {
+            "an experiment"
+        } else if step.plugin.is_some() {
+            "a step of a plugin"
+        } else if step.set_header_route.is_some() {
+            "a route by headers"
+        } else if step.set_mirror_route.is_some() {
+            "a route that mirrors requests"
+        } else {
+            continue;
+        };
+        return Err(SimError::Unsupported {
+            place: format!("{place}: spec.strategy.canary.steps[{index}]"),
+            what: what.to_owned(),
+            remedy:
+                "leave the step out; the steps setWeight, setCanaryScale, pause and analysis are simulated"
+                    .to_owned(),
+        });
     }
     Ok(())
 }

@@ -13,6 +13,15 @@ use super::{place_of, query_of, spec_of, target_of};
 use crate::error::SimError;
 use crate::plan::ServicePlan;
 
+/// The provider that has nothing but Services.
+const KUBERNETES: &str = "kubernetes";
+
+/// Providers whose routes tell requests by their headers; the first is Flagger's own default.
+const MATCHING: [&str; 7] = ["", "istio", "gatewayapi", "contour", "gloo", "nginx", "appmesh"];
+
+/// Providers that copy requests to the canary.
+const MIRRORING: [&str; 3] = ["", "istio", "gatewayapi"];
+
 /// A Canary, bound to a service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlaggerPlan {
@@ -25,12 +34,40 @@ pub struct FlaggerPlan {
     /// What its metrics stand for, by name.
     pub measures: BTreeMap<String, Measure>,
     /// What its webhooks answer, by name.
-    pub hooks: BTreeMap<String, HookAnswer>,
+    pub hooks: BTreeMap<String, HookPlan>,
+    /// Percentage of the requests that are mirrored, where they are.
+    pub mirror_percent: u32,
+}
+
+/// What a webhook answers. The load tester's addresses are known by their ends:
+///
+/// | end of the URL | answer |
+/// | --- | --- |
+/// | `/gate/approve` | yes |
+/// | `/gate/halt` | no |
+/// | `/gate/check` | no, until a command opens the gate |
+/// | `/rollback/check` | no, until a command opens the rollback |
+/// | any other | yes, but no where the type is `rollback` |
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HookPlan {
+    /// Always this.
+    Says(HookAnswer),
+    /// Whether the Canary's gate is open.
+    Gate,
+    /// Whether somebody has asked for a rollback.
+    Rollback,
 }
 
 impl FlaggerPlan {
     pub(super) fn window_ns(&self) -> u64 {
         self.measures.values().map(Measure::window_ns).max().unwrap_or(0)
+    }
+
+    /// Whether it tests requests that match something. Services alone cannot tell them from others.
+    pub(crate) fn tests_requests(&self) -> bool {
+        let is_test = |analysis: &Analysis| analysis.strategy() == DeploymentStrategy::AbTesting;
+        let is_analysed = !self.spec.skips_analysis() && self.spec.provider != KUBERNETES;
+        is_analysed && self.spec.analysis().is_some_and(is_test)
     }
 }
 
@@ -56,7 +93,7 @@ pub(super) fn read(
         ..Reference::default()
     };
     let analysis = spec.analysis().cloned().unwrap_or_default();
-    check(&analysis, &place)?;
+    let mirror_percent = check(&spec, &analysis, service.versions[0].standard.is_none(), &place)?;
     let mut measures = BTreeMap::new();
     for metric in &analysis.metrics {
         let measure = measure_of(metric, manifests).map_err(|message| SimError::Environment {
@@ -72,11 +109,13 @@ pub(super) fn read(
         spec,
         measures,
         hooks,
+        mirror_percent,
     };
     Ok((target, plan))
 }
 
-fn check(analysis: &Analysis, place: &str) -> Result<(), SimError> {
+/// Refuses what the provider cannot route; how much of the traffic it mirrors, in percent.
+fn check(spec: &CanarySpec, analysis: &Analysis, is_knative: bool, place: &str) -> Result<u32, SimError> {
     let refused = |what: &str, remedy: &str| {
         Err(SimError::Unsupported {
             place: place.to_owned(),
@@ -84,13 +123,44 @@ fn check(analysis: &Analysis, place: &str) -> Result<(), SimError> {
             remedy: remedy.to_owned(),
         })
     };
-    if analysis.strategy() == DeploymentStrategy::AbTesting {
-        return refused("an A/B test by headers", "leave out analysis.match");
+    let provider = if is_knative { "knative" } else { spec.provider.as_str() };
+    if provider == KUBERNETES {
+        // Neither is done: its controller says so and goes on as blue/green.
+        return Ok(0);
     }
-    if analysis.mirror {
-        return refused("mirrored traffic", "leave out analysis.mirror");
+    let is_any = |known: &[&str]| known.iter().any(|known| provider.split(':').next() == Some(*known));
+    if analysis.strategy() == DeploymentStrategy::AbTesting && !is_any(&MATCHING) {
+        return refused(
+            &format!(
+                "an A/B test with the provider {provider}, which would send every request to the canary,"
+            ),
+            "leave out analysis.match, or use a provider that matches headers, such as istio, in Standard mode",
+        );
     }
-    Ok(())
+    if !analysis.mirror || analysis.strategy() == DeploymentStrategy::AbTesting {
+        return Ok(0);
+    }
+    if !is_any(&MIRRORING) {
+        return refused(
+            &format!(
+                "mirrored traffic with the provider {provider}, with which a canary never gets further,"
+            ),
+            "leave out analysis.mirror, or use the provider istio or gatewayapi:v1 in Standard mode",
+        );
+    }
+    match u32::try_from(analysis.mirror_weight) {
+        // Flagger's Gateway API router mirrors everything, whatever the weight says.
+        Ok(_) if is_any(&["gatewayapi"]) => Ok(100),
+        Ok(0) => Ok(100),
+        Ok(percent @ 1..=100) => Ok(percent),
+        _ => Err(SimError::Environment {
+            place: place.to_owned(),
+            message: format!(
+                "analysis.mirrorWeight is {}; write a percentage from 0 (all of the traffic) to 100",
+                analysis.mirror_weight
+            ),
+        }),
+    }
 }
 
 fn measure_of(metric: &Metric, manifests: &[Manifest]) -> Result<Measure, String> {
@@ -117,9 +187,17 @@ fn measure_of(metric: &Metric, manifests: &[Manifest]) -> Result<Measure, String
     }
 }
 
-/// Everybody agrees: nobody asks for a rollback, and only the load tester's closed gate says no.
-fn answer_of(hook: &Webhook) -> HookAnswer {
-    let is_no =
-        hook.hook_type == HookType::Rollback || hook.url.trim_end_matches('/').ends_with("/gate/halt");
-    HookAnswer::Status(if is_no { 403 } else { 200 })
+/// What a webhook answers, see [`HookPlan`].
+fn answer_of(hook: &Webhook) -> HookPlan {
+    let url = hook.url.trim_end_matches('/');
+    let says = |is_yes: bool| HookPlan::Says(HookAnswer::Status(if is_yes { 200 } else { 403 }));
+    if url.ends_with("/gate/check") {
+        HookPlan::Gate
+    } else if url.ends_with("/rollback/check") {
+        HookPlan::Rollback
+    } else if url.ends_with("/gate/approve") {
+        says(true)
+    } else {
+        says(hook.hook_type != HookType::Rollback && !url.ends_with("/gate/halt"))
+    }
 }

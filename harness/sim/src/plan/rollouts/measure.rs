@@ -11,7 +11,12 @@
 //! | `requests` | how many ended | 0 |
 //! | `request-rate` | how many ended a second | 0 |
 //!
-//! A request counts when it ends. One whose client gave up counts as failed.
+//! A request counts when it ends. One whose client gave up counts as failed. Copies of requests (`analysis.mirror`)
+//! count for the version that gets them.
+//!
+//! While a metrics gap lasts every query is an error: a failed check to Flagger, a measurement in error to Argo, which
+//! measures again after ten seconds and gives up after more errors in a row than `consecutiveErrorLimit`, 4. What ended
+//! in the gap is counted by queries after it, as a counter would have it.
 
 /// The longest range, one hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;
@@ -178,26 +183,10 @@ fn side_of(labels: &str) -> Option<Side> {
     Some(side)
 }
 
-/// `1m`, `90s`, `1m30s`: as Go writes it, in whole numbers.
+/// `1m`, `90s`, `1m30s`: as Go writes it; more than nothing.
 pub(super) fn duration_ns(text: &str) -> Option<u64> {
-    let mut rest = text.trim();
-    let mut total_ns = 0_u64;
-    while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).filter(|at| *at > 0)?;
-        let (number, tail) = rest.split_at(digits);
-        let letters = tail.find(|letter: char| letter.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, after) = tail.split_at(letters);
-        let unit_ns = match unit {
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            _ => return None,
-        };
-        total_ns = total_ns.checked_add(number.parse::<u64>().ok()?.checked_mul(unit_ns)?)?;
-        rest = after;
-    }
-    Some(total_ns).filter(|length_ns| *length_ns > 0)
+    let length_ns = windtunnel_kernel::duration::parse_ns(text.trim())?;
+    u64::try_from(length_ns).ok().filter(|length_ns| *length_ns > 0)
 }
 
 #[cfg(test)]

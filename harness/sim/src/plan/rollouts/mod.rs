@@ -7,7 +7,8 @@
 //!
 //! A Canary makes a second Deployment, `NAME-primary`, which serves while the target is at zero. A Rollout takes the
 //! place of the Deployment: its replicas are its own. Queries of MetricTemplates and AnalysisTemplates are in the
-//! language of [`measure`]; hooks say yes, except those of type `rollback` and those whose URL ends with `/gate/halt`.
+//! language of [`measure`]; what webhooks say, [`HookPlan`] tells. A scenario's commands are what somebody tells a
+//! controller while the load runs.
 
 mod argo;
 mod flagger;
@@ -15,9 +16,10 @@ pub(super) mod measure;
 
 use serde::de::DeserializeOwned;
 use windtunnel_api::manifest::Manifest;
+use windtunnel_scenario::{Command, Verb};
 
 pub use argo::{AnalysisPlan, ArgoPlan};
-pub use flagger::FlaggerPlan;
+pub use flagger::{FlaggerPlan, HookPlan};
 
 use super::ServicePlan;
 use crate::error::SimError;
@@ -39,6 +41,39 @@ impl DeliveryPlan {
             Self::Argo(plan) => plan.window_ns(),
         }
     }
+}
+
+/// The service whose canaries a command is for; what is wrong with the command otherwise, and what to do.
+pub(super) fn commanded(services: &[ServicePlan], command: &Command) -> Result<usize, (String, String)> {
+    let Command { kind, name, verb } = command;
+    let name_of = |service: &ServicePlan| match (&service.delivery, kind.as_str()) {
+        (Some(DeliveryPlan::Flagger(plan)), "Canary") => Some(plan.name.clone()),
+        (Some(DeliveryPlan::Argo(plan)), "Rollout") => Some(plan.name.clone()),
+        _ => None,
+    };
+    let found = services.iter().position(|service| name_of(service).as_deref() == Some(name));
+    let Some(index) = found else {
+        let known: Vec<String> = services.iter().filter_map(name_of).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        return Err((
+            format!("no {kind} {name:?} rolls out an InferenceService"),
+            format!("name one of these: {known}"),
+        ));
+    };
+    if let Some(DeliveryPlan::Flagger(plan)) = &services[index].delivery {
+        let (gate, url) = match verb {
+            Verb::OpenGate | Verb::CloseGate => (HookPlan::Gate, "/gate/check"),
+            Verb::OpenRollback | Verb::CloseRollback => (HookPlan::Rollback, "/rollback/check"),
+            _ => return Ok(index),
+        };
+        if !plan.hooks.values().any(|hook| *hook == gate) {
+            return Err((
+                format!("no webhook of Canary {name:?} asks {url}, so that {} changes nothing", verb.name()),
+                format!("let the url of a webhook in spec.analysis.webhooks end with {url}"),
+            ));
+        }
+    }
+    Ok(index)
 }
 
 /// Puts Canaries and Rollouts in charge of the services that they name.

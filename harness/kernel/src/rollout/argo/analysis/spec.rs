@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::super::duration::parse_ns;
 use super::super::super::value::{IntOrText, Value};
+use crate::duration::parse_ns;
 
 /// Errors in a row that a metric bears where its manifest does not say.
 pub const CONSECUTIVE_ERROR_LIMIT: i32 = 4;

@@ -1,7 +1,15 @@
-//! Durations as Go writes them: `90s`, `1m30s`, `1.5h`, `0`.
+//! Durations as Go writes them in manifests: `90s`, `1m30s`, `1.5h`, `0`.
 
-/// Parses a duration to nanoseconds; `None` when it is not one, or does not fit. May be negative.
-pub(crate) fn parse(text: &str) -> Option<i64> {
+/// Reads a duration in nanoseconds; `None` when it is not one, or does not fit. May be negative.
+///
+/// ```
+/// use windtunnel_kernel::duration::parse_ns;
+///
+/// assert_eq!(parse_ns("1m30s"), Some(90_000_000_000));
+/// assert_eq!(parse_ns("90"), None);
+/// ```
+#[must_use]
+pub fn parse_ns(text: &str) -> Option<i64> {
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
         b'+' => (false, &text[1..]),
@@ -51,7 +59,7 @@ fn times(number: &str, unit_ns: i128) -> Option<i128> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::parse_ns;
 
     /// A window that a user wrote the way Kubernetes tools print it must be read as that time.
     #[test]
@@ -63,6 +71,7 @@ mod tests {
             (".5s", Some(500_000_000)),
             ("0", Some(0)),
             ("-5s", Some(-5_000_000_000)),
+            ("+1ms", Some(1_000_000)),
             ("100ms", Some(100_000_000)),
             ("", None),
             ("60", None),
@@ -73,7 +82,7 @@ mod tests {
             ("999999999999999h", None),
             ("é", None),
         ] {
-            assert_eq!(parse(text), expected, "{text:?}");
+            assert_eq!(parse_ns(text), expected, "{text:?}");
         }
     }
 }
