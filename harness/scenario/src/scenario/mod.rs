@@ -21,7 +21,7 @@ pub use control::{
     HpaTiming, KedaTiming, Profile,
 };
 pub use distribution::Distribution;
-pub use environment::{Environment, ModelLoad, Network, PodStart, PodStop, Probe, Transfer};
+pub use environment::{Environment, ImageSize, ModelLoad, Network, PodStart, PodStop, Probe, Transfer};
 pub use happening::{Action, Command, Disturbance, DisturbanceKind, Event, Patch, Verb, When};
 pub use load::{
     Arrivals, Broker, Burst, DEFAULT_TIMEOUT, Load, Phase, Process, Protocol, Queue, Retries, RetryOn, Shape,

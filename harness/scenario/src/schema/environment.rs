@@ -23,6 +23,9 @@ pub(super) struct EnvironmentFile {
     /// What versions of the model do differently; the first that matches counts.
     #[schemars(length(min = 1))]
     models: Option<Vec<ModelFile>>,
+    /// Sizes of container images; the first that matches counts, and pod-start.image-pull where none does.
+    #[schemars(length(min = 1))]
+    images: Option<Vec<ImageFile>>,
     /// What a starting pod waits for.
     pod_start: Option<PodStartFile>,
     /// What a stopping pod waits for.
@@ -58,10 +61,13 @@ enum Scalar {
 }
 
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct NetworkFile {
     /// Added to every request.
     gateway: Option<DurationText>,
+    /// How long the gateway tries to connect to a pod whose machine does not answer, before it answers 503; 10s unless
+    /// given, as in Envoy.
+    connect_timeout: Option<DurationText>,
 }
 
 #[derive(JsonSchema)]
@@ -160,6 +166,16 @@ struct ModelFile {
     gpu_memory: Option<MemoryUseFile>,
     /// How its server works; what is left out is that of the environment's server.
     server: Option<ServerFile>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct ImageFile {
+    /// The beginning of the image's name, as it stands in the rendered container: a repository, or one with a tag.
+    #[schemars(length(min = 1))]
+    r#match: String,
+    /// What a node pulls that has it not; other containers of a pod are pulled too where an entry matches theirs.
+    size: BytesText,
 }
 
 #[derive(JsonSchema)]

@@ -158,6 +158,18 @@ fn environments() {
             "a model that never matches",
             environment("models: [{match: \"s3://a\"}, {match: \"s3://a/b\", different: 5%}]"),
         ),
+        (
+            "an image that never matches",
+            environment(
+                "images: [{match: vllm/, size: 1GiB}, {match: vllm/openai, size: 2GiB}, {match: a, size: 0GiB}]"
+            ),
+        ),
+        (
+            "nodes that nobody watches",
+            environment(
+                "nodes: {pools: [{name: a, count: 1, cpu: 1, memory: 1GiB}], monitor-grace-period: 0s}"
+            ),
+        ),
         ("an image without a network", environment("pod-start: {image-pull: {size: 4GiB}}")),
         ("a model without a network", environment("pod-start: {download: {size: 4GiB}}")),
         ("a rate without a size", environment("pod-start: {load: {rate: 1GiB/s}}")),

@@ -29,6 +29,7 @@ impl<'a> World<'a> {
             state,
             profiles,
             finished,
+            tokens: None,
             book: super::outputs::Book::default(),
             fault: None,
         };
@@ -44,6 +45,7 @@ impl<'a> World<'a> {
         world.replan_end(schedule);
         schedule.advance_to(plan.epoch_ns.saturating_add(from_ns));
         world.replan_cluster(plan.epoch_ns.saturating_add(from_ns), schedule);
+        world.replan_servers(plan.epoch_ns.saturating_add(from_ns), schedule);
         for service in 0..world.state.services.len() {
             world.replan(from_ns, service, schedule);
         }

@@ -96,6 +96,8 @@ pub(crate) struct World<'a> {
     profiles: Vec<ModelProfile>,
     /// What a server is through with, kept for its room.
     finished: Vec<Finished>,
+    /// Of the answer that is just being closed: time to the first token, and of a further one.
+    tokens: Option<(u64, Option<u64>)>,
     /// Where the recorder keeps series.
     book: outputs::Book,
     /// Something that the plan's checks should have found; ends the run.
@@ -124,6 +126,7 @@ impl<'a> World<'a> {
             state,
             profiles: Vec::new(),
             finished: Vec::new(),
+            tokens: None,
             book: outputs::Book::default(),
             fault,
         }

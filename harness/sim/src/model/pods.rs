@@ -22,6 +22,8 @@ pub(crate) enum Event {
     Kill,
     /// Its container is started again.
     Restart,
+    /// It has tolerated for long enough that its node is out of reach.
+    Evict,
 }
 
 /// One replica of a workload.
@@ -41,6 +43,10 @@ pub(super) struct Pod {
     pub(super) restarts: Restarts,
     /// What the cluster knows it by.
     pub(super) place: Option<PodId>,
+    /// Its node does not answer.
+    pub(super) is_cut_off: bool,
+    /// When it is evicted for that.
+    pub(super) evict_due_ns: Option<u64>,
     /// It was ready before.
     was_ready: bool,
     /// It exists because a request waited for a workload at zero.
@@ -59,8 +65,11 @@ impl Pod {
         self.life == Life::Ready
     }
 
-    /// Whether its server's container runs and is not told to stop.
+    /// Whether its server's container runs, on a machine that answers, and is not told to stop.
     pub(super) fn has_container(&self) -> bool {
+        if self.is_cut_off {
+            return false;
+        }
         match &self.life {
             Life::Ready => true,
             // One that waits for its restart has died already.
@@ -77,6 +86,7 @@ impl World<'_> {
             Event::PhaseEnd => self.end_phase(now_ns, key, schedule),
             Event::Kill => self.pod_kill(now_ns, key, schedule),
             Event::Restart => self.restart(now_ns, key, schedule),
+            Event::Evict => self.toleration_over(now_ns, key, schedule),
         }
     }
 
@@ -113,6 +123,8 @@ impl World<'_> {
             server: Server::new(&self.profiles[usize::from(index)]),
             restarts: Restarts::default(),
             place: None,
+            is_cut_off: false,
+            evict_due_ns: None,
             was_ready: false,
             activated,
         });
@@ -224,7 +236,7 @@ impl World<'_> {
         self.scale_pods(now_ns, index, schedule);
     }
 
-    /// A pod is gone with its node, with everything that it computes for. It is not replaced here.
+    /// A pod is gone with its node, which is gone for good, with everything that it computes for. It is not replaced here.
     pub(super) fn lose_pod(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
         self.unlist(key);
         let Some(pod) = self.state.pods.get(key) else { return };
@@ -259,12 +271,14 @@ impl World<'_> {
         let was_ready = pod.is_ready();
         pod.life = Life::Stopping;
         let name = pod.name.clone();
-        let is_idle = pod.in_flight == 0;
+        let (is_idle, is_cut_off) = (pod.in_flight == 0, pod.is_cut_off);
         if was_ready {
             self.leave_endpoints(key);
         }
         self.note(now_ns, "pod", &name, "stopping");
-        if is_idle {
+        if is_cut_off {
+            // Nobody there stops it; it is Terminating until the node is back or removed.
+        } else if is_idle {
             self.remove_pod(now_ns, key, schedule);
         } else {
             schedule.after(self.plan.environment.pod_stop.grace.as_ns(), Any::Pod(key, Event::Kill));
@@ -277,6 +291,9 @@ impl World<'_> {
     /// A stopping pod's grace has passed: what it still computes is lost.
     fn pod_kill(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
         let Some(pod) = self.state.pods.get(key) else { return };
+        if pod.is_cut_off {
+            return;
+        }
         let index = pod.workload;
         let freed = self.lose_requests(now_ns, key, Failure::PodStopped, schedule);
         self.remove_pod(now_ns, key, schedule);
@@ -326,7 +343,7 @@ impl World<'_> {
         pod.condition.finished += 1;
         match pod.life {
             Life::Ready => self.state.workloads[usize::from(pod.workload)].loads[pod.position] -= 1,
-            Life::Stopping if pod.in_flight == 0 => self.remove_pod(now_ns, key, schedule),
+            Life::Stopping if pod.in_flight == 0 && !pod.is_cut_off => self.remove_pod(now_ns, key, schedule),
             Life::Stopping | Life::Starting(_) => {}
         }
     }

@@ -55,7 +55,7 @@ impl World<'_> {
         failure: Failure,
         schedule: &mut Schedule<Any>,
     ) {
-        let Some(pod) = self.state.pods.get(key) else { return };
+        let Some(pod) = self.state.pods.get(key).filter(|pod| !pod.is_cut_off) else { return };
         let (index, name) = (pod.workload, pod.name.clone());
         let (was_ready, is_stopping) = (pod.is_ready(), matches!(pod.life, Life::Stopping));
         if was_ready {
@@ -73,8 +73,8 @@ impl World<'_> {
             pod.condition.set_ready(now_ns, false);
             let delay_ns = pod.restarts.next_delay_ns(now_ns);
             match &mut pod.life {
-                Life::Starting(start) => start.again(now_ns),
-                life => *life = Life::Starting(super::start::Start::again_from(now_ns)),
+                Life::Starting(start) => start.again(now_ns, Phase::Load),
+                life => *life = Life::Starting(super::start::Start::again_from(now_ns, Phase::Load)),
             }
             schedule.at(now_ns.saturating_add(delay_ns), Any::Pod(key, pods::Event::Restart));
             let after = windtunnel_scenario::Duration::from_ns(delay_ns);
@@ -90,8 +90,12 @@ impl World<'_> {
 
     /// The back-off of a container is over: it loads its model.
     pub(super) fn restart(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
-        let is_starting = |life: &Life| matches!(life, Life::Starting(_));
-        if self.state.pods.get(key).is_some_and(|pod| is_starting(&pod.life)) {
+        // A node that was lost and is back has begun another start meanwhile.
+        let awaits = |life: &Life| match life {
+            Life::Starting(start) => start.phase() == Phase::Load && !start.is_timed(),
+            Life::Ready | Life::Stopping => false,
+        };
+        if self.state.pods.get(key).is_some_and(|pod| awaits(&pod.life) && !pod.is_cut_off) {
             self.begin_phase(now_ns, key, Phase::Load, schedule);
         }
     }

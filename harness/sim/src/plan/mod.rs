@@ -10,6 +10,7 @@ pub(crate) mod rollouts;
 mod services;
 pub(crate) mod standard;
 mod template;
+mod toleration;
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,7 @@ use windtunnel_record::{Meta, Recording, Source};
 use windtunnel_scenario::load::Flight;
 use windtunnel_scenario::{Disturbance, Environment, Scenario, Verb};
 
-pub(crate) use cluster::ClusterPlan;
+pub(crate) use cluster::{ClusterPlan, is_all_local};
 pub use loads::{LoadPlan, UsersPlan};
 pub(crate) use loads::{MILLION, broker_of};
 pub(crate) use model_profile::ModelProfile;
@@ -32,6 +33,7 @@ pub use services::{ServicePlan, Version};
 pub use standard::strategy::{Amount, Strategy};
 pub use standard::{CanaryPlan, DeploymentPlan, KedaPlan, ScalerPlan, StandardPlan};
 pub use template::{Resources, Template};
+pub use toleration::Toleration;
 
 use crate::error::SimError;
 

@@ -244,6 +244,8 @@ mod tests {
                 pools: vec![pool("large", 80), pool("small", 24)],
                 scheduling: Scheduling::Spread,
                 autoscaler: None,
+                monitor_grace_period: Nodes::MONITOR_GRACE_PERIOD,
+                unreachable_toleration: Nodes::UNREACHABLE_TOLERATION,
             }),
             models: vec![windtunnel_scenario::ModelProfile {
                 prefix: "s3://llama".to_owned(),

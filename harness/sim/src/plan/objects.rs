@@ -7,7 +7,7 @@ use windtunnel_api::manifest::Manifest;
 use windtunnel_kernel::autoscale::hpa::spec::MetricSpec;
 use windtunnel_kernel::autoscale::hpa::{Autoscaler, HpaSpec, Options};
 use windtunnel_kernel::autoscale::keda::triggers::Scaler;
-use windtunnel_kernel::autoscale::keda::{Annotations, Executor, ScaledObjectSpec, Trigger, hpa};
+use windtunnel_kernel::autoscale::keda::{Annotations, Executor, Formula, ScaledObjectSpec, Trigger, hpa};
 use windtunnel_scenario::{Broker, Scenario};
 
 use super::query::Query;
@@ -168,12 +168,8 @@ fn check_keda(
     service: &str,
     scenario: &Scenario,
 ) -> Result<(), String> {
-    if plan.spec.modifiers().is_some() {
-        return Err(
-            "advanced.scalingModifiers are not simulated; scale on the triggers themselves".to_owned()
-        );
-    }
     let spec = plan.simulated();
+    Formula::of(&spec).map_err(|error| error.to_string())?;
     Executor::new(spec.clone(), &plan.annotations, 0).map_err(|error| error.to_string())?;
     let annotations = Annotations::read(&plan.annotations).map_err(|error| error.to_string())?;
     let rendered = hpa::render(&spec, &plan.name, &annotations).map_err(|error| error.to_string())?;

@@ -134,6 +134,8 @@ impl World<'_> {
             weight_percent: request.weight_percent,
             held_ns,
             row: request.arrival.row,
+            first_token_ns: self.tokens.map(|(first_ns, _)| first_ns),
+            token_ns: self.tokens.and_then(|(_, each_ns)| each_ns),
             prediction,
             error: None,
         });
@@ -157,6 +159,8 @@ impl World<'_> {
             revision: None,
             weight_percent: 100,
             held_ns: 0,
+            first_token_ns: None,
+            token_ns: None,
             row: arrival.row,
             prediction: Prediction::Unchecked,
             error: None,

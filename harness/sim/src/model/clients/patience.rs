@@ -62,7 +62,9 @@ impl World<'_> {
         self.close_failed(now_ns, &request, failure, schedule);
         match request.stage {
             Stage::Running { pod, .. } => {
-                if !self.drop_generation(now_ns, key, &request, pod, schedule) {
+                if !self.hangs_up(now_ns, key, pod, schedule)
+                    && !self.drop_generation(now_ns, key, &request, pod, schedule)
+                {
                     self.compute_for_nobody(key, request.workload, pod);
                 }
             }
