@@ -58,8 +58,9 @@ pub(super) fn environment(
             Network::default().connect_timeout,
             Reader::positive_duration,
         );
+        let round_trip = fields.or(reader, "round-trip", Network::default().round_trip, Reader::duration);
         fields.finish(reader);
-        Some(Network { gateway: gateway?, connect_timeout: connect_timeout? })
+        Some(Network { gateway: gateway?, round_trip: round_trip?, connect_timeout: connect_timeout? })
     });
     let service_time = fields.or(reader, "service-time", Distribution::default(), distribution);
     let server = fields.or(reader, "server", Server::default(), |reader, node, path| {

@@ -111,7 +111,8 @@ pub enum Metric {
     Stable,
     /// From the beginning of a drift to its alarm.
     DriftDetected,
-    /// From the beginning of the last fault to the moment from which on latencies are as before it.
+    /// From a fault to the last trouble after it, the longest of the window's faults: a request that fails, answers that are
+    /// slower than before the fault, or fewer ready pods than before it although they are wanted.
     Recovery,
 }
 

@@ -108,15 +108,22 @@ pub struct ImageSize {
 /// Latency on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
-    /// Added to every request, gateway and network together.
+    /// Added to every request, gateway and network together: the way to the gateway.
     pub gateway: Duration,
     /// How long the gateway tries to connect to a pod whose machine does not answer.
     pub connect_timeout: Duration,
+    /// There and back between the gateway, which is the activator, and a pod. Every request that the gateway sends to a
+    /// pod takes so much longer, and so does each round trip of the activator's probe of a new pod.
+    pub round_trip: Duration,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { gateway: Duration::from_ns(300_000), connect_timeout: Duration::from_s(10) }
+        Self {
+            gateway: Duration::from_ns(300_000),
+            round_trip: Duration::ZERO,
+            connect_timeout: Duration::from_s(10),
+        }
     }
 }
 

@@ -17,8 +17,8 @@ use crate::objective::Objective;
 use crate::quantity::Duration;
 
 pub use control::{
-    Control, ControlPhases, Drift, DriftDetector, DriftShift, DriftTest, FlaggerControl, FlaggerVersion,
-    HpaTiming, KedaTiming, Profile,
+    Activator, Control, ControlPhases, Drift, DriftDetector, DriftShift, DriftTest, FlaggerControl,
+    FlaggerVersion, HpaTiming, KedaTiming, KpaTiming, LateConnections, Profile,
 };
 pub use distribution::Distribution;
 pub use environment::{Environment, ImageSize, ModelLoad, Network, PodStart, PodStop, Probe, Transfer};

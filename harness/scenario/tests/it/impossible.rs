@@ -202,6 +202,13 @@ fn environments() {
         ),
         ("a cache of nowhere", environment("local-model-cache: [llama]")),
         ("loops that never run", environment("control: {hpa: {sync: 0s, scrape: 0s}, keda: {polling: 0s}}")),
+        ("a way back in time", environment("network: {round-trip: -40ms, roundtrip: 40ms}")),
+        (
+            "probes without time",
+            environment(
+                "control: {activator: {probe-timeout: 0s, late-connections: lost}, kpa: {scrape-time: 20ms}}"
+            ),
+        ),
         ("a profile of nobody", environment("profile: upsteam")),
         ("no drift", environment("drift: {detector: {test: ks}}")),
         ("drift after the end", environment("drift: {feature: {at: 10m, shift: 0}}")),

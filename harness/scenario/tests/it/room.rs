@@ -126,7 +126,7 @@ pub(crate) fn full_with_phases() -> Value {
             ],
             "environment": {
                 "knative": {"config-autoscaler": {"scale-to-zero-grace-period": "6s", "max-scale": 3}},
-                "network": {"gateway": "300us", "connect-timeout": "10s"},
+                "network": {"gateway": "300us", "round-trip": "40ms", "connect-timeout": "10s"},
                 "service-time": {"distribution": "lognormal", "mean": "1ms", "cv": 0.2},
                 "server": {
                     "cores": 2,
@@ -195,6 +195,8 @@ pub(crate) fn full_with_phases() -> Value {
                 "local-model-cache": ["s3://models/llama"],
                 "images": [{"match": "vllm/vllm-openai:v1", "size": "12GiB"}, {"match": "vllm/", "size": "9GiB"}],
                 "control": {
+                    "kpa": {"scrape-time": {"distribution": "gamma", "mean": "20ms", "cv": 0.5}},
+                    "activator": {"probe-timeout": "300ms", "late-connections": "dropped"},
                     "hpa": {"sync": "15s", "scrape": "15s", "delay": "30s", "version": "1.27"},
                     "keda": {"polling": "30s", "delay": "1s"},
                     "flagger": {"version": "1.0"},

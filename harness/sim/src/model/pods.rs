@@ -5,6 +5,7 @@ use windtunnel_record::ColdStart;
 
 use super::clients::Failure;
 use super::condition::Condition;
+use super::reach::Reach;
 use super::restarts::Restarts;
 use super::server::Server;
 use super::start::{PHASES, Phase, Start};
@@ -24,6 +25,8 @@ pub(crate) enum Event {
     Restart,
     /// It has tolerated for long enough that its node is out of reach.
     Evict,
+    /// A probe of the activator is answered or given up.
+    Probed,
 }
 
 /// One replica of a workload.
@@ -56,6 +59,8 @@ pub(super) struct Pod {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Life {
     Starting(Start),
+    /// Ready, but the activator's probe has not reached it yet.
+    Probing(Reach),
     Ready,
     Stopping,
 }
@@ -71,7 +76,7 @@ impl Pod {
             return false;
         }
         match &self.life {
-            Life::Ready => true,
+            Life::Ready | Life::Probing(_) => true,
             // One that waits for its restart has died already.
             Life::Starting(start) => start.phase() >= Phase::Load && start.is_timed(),
             Life::Stopping => false,
@@ -87,6 +92,7 @@ impl World<'_> {
             Event::Kill => self.pod_kill(now_ns, key, schedule),
             Event::Restart => self.restart(now_ns, key, schedule),
             Event::Evict => self.toleration_over(now_ns, key, schedule),
+            Event::Probed => self.probed(now_ns, key, schedule),
         }
     }
 
@@ -190,13 +196,23 @@ impl World<'_> {
 
     /// The gateway knows that the pod is ready.
     fn pod_ready(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
+        let reach = self.reach();
         let Some(pod) = self.state.pods.get_mut(key) else { return };
         let Life::Starting(start) = std::mem::replace(&mut pod.life, Life::Ready) else { return };
         let (name, index) = (pod.name.clone(), pod.workload);
         let workload = &mut self.state.workloads[usize::from(index)];
-        pod.position = workload.endpoints.len();
-        workload.endpoints.push(key);
-        workload.loads.push(0);
+        let is_probed = reach.is_some() && workload.line.waits();
+        match reach.filter(|_| is_probed) {
+            Some(reach) => {
+                pod.life = Life::Probing(reach);
+                workload.probing += 1;
+            }
+            None => {
+                pod.position = workload.endpoints.len();
+                workload.endpoints.push(key);
+                workload.loads.push(0);
+            }
+        }
         pod.condition.set_ready(now_ns, true);
         let cold_start = ColdStart {
             t_ns: pod.created_ns.saturating_sub(self.plan.epoch_ns),
@@ -211,6 +227,10 @@ impl World<'_> {
             self.recorder.cold_start(cold_start);
         }
         self.note(now_ns, "pod", &name, "ready");
+        if is_probed {
+            self.readiness_changed(now_ns, index, Readiness::Gained, schedule);
+            return self.probe(now_ns, key, schedule);
+        }
         self.consumer_ready(now_ns, key, schedule);
         self.endpoints_changed(now_ns, index, Readiness::Gained, schedule);
     }
@@ -244,11 +264,14 @@ impl World<'_> {
         if was_ready {
             self.leave_endpoints(key);
         }
+        let was_probed = self.leave_probing(key);
         let freed = self.lose_requests(now_ns, key, Failure::NodeLost, schedule);
         self.note(now_ns, "pod", &name, "lost with its node");
         self.remove_pod(now_ns, key, schedule);
         if was_ready {
             self.endpoints_changed(now_ns, index, Readiness::Lost, schedule);
+        } else if was_probed {
+            self.readiness_changed(now_ns, index, Readiness::Lost, schedule);
         }
         for _ in 0..freed {
             self.slot_freed(now_ns, index, schedule);
@@ -266,6 +289,7 @@ impl World<'_> {
 
     /// A pod that is on no list any more is told to stop.
     fn terminate(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
+        let was_probed = self.leave_probing(key);
         let Some(pod) = self.state.pods.get_mut(key) else { return };
         let index = pod.workload;
         let was_ready = pod.is_ready();
@@ -285,6 +309,8 @@ impl World<'_> {
         }
         if was_ready {
             self.endpoints_changed(now_ns, index, Readiness::Lost, schedule);
+        } else if was_probed {
+            self.readiness_changed(now_ns, index, Readiness::Lost, schedule);
         }
     }
 
@@ -344,7 +370,7 @@ impl World<'_> {
         match pod.life {
             Life::Ready => self.state.workloads[usize::from(pod.workload)].loads[pod.position] -= 1,
             Life::Stopping if pod.in_flight == 0 && !pod.is_cut_off => self.remove_pod(now_ns, key, schedule),
-            Life::Stopping | Life::Starting(_) => {}
+            Life::Stopping | Life::Starting(_) | Life::Probing(_) => {}
         }
     }
 

@@ -61,6 +61,7 @@ impl World<'_> {
         if was_ready {
             self.leave_endpoints(key);
         }
+        let was_probed = self.leave_probing(key);
         let freed = self.lose_requests(now_ns, key, failure, schedule);
         if !is_stopping {
             self.consumer_gone(now_ns, key, schedule);
@@ -82,6 +83,8 @@ impl World<'_> {
         }
         if was_ready {
             self.endpoints_changed(now_ns, index, Readiness::Lost, schedule);
+        } else if was_probed {
+            self.readiness_changed(now_ns, index, Readiness::Lost, schedule);
         }
         for _ in 0..freed {
             self.slot_freed(now_ns, index, schedule);
@@ -93,7 +96,7 @@ impl World<'_> {
         // A node that was lost and is back has begun another start meanwhile.
         let awaits = |life: &Life| match life {
             Life::Starting(start) => start.phase() == Phase::Load && !start.is_timed(),
-            Life::Ready | Life::Stopping => false,
+            Life::Probing(_) | Life::Ready | Life::Stopping => false,
         };
         if self.state.pods.get(key).is_some_and(|pod| awaits(&pod.life) && !pod.is_cut_off) {
             self.begin_phase(now_ns, key, Phase::Load, schedule);
@@ -129,7 +132,7 @@ impl World<'_> {
             match request.stage {
                 Stage::Running { .. } => self.close_failed(now_ns, request, failure, schedule),
                 Stage::Abandoned { .. } => self.forget_abandoned(index),
-                Stage::Waiting { .. } => {}
+                Stage::Waiting { .. } | Stage::Returning { .. } => {}
             }
             freed += u32::from(request.is_in_line());
         }

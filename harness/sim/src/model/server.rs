@@ -306,6 +306,9 @@ impl World<'_> {
         if self.hangs(key) {
             return;
         }
+        if self.round_trip_ns > 0 && self.sends_back(now_ns, key, None, schedule) {
+            return;
+        }
         let Some(request) = self.state.requests.remove(key) else { return };
         self.state.touched = Some(request.workload);
         let pod_key = match request.stage {
@@ -320,7 +323,7 @@ impl World<'_> {
                 self.forget_abandoned(request.workload);
                 pod
             }
-            Stage::Waiting { .. } => return,
+            Stage::Waiting { .. } | Stage::Returning { .. } => return,
         };
         self.left_server(now_ns, &request, pod_key, schedule);
     }
@@ -365,6 +368,9 @@ impl World<'_> {
 
     /// A pod refuses a request that it was given.
     fn fails_on_pod(&mut self, now_ns: u64, key: Key, failure: Failure, schedule: &mut Schedule<Any>) {
+        if self.round_trip_ns > 0 && self.sends_back(now_ns, key, Some(failure), schedule) {
+            return;
+        }
         let Some(request) = self.state.requests.remove(key) else { return };
         self.state.touched = Some(request.workload);
         let pod_key = match request.stage {
@@ -376,7 +382,7 @@ impl World<'_> {
                 self.forget_abandoned(request.workload);
                 pod
             }
-            Stage::Waiting { .. } => return,
+            Stage::Waiting { .. } | Stage::Returning { .. } => return,
         };
         self.leave_pod(now_ns, pod_key, false, schedule);
         self.make_room(now_ns, &request, schedule);

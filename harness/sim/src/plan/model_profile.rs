@@ -207,7 +207,7 @@ fn gpu_bytes(environment: &Environment, limits: &Resources) -> Option<u64> {
     Some(smallest.saturating_mul(u64::from(limits.gpus.max(1)))).filter(|bytes| *bytes > 0)
 }
 
-fn environment_error(place: &str, error: &Impossible) -> SimError {
+pub(crate) fn environment_error(place: &str, error: &Impossible) -> SimError {
     SimError::Environment { place: place.to_owned(), message: error.to_string() }
 }
 

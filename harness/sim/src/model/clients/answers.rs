@@ -80,6 +80,10 @@ impl World<'_> {
                 workload.running -= 1;
                 held_ns
             }
+            Stage::Returning { held_ns, .. } => {
+                workload.returning -= 1;
+                held_ns
+            }
             Stage::Abandoned { .. } => 0,
         };
         if let Caller::Message(delivery) = request.caller {

@@ -78,6 +78,8 @@ pub(super) enum Stage {
     },
     /// On a pod.
     Running { pod: Key, held_ns: u64 },
+    /// Its pod is through with it, and the answer is on its way to the gateway.
+    Returning { held_ns: u64, failure: Option<Failure> },
     /// Its client was told that it failed, but a pod still computes.
     Abandoned { pod: Key },
 }

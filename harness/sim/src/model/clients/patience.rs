@@ -72,6 +72,11 @@ impl World<'_> {
                 self.state.requests.remove(key);
                 self.leave_queue(request.workload);
             }
+            // The gateway closes the connection: its place is free at once.
+            Stage::Returning { .. } => {
+                self.state.requests.remove(key);
+                self.slot_freed(now_ns, request.workload, schedule);
+            }
             Stage::Abandoned { .. } => {}
         }
     }

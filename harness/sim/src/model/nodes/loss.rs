@@ -98,10 +98,11 @@ impl World<'_> {
 
     /// A pod that was ready is so no longer, and waits to start again.
     fn out_of_endpoints(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
-        if !self.state.pods.get(key).is_some_and(super::super::pods::Pod::is_ready) {
+        if self.state.pods.get(key).is_some_and(super::super::pods::Pod::is_ready) {
+            self.leave_endpoints(key);
+        } else if !self.leave_probing(key) {
             return;
         }
-        self.leave_endpoints(key);
         let Some(pod) = self.state.pods.get_mut(key) else { return };
         pod.life = Life::Starting(Start::again_from(now_ns, Phase::ImagePull));
         pod.condition.set_ready(now_ns, false);

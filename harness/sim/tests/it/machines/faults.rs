@@ -87,6 +87,35 @@ fn a_node_that_is_back_in_time_keeps_its_pods() {
     assert!(recording.cold_starts.is_empty(), "no pod was made");
 }
 
+/// A machine that is lost while the activator probes its pod: the probe is never answered, and the pod that starts anew is
+/// probed anew. By hand: ready at 45.95 s, to be reached at 46.03 s (two round trips), lost at 46 s, `NotReady` at 66 s,
+/// back at 71 s, ready 0.9 s later and reached two round trips after that.
+#[test]
+fn a_pod_that_is_lost_while_it_is_probed_is_probed_again() {
+    let mut setting = lost(", for: 25s}, {at: 46s, fault: node-loss, pool: a, for: 25s");
+    setting.predictor = "minReplicas: 1, maxReplicas: 1".to_owned();
+    setting.annotations = "unused: ''".to_owned();
+    setting.gateway = "0s, connect-timeout: 3s, round-trip: 40ms".to_owned();
+    let (recording, _) = fly(&setting.plan(), 1);
+    let pods: Vec<(u64, &str)> =
+        told(&recording, "pod").into_iter().map(|(at, _, text)| (at, text)).collect();
+    let expected = [
+        (45_050, "its node is back; it starts anew"),
+        (45_950, "ready"),
+        (71_000, "its node is back; it starts anew"),
+        (71_900, "ready"),
+        (71_980, "reached by the activator"),
+    ];
+    assert_eq!(pods, expected);
+    let last = answers(&recording).into_iter().filter(|(sent_ms, ..)| *sent_ms >= 72_000);
+    assert!(last.clone().count() > 40);
+    assert!(
+        last.clone().all(|(_, status, latency_ms)| (status, latency_ms) == (200, 140)),
+        "{:?}",
+        last.collect::<Vec<_>>()
+    );
+}
+
 /// A pod's own tolerations say how long it stays: without an end it is never replaced.
 #[test]
 fn a_pods_own_tolerations_win() {
