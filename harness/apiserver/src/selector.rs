@@ -40,6 +40,30 @@ impl LabelSelector {
         Parser { tokens: tokens(text), position: 0 }.selector().map_err(ApiError::bad_request)
     }
 
+    /// Reads a `LabelSelector` object; `None` for one that is absent or has an unknown operator, and selects nothing.
+    pub(crate) fn of_object(selector: &Value) -> Option<Self> {
+        let map = selector.as_object()?;
+        let equal = map.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
+        let mut requirements: Vec<Requirement> = equal
+            .map(|(key, value)| {
+                Requirement::In(key.clone(), vec![value.as_str().unwrap_or_default().to_owned()])
+            })
+            .collect();
+        for expression in map.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
+            let key = expression["key"].as_str().unwrap_or_default().to_owned();
+            let values = expression["values"].as_array().into_iter().flatten();
+            let values = values.filter_map(Value::as_str).map(ToOwned::to_owned).collect();
+            requirements.push(match expression["operator"].as_str()? {
+                "In" => Requirement::In(key, values),
+                "NotIn" => Requirement::NotIn(key, values),
+                "Exists" => Requirement::Exists(key),
+                "DoesNotExist" => Requirement::Absent(key),
+                _ => return None,
+            });
+        }
+        Some(Self { requirements })
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.requirements.is_empty()
     }

@@ -6,6 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use windtunnel_apiserver::Admission;
@@ -22,6 +23,12 @@ pub struct Options {
     pub admission: Vec<Arc<dyn Admission>>,
     /// Address of the API server; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// How many nodes there are; all of them run their pods on this machine.
+    pub nodes: u16,
+    /// How often autoscalers look at their targets; upstream's default is 15 s.
+    pub autoscaler_sync_period: Duration,
+    /// How often the usage of containers is sampled; upstream's default is 15 s.
+    pub metrics_resolution: Duration,
 }
 
 impl Options {
@@ -38,6 +45,9 @@ impl Default for Options {
             images: Vec::new(),
             admission: Vec::new(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            nodes: 1,
+            autoscaler_sync_period: Duration::from_secs(15),
+            metrics_resolution: Duration::from_secs(15),
         }
     }
 }
@@ -51,6 +61,9 @@ impl fmt::Debug for Options {
             .field("images", &self.images)
             .field("admission", &admission)
             .field("listen", &self.listen)
+            .field("nodes", &self.nodes)
+            .field("autoscaler_sync_period", &self.autoscaler_sync_period)
+            .field("metrics_resolution", &self.metrics_resolution)
             .finish()
     }
 }

@@ -74,6 +74,7 @@ pub(crate) fn create_object(
     begin(write, &mut object);
     let mut draft = Draft { object, old: None, part: Part::Main };
     write.prepare(&mut draft, Operation::Create)?;
+    super::quota::check(write, &draft.object)?;
     let name = meta(&draft.object, "name").to_owned();
     if let Some(existing) = write.stored(&name) {
         let (group, resource) = write.target.error_name();
@@ -214,7 +215,10 @@ fn after_create(write: &mut Write<'_, '_>, object: &Value) {
     match &*write.target.kind.shelf {
         NAMESPACES => furnish(write, meta(object, "name")),
         DEFINITIONS => establish(write, object),
-        _ => super::delete::collect_if_orphan(write.state, write.context.now, &write.target.kind, object),
+        _ => {
+            let kind = &write.target.kind;
+            super::garbage::references_changed(write.state, write.context.now, kind, None, object);
+        }
     }
 }
 

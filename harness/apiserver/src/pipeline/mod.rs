@@ -8,10 +8,14 @@ mod body;
 mod create;
 mod delete;
 mod discovery;
+mod evict;
+mod garbage;
+mod namespaces;
 mod openapi;
 mod options;
 mod patch;
 mod present;
+mod quota;
 mod read;
 mod route;
 mod scale;
@@ -226,9 +230,12 @@ fn write_resource(
         ("DELETE", Some(name), "") => delete::delete(&mut write, request, name)?,
         ("PUT" | "PATCH", Some(name), "scale") => scale::write(&mut write, request, name)?,
         ("POST", Some(name), "binding") => create::bind(&mut write, request, name)?,
-        ("POST", Some(name), "eviction") => delete::evict(&mut write, request, name)?,
+        ("POST", Some(name), "eviction") => evict::evict(&mut write, request, name)?,
         _ => return Err(ApiError::method_not_allowed()),
     };
+    if let Some(namespace) = &target.namespace {
+        quota::refresh(state, namespace);
+    }
     let answer = present::write_answer(answer, &target, &presentation, context.now);
     Ok(warn_deprecated(&target, answer))
 }

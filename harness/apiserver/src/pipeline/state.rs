@@ -47,6 +47,8 @@ pub(crate) enum Garbage {
     Removed { object: Arc<Object>, place: Place },
     /// An owner waits for its dependents, which are to go first.
     Foreground { uid: String },
+    /// An owner lets its dependents go.
+    Orphan { uid: String },
 }
 
 impl State {

@@ -115,6 +115,16 @@ pub(crate) fn update_object(
         return Ok(finish_deletion(write, draft));
     }
     let stored = write.commit(draft);
+    if !write.options.dry_run {
+        let kind = Arc::clone(&write.target.kind);
+        super::garbage::references_changed(
+            write.state,
+            write.context.now,
+            &kind,
+            Some(&old.value),
+            &stored.value,
+        );
+    }
     if &*write.target.kind.shelf == DEFINITIONS && part == Part::Main && !write.options.dry_run {
         create::establish_again(write, &stored);
     }
@@ -218,6 +228,6 @@ pub(crate) fn finalize(write: &mut Write<'_, '_>, request: &Request, name: &str)
     let kind = Arc::clone(&write.target.kind);
     let key = write.target.key(name);
     let stored = write.state.put(&kind, &key, changed);
-    delete::finish_namespace(write.state, write.context.now, name);
+    super::namespaces::finish_namespace(write.state, write.context.now, name);
     Ok(write.answer(200, &stored, Vec::new()))
 }

@@ -3,7 +3,9 @@
 mod admission;
 mod client;
 mod definitions;
+mod eviction;
 mod garbage;
+mod quotas;
 mod socket;
 mod watching;
 

@@ -159,6 +159,7 @@ async fn make_volumes(
     let names = volumes::referenced(pod);
     let found: Sources =
         sources::fetch(&node.client, &key.namespace, &names).await.map_err(|error| error.to_string())?;
+    let pod = &node.store.read(|world| crate::controllers::volumes::as_host_paths(world, pod))?;
     let make = || Ok(volumes::make(pod, &folder.join("volumes"), &found, surroundings));
     node.directory.hold(make).map_err(start)?
 }

@@ -34,9 +34,16 @@ pub(crate) struct Flight {
 
 impl Flight {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A cluster with changed options.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Options)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let token = format!("{}-{}", std::process::id(), folder.path().display());
-        let cluster = EmbeddedCluster::start(options(folder.path().join("cluster"), &token)).await;
+        let mut options = options(folder.path().join("cluster"), &token);
+        change(&mut options);
+        let cluster = EmbeddedCluster::start(options).await;
         Self { cluster: cluster.expect("a cluster"), folder, token }
     }
 

@@ -1,10 +1,10 @@
 //! Rules for the workloads that make pods.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{immutable, pod::pod_spec};
 use crate::{
-    object::{at, integer, text},
+    object::{as_map, at, integer, list, meta, text},
     status::FieldError,
 };
 
@@ -49,7 +49,19 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
         }
     }
     if let Some(spec) = at(new, &["spec", "template", "spec"]) {
-        pod_spec(spec, "spec.template.spec", errors);
+        // Claim templates are volumes of the pods, too.
+        let mut with_claims = spec.clone();
+        let claims = list(new, &["spec", "volumeClaimTemplates"]);
+        if !claims.is_empty()
+            && let Some(volumes) =
+                as_map(&mut with_claims).entry("volumes").or_insert_with(|| json!([])).as_array_mut()
+        {
+            let of_claim = |claim: &Value| json!({"name": meta(claim, "name"), "emptyDir": {}});
+            volumes
+                .retain(|volume| !claims.iter().any(|claim| meta(claim, "name") == text(volume, &["name"])));
+            volumes.extend(claims.iter().map(of_claim));
+        }
+        pod_spec(&with_claims, "spec.template.spec", errors);
         let restart = text(spec, &["restartPolicy"]);
         if restart != "Always" && ["OnFailure", "Never"].contains(&restart) {
             errors.push(FieldError::not_supported(
@@ -77,6 +89,13 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
             let at = "spec.strategy.rollingUpdate.maxUnavailable";
             errors.push(FieldError::invalid(at, &value, "may not be 0 when `maxSurge` is 0"));
         }
+    }
+    if let (Some(deadline), ready) =
+        (integer(new, &["spec", "progressDeadlineSeconds"]), integer(new, &["spec", "minReadySeconds"]))
+        && deadline <= ready.unwrap_or(0)
+    {
+        let why = "must be greater than minReadySeconds";
+        errors.push(FieldError::invalid("spec.progressDeadlineSeconds", &deadline.into(), why));
     }
     immutable(&["spec", "selector"], new, old, errors);
 }
