@@ -321,6 +321,27 @@ impl Parser {
     }
 }
 
+/// Whether labels fit a `LabelSelector` object; an absent or empty one fits all.
+pub(crate) fn matches_label_selector(selector: &Value, labels: Option<&Value>) -> bool {
+    let label = |key: &str| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
+    let mut exact = selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
+    exact.all(|(key, value)| label(key) == value.as_str())
+        && crate::object::list(selector, &["matchExpressions"]).iter().all(|expression| {
+            let found = label(crate::object::text(expression, &["key"]));
+            let listed = || {
+                let values = crate::object::list(expression, &["values"]);
+                found.is_some_and(|found| values.iter().any(|value| value == found))
+            };
+            match crate::object::text(expression, &["operator"]) {
+                "In" => listed(),
+                "NotIn" => !listed(),
+                "Exists" => found.is_some(),
+                "DoesNotExist" => found.is_none(),
+                _ => false,
+            }
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -89,11 +90,15 @@ impl EmbeddedCluster {
             server.add_admission(admission.clone());
         }
         let client = server.client();
-        let server_url = format!("http://{}", reachable(address));
+        let server_url = format!("https://{}", reachable(address));
         let kubeconfig = directory.path().join("kubeconfig");
-        kubeconfig::write(&kubeconfig, &server_url)
+        let text =
+            server.admin_kubeconfig(&server_url).map_err(|source| at_fault(io::Error::other(source)))?;
+        kubeconfig::write(&kubeconfig, &text)
             .map_err(|source| ClusterError::Directory { path: kubeconfig.clone(), source })?;
 
+        let stop_server = CancellationToken::new();
+        let serving = server.serve(listener, stop_server.clone()).map_err(at_fault)?;
         // From here on dropping the cluster stops what has been started.
         let cluster = Self {
             client,
@@ -103,12 +108,12 @@ impl EmbeddedCluster {
             processes,
             stop_controllers: CancellationToken::new(),
             stop_node: CancellationToken::new(),
-            stop_server: CancellationToken::new(),
+            stop_server,
             controllers: TaskTracker::new(),
             node: TaskTracker::new(),
             server: TaskTracker::new(),
         };
-        cluster.server.spawn(server.serve(listener, cluster.stop_server.clone()));
+        cluster.server.spawn(serving);
         for name in node::node_names(options.nodes) {
             cluster.register_node(&name, &network).await?;
         }
@@ -124,7 +129,7 @@ impl EmbeddedCluster {
         self.client.clone()
     }
 
-    /// Where other programs reach the API server.
+    /// Where other programs reach the API server, with the certificates of [`EmbeddedCluster::kubeconfig`].
     #[must_use]
     pub fn server_url(&self) -> &str {
         &self.server_url

@@ -12,6 +12,7 @@ use super::{
     options::parse_dry_run,
     read::Selection,
     state::{DEFINITIONS, Garbage, NAMESPACES},
+    webhooks::About,
     write::{Write, seconds},
 };
 use crate::{
@@ -64,6 +65,7 @@ pub(crate) fn delete(write: &mut Write<'_, '_>, request: &Request, name: &str) -
     check_preconditions(write, &options, &old, name)?;
     let mut object = write.shown(&old);
     write.admit(&mut object, Some(&old), Operation::Delete)?;
+    review(write, request, &write.shown(&old))?;
     let kind = Arc::clone(&write.target.kind);
     let mut warnings = Vec::new();
     if &*kind.shelf == "batch/jobs" && options.propagation.is_none() {
@@ -98,10 +100,21 @@ pub(crate) fn delete_collection(write: &mut Write<'_, '_>, request: &Request) ->
         .filter(|(_, object)| selection.matches(write.target, object))
         .map(|(key, object)| (key.clone(), Arc::clone(object)))
         .collect();
+    // Everybody is asked about all of them before the first one goes.
+    let mut refusal = None;
+    for (_, object) in &selected {
+        let mut shown = write.shown(object);
+        let admitted = write.admit(&mut shown, Some(object), Operation::Delete).map(|_| ());
+        if let Err(error) = admitted.and_then(|()| review(write, request, &write.shown(object))) {
+            refusal.get_or_insert(error);
+        }
+    }
+    if let Some(refusal) = refusal {
+        return Err(refusal);
+    }
     let mut items = Vec::new();
     for (key, object) in selected {
-        let mut shown = write.shown(&object);
-        write.admit(&mut shown, Some(&object), Operation::Delete)?;
+        let shown = write.shown(&object);
         if !options.dry_run && write.state.store.get(&kind.shelf, &key).is_some() {
             delete_object(write.state, write.context.now, &kind, &key, &options);
         }
@@ -113,6 +126,13 @@ pub(crate) fn delete_collection(write: &mut Write<'_, '_>, request: &Request) ->
         json!({"kind": &*kind.list_name, "apiVersion": kind.api_version(write.target.version), "metadata": metadata,
             "items": items}),
     ))
+}
+
+/// Asks the webhooks about a deletion.
+fn review(write: &mut Write<'_, '_>, request: &Request, old: &Value) -> Result<(), ApiError> {
+    let about = About { request, operation: Operation::Delete, name: meta(old, "name"), kind: None };
+    write.mutate(&about, &mut Value::Null, Some(old), &|_, _| Ok(()))?;
+    write.validate_by_webhooks(&about, None, Some(old))
 }
 
 fn parse_options(write: &Write<'_, '_>, request: &Request) -> Result<DeleteOptions, ApiError> {

@@ -8,9 +8,11 @@ use super::{
     Answer, Request, body,
     delete::{DeleteOptions, check_preconditions, delete_object},
     options::parse_dry_run,
+    webhooks::About,
     write::Write,
 };
 use crate::{
+    admission::Operation,
     object::{as_map, integer, is_terminating, list, map_at, meta, text},
     schema::decode::Findings,
     selector::LabelSelector,
@@ -43,6 +45,9 @@ pub(crate) fn evict(write: &mut Write<'_, '_>, request: &Request, name: &str) ->
         ..DeleteOptions::default()
     };
     let pod = write.stored(name).ok_or_else(|| write.target.not_found(name))?;
+    let about =
+        About { request, operation: Operation::Create, name, kind: Some(("policy", "v1", "Eviction")) };
+    write.validate_by_webhooks(&about, Some(&eviction), None)?;
     check_preconditions(write, &options, &pod, name)?;
     let budget = if disturbs_nobody(&pod.value) { None } else { budget_of(write, &pod)? };
     if let Some(budget) = budget {

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     kinds::Kind,
     object::{is_terminating, list, meta, metadata_mut, text},
+    security::rbac::CLUSTER_ROLES,
     store::Key,
 };
 
@@ -54,6 +55,13 @@ pub(super) fn collect(state: &mut State, now: Timestamp, garbage: Garbage) {
                     finish_namespace(state, now, &key.namespace);
                 }
                 finish_definition(state, now, &shelf);
+                match &*shelf {
+                    CLUSTER_ROLES => super::roles::aggregate(state),
+                    "/serviceaccounts" => {
+                        delete_tokens(state, now, &key.namespace, meta(&object.value, "uid"))
+                    }
+                    _ => {}
+                }
             }
             Garbage::Foreground { uid } => {
                 // Dependents that do not block their owner go after it.
@@ -76,6 +84,24 @@ pub(super) fn collect(state: &mut State, now: Timestamp, garbage: Garbage) {
         }
     }
     state.collecting = false;
+}
+
+/// Tokens that live in Secrets go with their account.
+fn delete_tokens(state: &mut State, now: Timestamp, namespace: &str, uid: &str) {
+    const ACCOUNT: &str = "kubernetes.io/service-account.uid";
+    let tokens: Vec<Key> = state
+        .store
+        .list("/secrets", Some(namespace))
+        .filter(|(_, secret)| {
+            text(&secret.value, &["type"]) == "kubernetes.io/service-account-token"
+                && text(&secret.value, &["metadata", "annotations", ACCOUNT]) == uid
+        })
+        .map(|(key, _)| key.clone())
+        .collect();
+    let Some(kind) = state.kind_of_shelf("/secrets") else { return };
+    for key in tokens {
+        delete_object(state, now, &kind, &key, &DeleteOptions::default());
+    }
 }
 
 /// Owner references were written: an object whose owners are all gone goes, and an owner that a dependent let go

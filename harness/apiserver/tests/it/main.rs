@@ -6,8 +6,11 @@ mod definitions;
 mod eviction;
 mod garbage;
 mod quotas;
+mod security;
+mod served;
 mod socket;
 mod watching;
+mod webhooks;
 
 use std::time::Duration;
 
