@@ -80,6 +80,7 @@ mod plan;
 mod simulate;
 mod snapshot;
 pub mod study;
+mod time_zone;
 
 pub use error::SimError;
 pub use plan::{

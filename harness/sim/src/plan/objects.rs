@@ -13,6 +13,7 @@ use windtunnel_scenario::{Broker, Scenario};
 use super::query::Query;
 use super::standard::{DeploymentPlan, KedaPlan, ScalerPlan, StandardPlan};
 use crate::error::SimError;
+use crate::time_zone::utc_offset_s;
 
 /// An autoscaler that a manifest brings.
 pub(super) struct Object {
@@ -197,9 +198,10 @@ fn check_keda(
                 Query::of(&prometheus.query).map_err(|message| format!("triggers[{index}]: {message}"))?;
                 None
             }
-            Scaler::Cron(cron) if !matches!(cron.timezone.as_str(), "UTC" | "Etc/UTC" | "GMT") => {
+            Scaler::Cron(cron) if utc_offset_s(&cron.timezone, 0).is_none() => {
                 return Err(format!(
-                    "triggers[{index}] has the time zone {:?}, whose rules are not simulated; write its times in UTC",
+                    "triggers[{index}] has the time zone {:?}, which nobody knows; name one of the IANA database, such as \
+                     Europe/Berlin",
                     cron.timezone
                 ));
             }

@@ -15,6 +15,7 @@ use super::{Verdict, Why};
 use crate::broker::Broker;
 use crate::plan::KedaPlan;
 use crate::plan::query::Query;
+use crate::time_zone::utc_offset_s;
 
 /// A ScaledObject with what it scales by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -143,8 +144,12 @@ impl Keda {
                         Err(message) => Reading::Failed { message },
                     }
                 }
-                // The plan refuses other time zones than UTC.
-                Kind::Cron(cron) => Reading::Measured(cron.measure(target.now_ns, 0)),
+                Kind::Cron(cron) => match utc_offset_s(&cron.timezone, target.now_ns) {
+                    Some(offset_s) => Reading::Measured(cron.measure(target.now_ns, offset_s)),
+                    None => {
+                        Reading::Failed { message: format!("nobody knows the time zone {}", cron.timezone) }
+                    }
+                },
                 Kind::Resource(_) => Reading::Resource,
             })
             .collect::<Vec<_>>();
