@@ -134,7 +134,7 @@ impl World<'_> {
     /// A what-if: a service as the plan has it at `from_ns` of the run, where it differs from what is.
     pub(super) fn replan(&mut self, from_ns: u64, index: usize, schedule: &mut Schedule<Any>) {
         let is_past = |change: &&Change| change.service == index && change.at_ns < from_ns;
-        let past = self.plan.changes.iter().filter(is_past).filter_map(Change::version).last();
+        let past = self.plan.changes.iter().filter(is_past).filter_map(Change::version).next_back();
         let service = &mut self.state.services[index];
         service.version = past.unwrap_or(0);
         let now_ns = self.plan.epoch_ns.saturating_add(from_ns);
