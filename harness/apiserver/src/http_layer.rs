@@ -268,7 +268,8 @@ impl Follower {
             self.signal.borrow_and_update();
             let (lines, current) = {
                 let state = self.server.read();
-                (self.cursor.step(&state, jiff::Timestamp::now()), state.store.revision())
+                let visible = self.server.visible(&state);
+                (self.cursor.step(&state, visible, jiff::Timestamp::now()), visible)
             };
             if !lines.is_empty() {
                 return Some(Bytes::from(lines));

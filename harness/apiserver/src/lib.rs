@@ -8,7 +8,8 @@
 //! shape of every kind; `kinds` is the table of built-in kinds with their defaults, rules and columns, and reads
 //! custom ones from their definitions; `patch` and `apply` are the four patch formats; `pipeline` turns a request
 //! and the state into an answer. None of these does I/O or reads a clock. `security` stands before it: certificates,
-//! tokens, impersonation, roles. `webhook` knows the configured admission webhooks. `http_layer` and `server` are the edge.
+//! tokens, impersonation, roles. `webhook` knows the configured admission webhooks. `durable` writes the
+//! store to a folder where one is given. `http_layer` and `server` are the edge.
 //!
 //! ```
 //! use k8s_openapi::api::core::v1::ConfigMap;
@@ -29,6 +30,7 @@
 mod admission;
 mod apply;
 mod cel;
+mod durable;
 mod http_layer;
 mod jsonpath;
 mod kinds;
@@ -45,5 +47,6 @@ mod store;
 mod webhook;
 
 pub use admission::{Admission, Attributes, Denial, Operation};
+pub use durable::StorageError;
 pub use security::{Identity, Pki, PkiError, User};
 pub use server::{ApiServer, Options};

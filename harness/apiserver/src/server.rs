@@ -5,7 +5,8 @@ use std::{
     convert::Infallible,
     hash::{BuildHasher, Hasher, RandomState},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use bytes::Bytes;
@@ -17,10 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::Admission,
+    durable::{Folder, Keys, StorageError, Writer},
     http_layer,
-    pipeline::{self, Answer, Context, Request, State},
+    pipeline::{self, Answer, Context, NAMESPACES, Request, State},
     security::{Peer, Pki, User, tokens::Tokens},
     status::ApiError,
+    store::{Batch, Key, Store},
     webhook::{Clients, Transcript},
 };
 
@@ -71,8 +74,28 @@ struct Inner {
     tokens: Tokens,
     webhooks: Clients,
     random: Mutex<Pcg64>,
-    /// The newest revision of each kind's shelf, for its watchers.
-    signals: Mutex<BTreeMap<Arc<str>, watch::Sender<u64>>>,
+    signals: Arc<Signals>,
+    /// What the store is written to; unset for one that lives in memory.
+    writer: OnceLock<Writer>,
+}
+
+/// The newest revision of each kind's shelf, for its watchers.
+#[derive(Default)]
+struct Signals(Mutex<BTreeMap<Arc<str>, watch::Sender<u64>>>);
+
+impl Signals {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, watch::Sender<u64>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake<'a>(&self, shelves: impl IntoIterator<Item = &'a Arc<str>>, revision: u64) {
+        let signals = self.lock();
+        for shelf in shelves {
+            if let Some(signal) = signals.get(shelf) {
+                signal.send_replace(revision);
+            }
+        }
+    }
 }
 
 /// What stays the same when a request is carried out again with more answers of webhooks.
@@ -89,28 +112,87 @@ impl Attempt {
 }
 
 impl ApiServer {
-    /// A server with the built-in kinds and the namespaces `default`, `kube-system`, `kube-public` and
+    /// A server in memory with the built-in kinds and the namespaces `default`, `kube-system`, `kube-public` and
     /// `kube-node-lease`, the default roles, and a certificate authority of its own.
     ///
     /// # Panics
     /// When the system has no randomness to make keys of.
     #[must_use]
     pub fn new(options: Options) -> Self {
+        let pki = Pki::generate().expect("keys can be made where there is randomness");
+        let state = State::new(options.event_log_capacity);
+        Self::with(options, state, pki, Tokens::generate())
+    }
+
+    /// A server whose state lies in a folder: what it has answered is on disk, and the next server that is opened
+    /// there goes on with the same objects, revisions, certificate authority and token key. Its watchers can go on,
+    /// too, as far as the log of changes reaches back.
+    ///
+    /// # Errors
+    /// When the folder is in use or cannot be written, or when what is in it cannot be read.
+    ///
+    /// # Panics
+    /// When the system has no randomness to make keys of.
+    pub fn open(options: Options, folder: &Path) -> Result<Self, StorageError> {
+        let mut folder = Folder::open(folder)?;
+        let (mut state, pki, tokens) = match folder.load(options.event_log_capacity)? {
+            None => {
+                let pki = Pki::generate().expect("keys can be made where there is randomness");
+                (State::new(options.event_log_capacity), pki, Tokens::generate())
+            }
+            Some((store, keys)) => {
+                let pki = Pki::restore(&keys.certificate, &keys.certificate_key)
+                    .map_err(|error| folder.unreadable(&error))?;
+                let tokens = Tokens::restore(&keys.token_key)
+                    .ok_or_else(|| folder.unreadable(&"the key of the tokens is damaged"))?;
+                (State::restore(store), pki, tokens)
+            }
+        };
+        state.store.follow();
+        let server = Self::with(options, state, pki, tokens);
+        let (batch, revision) = {
+            let mut state = server.write();
+            (state.store.take_unsaved().unwrap_or_default(), state.store.revision())
+        };
+        let (pki, tokens) = (&server.inner.pki, &server.inner.tokens);
+        let keys = Keys {
+            certificate: pki.certificate_pem().to_owned(),
+            certificate_key: pki.key_pem(),
+            token_key: tokens.key(),
+        };
+        folder.begin(&keys, &Batch { revision, ..batch })?;
+        let signals = Arc::clone(&server.inner.signals);
+        let writer = folder.follow(revision, move |batches| {
+            for batch in batches {
+                signals.wake(batch.changes.iter().map(|(shelf, _)| shelf), batch.revision);
+            }
+        })?;
+        let _ = server.inner.writer.set(writer);
+        Ok(server)
+    }
+
+    fn with(options: Options, state: State, pki: Pki, tokens: Tokens) -> Self {
         let seed = options.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+        // A restored state goes on with other numbers than those that it was made of.
+        let seed = u128::from(seed) | (u128::from(state.store.revision() - Store::FIRST_REVISION) << 64);
         let server = Self {
             inner: Arc::new(Inner {
-                state: RwLock::new(State::new(options.event_log_capacity)),
+                state: RwLock::new(state),
                 admission: RwLock::default(),
-                pki: Pki::generate().expect("keys can be made where there is randomness"),
-                tokens: Tokens::generate(),
+                pki,
+                tokens,
                 webhooks: Clients::default(),
-                random: Mutex::new(Pcg64::new(u128::from(seed), 0x0a02_bdbf_7bb3_c0a7_ac28_fa16_a64a_bf96)),
-                signals: Mutex::default(),
+                random: Mutex::new(Pcg64::new(seed, 0x0a02_bdbf_7bb3_c0a7_ac28_fa16_a64a_bf96)),
+                signals: Arc::default(),
+                writer: OnceLock::new(),
                 options,
             }),
         };
         server.write().bootstrap(jiff::Timestamp::now(), &mut || server.random());
         for namespace in ["default", "kube-system", "kube-public", "kube-node-lease"] {
+            if server.read().store.get(NAMESPACES, &Key::new("", namespace)).is_some() {
+                continue;
+            }
             let request = Request {
                 method: "POST".into(),
                 path: "/api/v1/namespaces".into(),
@@ -119,7 +201,7 @@ impl ApiServer {
                 body: Bytes::from(format!("{{\"metadata\":{{\"name\":\"{namespace}\"}}}}")),
                 ..Request::default()
             };
-            let answer = server.attempt(&request, &mut Attempt::new());
+            let (answer, _) = server.attempt(&request, &mut Attempt::new());
             debug_assert_eq!(answer.code, 201, "{answer:?}");
         }
         server
@@ -207,12 +289,15 @@ impl ApiServer {
     pub(crate) async fn handle(&self, request: &Request) -> Answer {
         /// Attempts to get through all webhooks while others change the same object.
         const ATTEMPTS: usize = 100;
+        if let Some(why) = self.inner.writer.get().and_then(Writer::failure) {
+            return Self::unwritable(&why);
+        }
         let mut attempt = Attempt::new();
         for _ in 0..ATTEMPTS {
-            let answer = self.attempt(request, &mut attempt);
+            let (answer, revision) = self.attempt(request, &mut attempt);
             let calls = attempt.transcript.take_pending();
             if calls.is_empty() {
-                return answer;
+                return self.settle(answer, revision).await;
             }
             let made = calls.into_iter().map(|call| async move {
                 let uid = pipeline::uid(self.random());
@@ -227,8 +312,24 @@ impl ApiServer {
         Answer::error(&ApiError::new(409, "Conflict", why))
     }
 
-    /// One attempt: complete unless it leaves calls of webhooks pending, and then without effect.
-    fn attempt(&self, request: &Request, attempt: &mut Attempt) -> Answer {
+    /// Nobody hears of a revision that a crash could take back.
+    async fn settle(&self, answer: Answer, revision: u64) -> Answer {
+        let Some(writer) = self.inner.writer.get() else { return answer };
+        match writer.settled(revision).await {
+            Ok(()) => answer,
+            Err(why) => Self::unwritable(&why),
+        }
+    }
+
+    fn unwritable(why: &str) -> Answer {
+        Answer::error(&ApiError::internal(format!(
+            "the data directory cannot be written: {why}; make room on the disk and start the cluster again"
+        )))
+    }
+
+    /// One attempt: complete unless it leaves calls of webhooks pending, and then without effect. Gives the revision
+    /// that the answer has seen, too.
+    fn attempt(&self, request: &Request, attempt: &mut Attempt) -> (Answer, u64) {
         let admission = self.inner.admission.read().unwrap_or_else(PoisonError::into_inner);
         attempt.transcript.begin();
         let (draws, mut drawn) = (&mut attempt.draws, 0);
@@ -249,22 +350,35 @@ impl ApiServer {
             random: &mut random,
         };
         if !pipeline::is_write(request) {
-            return pipeline::read(&self.read(), &context, request);
+            let state = self.read();
+            let answer = pipeline::read(&state, &context, request);
+            return (answer, state.store.revision());
         }
         let mut state = self.write();
         let answer = pipeline::write(&mut state, &mut context, request);
         let dirty = state.take_dirty();
         let revision = state.store.revision();
-        drop(state);
-        if !dirty.is_empty() {
-            let signals = self.signals();
-            for shelf in dirty {
-                if let Some(signal) = signals.get(&shelf) {
-                    signal.send_replace(revision);
+        match self.inner.writer.get() {
+            // The disk's order is that of the revisions, so the queue is filled under the lock. Watchers are woken when
+            // the disk has it.
+            Some(writer) => {
+                if let Some(batch) = state.store.take_unsaved() {
+                    writer.queue(batch);
+                }
+            }
+            None => {
+                drop(state);
+                if !dirty.is_empty() {
+                    self.inner.signals.wake(&dirty, revision);
                 }
             }
         }
-        answer
+        (answer, revision)
+    }
+
+    /// The newest revision that watchers may hear of.
+    pub(crate) fn visible(&self, state: &State) -> u64 {
+        self.inner.writer.get().map_or_else(|| state.store.revision(), Writer::revision)
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -273,15 +387,11 @@ impl ApiServer {
 
     /// A signal that changes with every write to a shelf.
     pub(crate) fn subscribe(&self, shelf: &Arc<str>) -> watch::Receiver<u64> {
-        let mut signals = self.signals();
+        let mut signals = self.inner.signals.lock();
         signals.entry(Arc::clone(shelf)).or_insert_with(|| watch::channel(0).0).subscribe()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.inner.state.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn signals(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, watch::Sender<u64>>> {
-        self.inner.signals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

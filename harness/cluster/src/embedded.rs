@@ -47,7 +47,7 @@ use crate::{
     world::{Key, Kind},
 };
 
-/// Where in the cluster's folder volumes lie.
+/// Where in the cluster's folder, or in the one that is kept, volumes lie.
 const VOLUMES: &str = "volumes";
 /// How long the controllers' first lists may take, in seconds.
 const SYNC_LIMIT_S: u64 = 10;
@@ -62,6 +62,8 @@ pub struct EmbeddedCluster {
     server_url: String,
     kubeconfig: PathBuf,
     directory: Arc<Directory>,
+    /// Where the folders of volumes lie.
+    volumes: PathBuf,
     processes: Arc<Processes>,
     /// Ends the controllers, then the pods, then the API server.
     stop_controllers: CancellationToken,
@@ -85,7 +87,11 @@ impl EmbeddedCluster {
         let address = listener.local_addr().map_err(at_fault)?;
         let processes = Processes::start().map_err(|source| ClusterError::Warden { source })?;
 
-        let server = ApiServer::new(windtunnel_apiserver::Options::default());
+        let server_options = windtunnel_apiserver::Options::default();
+        let server = match &options.data_directory {
+            None => ApiServer::new(server_options),
+            Some(folder) => ApiServer::open(server_options, folder)?,
+        };
         for admission in &options.admission {
             server.add_admission(admission.clone());
         }
@@ -99,8 +105,15 @@ impl EmbeddedCluster {
 
         let stop_server = CancellationToken::new();
         let serving = server.serve(listener, stop_server.clone()).map_err(at_fault)?;
+        let volumes = match &options.data_directory {
+            None => directory.path().join(VOLUMES),
+            Some(folder) => std::path::absolute(folder)
+                .map_err(|source| ClusterError::Directory { path: folder.clone(), source })?
+                .join(VOLUMES),
+        };
         // From here on dropping the cluster stops what has been started.
         let cluster = Self {
+            volumes,
             client,
             server_url,
             kubeconfig,
@@ -169,7 +182,12 @@ impl EmbeddedCluster {
         };
         let node = node::node(name, network.node_address(), Timestamp::now());
         let api = Api::<Node>::all(self.client.clone());
-        api.create(&PostParams::default(), &node).await.map_err(at_fault)?;
+        match api.create(&PostParams::default(), &node).await {
+            Ok(_) => {}
+            // A durable store has it from before; what it says of itself is new.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            Err(source) => return Err(at_fault(source)),
+        }
         let status = json!({"status": node.status});
         api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.map_err(at_fault)?;
         Ok(())
@@ -177,7 +195,7 @@ impl EmbeddedCluster {
 
     /// Writes the storage class of claims that name none.
     async fn create_storage_class(&self) -> Result<(), ClusterError> {
-        let class = volumes::default_class(&self.directory.path().join(VOLUMES).to_string_lossy());
+        let class = volumes::default_class(&self.volumes.to_string_lossy());
         let api = Api::<StorageClass>::all(self.client.clone());
         match api.create(&PostParams::default(), &class).await {
             Ok(_) => Ok(()),
@@ -238,8 +256,8 @@ impl EmbeddedCluster {
         let (recorder, notes) = Recorder::new();
         let stop = &self.stop_controllers;
         self.controllers.spawn(adapter::record(self.client.clone(), NODE_NAME, notes, stop.clone()));
-        let volume_folder = self.directory.path().join(VOLUMES);
-        let executor = Executor::new(self.client.clone(), store.clone(), recorder.clone(), volume_folder);
+        let volumes = self.volumes.clone();
+        let executor = Executor::new(self.client.clone(), store.clone(), recorder.clone(), volumes);
         let controllers: [(&str, Reconcile, _); 11] = [
             ("deployment", deployment::reconcile, &store.deployments),
             ("replicaset", replica_set::reconcile, &store.replica_sets),

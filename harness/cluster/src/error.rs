@@ -30,6 +30,9 @@ pub enum ClusterError {
         /// Name of one of those files.
         first: String,
     },
+    /// The folder that keeps the objects can't be used.
+    #[error(transparent)]
+    Storage(#[from] windtunnel_apiserver::StorageError),
     /// The API server's address can't be bound.
     #[error("API server cannot listen on {address}: {source}; use port 0 to let the system choose")]
     Listen {

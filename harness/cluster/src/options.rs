@@ -17,6 +17,9 @@ pub struct Options {
     /// Folder for pods, logs and the kubeconfig. It is created, and removed by [`crate::EmbeddedCluster::stop`];
     /// a folder with other files in it is refused.
     pub directory: PathBuf,
+    /// Folder that keeps the API server's objects and the volumes over a restart; `None` keeps them in memory and in
+    /// [`Options::directory`].
+    pub data_directory: Option<PathBuf>,
     /// Images that the node can run.
     pub images: Vec<Image>,
     /// Reviewers of writes, in the order in which they are asked.
@@ -42,6 +45,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             directory: PathBuf::from(".windtunnel/cluster"),
+            data_directory: None,
             images: Vec::new(),
             admission: Vec::new(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -58,6 +62,7 @@ impl fmt::Debug for Options {
         formatter
             .debug_struct("Options")
             .field("directory", &self.directory)
+            .field("data_directory", &self.data_directory)
             .field("images", &self.images)
             .field("admission", &admission)
             .field("listen", &self.listen)

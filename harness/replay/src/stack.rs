@@ -21,6 +21,8 @@ const KNATIVE_NAMESPACE: &str = "knative-serving";
 pub struct StackOptions {
     /// Folder for pods, logs and the kubeconfig; made by the stack and removed when it stops.
     pub directory: PathBuf,
+    /// Folder that keeps the cluster's objects and volumes over a restart; `None` forgets them.
+    pub data_directory: Option<PathBuf>,
     /// The `windtunnel` binary: our container images run its entrypoints.
     pub executable: PathBuf,
     /// ONNX Runtime's library, where it has been found already; pods then need not look for it.
@@ -42,6 +44,7 @@ impl StackOptions {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         Self {
             directory,
+            data_directory: None,
             executable,
             runtime: None,
             storage: BTreeMap::new(),
@@ -96,6 +99,7 @@ impl EmbeddedStack {
         let control_plane_options = windtunnel_control_plane::Options::default();
         let cluster = EmbeddedCluster::start(windtunnel_cluster::Options {
             directory: options.directory.clone(),
+            data_directory: options.data_directory.clone(),
             images: options.images(),
             admission: ControlPlane::admission_with(&control_plane_options.live_config),
             listen: options.api_listen,

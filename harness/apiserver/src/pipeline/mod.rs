@@ -34,7 +34,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 pub(crate) use present::Presentation;
-pub(crate) use state::State;
+pub(crate) use state::{NAMESPACES, State};
 pub(crate) use watch::{Cursor, WatchRequest};
 pub(crate) use write::{Part, uid};
 

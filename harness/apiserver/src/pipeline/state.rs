@@ -75,14 +75,33 @@ impl State {
         }
     }
 
-    /// Stores what a cluster has before its first request: the default roles and bindings.
+    /// The state around a store that has been restored.
+    pub(crate) fn restore(store: Store) -> Self {
+        let mut state = Self { store, ..Self::new(1) };
+        let mut places: Vec<(Arc<str>, Key, Arc<Object>)> = state
+            .store
+            .all()
+            .map(|(shelf, key, object)| (Arc::clone(shelf), key.clone(), Arc::clone(object)))
+            .collect();
+        // Definitions first: without them nobody knows what the objects are.
+        places.sort_by_key(|(shelf, ..)| &**shelf != DEFINITIONS);
+        for (shelf, key, object) in places {
+            state.link(&shelf, &key, None, &object);
+        }
+        state
+    }
+
+    /// Stores what a cluster has before its first request, where it is missing: the default roles and bindings.
     pub(crate) fn bootstrap(&mut self, now: jiff::Timestamp, random: &mut dyn FnMut() -> u128) {
         for (plural, mut object) in bootstrap::objects() {
             let Some(kind) = self.registry.get(rbac::GROUP, plural).cloned() else { continue };
+            let key = Key::new("", meta(&object, "name"));
+            if self.store.get(&kind.shelf, &key).is_some() {
+                continue;
+            }
             let metadata = metadata_mut(&mut object);
             metadata.insert("uid".into(), uid(random()).into());
             metadata.insert("creationTimestamp".into(), seconds(now).into());
-            let key = Key::new("", meta(&object, "name"));
             self.put(&kind, &key, object);
         }
         super::roles::aggregate(self);
@@ -92,21 +111,28 @@ impl State {
     pub(crate) fn put(&mut self, kind: &Kind, key: &Key, value: Value) -> Arc<Object> {
         let old = self.store.get(&kind.shelf, key).cloned();
         let object = self.store.put(&kind.shelf, key, value);
-        let place = (Arc::clone(&kind.shelf), key.clone());
-        if let Some(old) = &old {
+        self.link(&kind.shelf, key, old.as_ref(), &object);
+        self.dirty.insert(Arc::clone(&kind.shelf));
+        object
+    }
+
+    /// Takes an object into the indexes and, where it is about them, into the kinds, roles and webhooks.
+    fn link(&mut self, shelf: &Arc<str>, key: &Key, old: Option<&Arc<Object>>, object: &Arc<Object>) {
+        let place = (Arc::clone(shelf), key.clone());
+        if let Some(old) = old {
             self.unlink(&old.value, &place);
         }
-        self.uids.insert(meta(&object.value, "uid").to_owned(), place.clone());
         for owner in list(&object.value, &["metadata", "ownerReferences"]) {
             self.dependents.entry(text(owner, &["uid"]).to_owned()).or_default().insert(place.clone());
         }
-        if Rbac::reads(&kind.shelf) {
-            self.rbac.note(&kind.shelf, key, Some(&object.value));
+        self.uids.insert(meta(&object.value, "uid").to_owned(), place);
+        if Rbac::reads(shelf) {
+            self.rbac.note(shelf, key, Some(&object.value));
         }
-        if Hooks::reads(&kind.shelf) {
-            self.hooks.note(&kind.shelf, &key.name, Some(&object.value));
+        if Hooks::reads(shelf) {
+            self.hooks.note(shelf, &key.name, Some(&object.value));
         }
-        if &*kind.shelf == DEFINITIONS {
+        if &**shelf == DEFINITIONS {
             let unchanged = old.is_some_and(|old| {
                 old.value["spec"] == object.value["spec"]
                     && meta(&old.value, "deletionTimestamp") == meta(&object.value, "deletionTimestamp")
@@ -117,8 +143,6 @@ impl State {
                 self.registry.insert(kind);
             }
         }
-        self.dirty.insert(Arc::clone(&kind.shelf));
-        object
     }
 
     /// Removes an object for good.

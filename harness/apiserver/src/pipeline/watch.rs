@@ -152,8 +152,8 @@ impl Cursor {
         self.ended
     }
 
-    /// The next events as lines of JSON; empty when there is nothing new.
-    pub(crate) fn step(&mut self, state: &State, now: Timestamp) -> Vec<u8> {
+    /// The next events as lines of JSON, up to a revision; empty when there is nothing new.
+    pub(crate) fn step(&mut self, state: &State, visible: u64, now: Timestamp) -> Vec<u8> {
         let mut lines = Vec::new();
         if !self.initial.is_empty() {
             for _ in 0..STEP {
@@ -178,9 +178,11 @@ impl Cursor {
                 push_line(&json!({"type": "ERROR", "object": body}), &mut lines);
                 self.ended = true;
             }
-            Ok(changes) if changes.is_empty() => self.revision = state.store.revision(),
+            Ok(changes) if changes.first().is_none_or(|change| change.revision > visible) => {
+                self.revision = self.revision.max(visible);
+            }
             Ok(changes) => {
-                for change in &changes {
+                for change in changes.iter().take_while(|change| change.revision <= visible) {
                     self.change(change, now, &mut lines);
                     self.revision = change.revision;
                 }

@@ -11,7 +11,7 @@ use rcgen::{
 use tokio_rustls::rustls::{
     self, RootCertStore, ServerConfig,
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _},
     server::WebPkiClientVerifier,
 };
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -77,18 +77,29 @@ impl Pki {
     pub fn generate() -> Result<Self, PkiError> {
         const WHAT: &str = "the certificate authority";
         let key = KeyPair::generate().map_err(at_fault(WHAT))?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "windtunnel-ca");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages =
-            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-        valid(&mut params);
+        let params = authority();
         let certificate = params.self_signed(&key).map_err(at_fault(WHAT))?;
         Ok(Self {
             certificate: certificate.der().clone(),
             certificate_pem: certificate.pem(),
             issuer: Issuer::new(params, key),
         })
+    }
+
+    /// The authority that has been stored: its certificate and key as PEM text.
+    pub(crate) fn restore(certificate: &str, key: &str) -> Result<Self, PkiError> {
+        const WHAT: &str = "the certificate authority of what is stored";
+        let key = KeyPair::from_pem(key).map_err(at_fault(WHAT))?;
+        Ok(Self {
+            certificate: CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(at_fault(WHAT))?,
+            certificate_pem: certificate.to_owned(),
+            issuer: Issuer::new(authority(), key),
+        })
+    }
+
+    /// The authority's key as PEM text (PKCS #8).
+    pub(crate) fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
     }
 
     /// The authority's certificate as PEM text: what clients trust.
@@ -142,6 +153,17 @@ impl Pki {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
+}
+
+/// What the authority says of itself; what it signs repeats its name and the digest of its key.
+fn authority() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "windtunnel-ca");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages =
+        vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    valid(&mut params);
+    params
 }
 
 fn leaf(usage: ExtendedKeyUsagePurpose) -> CertificateParams {

@@ -75,6 +75,20 @@ impl Tokens {
     pub(crate) fn generate() -> Self {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
             .expect("a P-256 key can be made where there is randomness");
+        Self::with(key)
+    }
+
+    /// With the key that has been stored (PKCS #8); `None` if that is none.
+    pub(crate) fn restore(key: &[u8]) -> Option<Self> {
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key).ok().map(Self::with)
+    }
+
+    /// The key as PKCS #8.
+    pub(crate) fn key(&self) -> Vec<u8> {
+        self.key.to_pkcs8v1().expect("a P-256 key has a PKCS #8 form").as_ref().to_vec()
+    }
+
+    fn with(key: EcdsaKeyPair) -> Self {
         let public = key.public_key().as_ref();
         let key_id = URL_SAFE_NO_PAD.encode(digest(&SHA256, public));
         Self { key, key_id, verified: RwLock::default() }

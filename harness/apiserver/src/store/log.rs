@@ -37,7 +37,14 @@ impl Log {
         self.compacted
     }
 
-    pub(super) fn push(&mut self, change: Change, capacity: usize) {
+    /// Everything up to this revision has been lost.
+    pub(super) fn compact(&mut self, revision: u64) {
+        self.compacted = self.compacted.max(revision);
+    }
+
+    /// Adds a change; gives the revisions that have left.
+    pub(super) fn push(&mut self, change: Change, capacity: usize) -> Vec<u64> {
+        let mut forgotten = Vec::new();
         let size = change.after.as_ref().map_or(64, |object| size_bytes(&object.value));
         self.size_bytes += size;
         self.changes.push_back((change, size));
@@ -45,8 +52,10 @@ impl Log {
             if let Some((oldest, size)) = self.changes.pop_front() {
                 self.compacted = oldest.revision;
                 self.size_bytes -= size;
+                forgotten.push(oldest.revision);
             }
         }
+        forgotten
     }
 
     pub(super) fn since(&self, revision: u64, limit: usize) -> Vec<Change> {

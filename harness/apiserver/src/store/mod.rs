@@ -3,7 +3,7 @@
 //! No clock, no I/O, no locks. Every write raises the revision by one and is logged with the object before and
 //! after it, so that a list at an old revision is the current state with the newer changes undone, and a watch
 //! is a cursor into the log that holds no buffer of its own. What falls out of the log is compacted: readers
-//! that ask for it get [`Compacted`].
+//! that ask for it get [`Compacted`]. A store that is followed by a disk hands out what it has changed as a [`Batch`].
 
 mod log;
 
@@ -18,9 +18,6 @@ use serde_json::Value;
 pub(crate) use log::{Change, Compacted};
 
 use crate::object::metadata_mut;
-
-/// The revision before the first write. Above the small numbers that clients treat specially (0 and 1).
-const FIRST_REVISION: u64 = 100;
 
 /// Namespace (empty for cluster-scoped kinds) and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +41,19 @@ pub(crate) struct Store {
     revision: u64,
     log_capacity: usize,
     shelves: BTreeMap<Arc<str>, Shelf>,
+    /// What has changed since the last call of [`Store::take_unsaved`]; `None` where nobody asks.
+    unsaved: Option<Batch>,
+}
+
+/// What a disk must be told to follow a store.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Batch {
+    /// The changes with their shelves, oldest first.
+    pub(crate) changes: Vec<(Arc<str>, Change)>,
+    /// Revisions that have left the log of a shelf, oldest first.
+    pub(crate) forgotten: Vec<(Arc<str>, u64)>,
+    /// The revision after them.
+    pub(crate) revision: u64,
 }
 
 /// The objects of one kind and their recent changes.
@@ -73,11 +83,69 @@ impl Object {
         };
         self.json.get_or_init(line).clone()
     }
+
+    /// The object as JSON, not kept unless somebody has asked for the line.
+    pub(crate) fn json_bytes(&self) -> Bytes {
+        self.json.get().cloned().unwrap_or_else(|| Bytes::from(self.value.to_string()))
+    }
 }
 
 impl Store {
+    /// The revision before the first write. Above the small numbers that clients treat specially (0 and 1).
+    pub(crate) const FIRST_REVISION: u64 = 100;
+
     pub(crate) fn new(log_capacity: usize) -> Self {
-        Self { revision: FIRST_REVISION, log_capacity: log_capacity.max(1), shelves: BTreeMap::new() }
+        Self {
+            revision: Self::FIRST_REVISION,
+            log_capacity: log_capacity.max(1),
+            shelves: BTreeMap::new(),
+            unsaved: None,
+        }
+    }
+
+    /// A store as it was: its objects, how far each shelf's log has been compacted, and the log, oldest first.
+    pub(crate) fn restore(
+        log_capacity: usize,
+        revision: u64,
+        objects: impl IntoIterator<Item = (Arc<str>, Key, Arc<Object>)>,
+        compacted: impl IntoIterator<Item = (Arc<str>, u64)>,
+        changes: impl IntoIterator<Item = (Arc<str>, Change)>,
+    ) -> Self {
+        let mut store = Self::new(log_capacity);
+        store.revision = revision.max(Self::FIRST_REVISION);
+        for (shelf, key, object) in objects {
+            store.shelf(&shelf).objects.insert(key, object);
+        }
+        for (shelf, revision) in compacted {
+            store.shelf(&shelf).log.compact(revision);
+        }
+        store.follow();
+        for (shelf, change) in changes {
+            store.push(&shelf, change);
+        }
+        store
+    }
+
+    /// From now on changes are noted for [`Store::take_unsaved`].
+    pub(crate) fn follow(&mut self) {
+        self.unsaved.get_or_insert_default();
+    }
+
+    /// What has changed since the last call; `None` when nothing has, or nobody follows.
+    pub(crate) fn take_unsaved(&mut self) -> Option<Batch> {
+        let unsaved = self.unsaved.as_mut()?;
+        if unsaved.changes.is_empty() && unsaved.forgotten.is_empty() {
+            return None;
+        }
+        let batch = std::mem::take(unsaved);
+        Some(Batch { revision: self.revision, ..batch })
+    }
+
+    /// Every object with its place.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Arc<str>, &Key, &Arc<Object>)> {
+        self.shelves
+            .iter()
+            .flat_map(|(shelf, row)| row.objects.iter().map(move |(key, object)| (shelf, key, object)))
     }
 
     /// The revision of the newest write.
@@ -175,7 +243,8 @@ impl Store {
     }
 
     fn changes_exist_since(&self, shelf: &str, revision: u64) -> Result<(), Compacted> {
-        let compacted = self.shelves.get(shelf).map_or(0, |shelf| shelf.log.compacted()).max(FIRST_REVISION);
+        let compacted =
+            self.shelves.get(shelf).map_or(0, |shelf| shelf.log.compacted()).max(Self::FIRST_REVISION);
         if revision < compacted { Err(Compacted { requested: revision, oldest: compacted }) } else { Ok(()) }
     }
 
@@ -184,8 +253,18 @@ impl Store {
     }
 
     fn log(&mut self, shelf: &Arc<str>, change: Change) {
+        if let Some(unsaved) = &mut self.unsaved {
+            unsaved.changes.push((Arc::clone(shelf), change.clone()));
+        }
+        self.push(shelf, change);
+    }
+
+    fn push(&mut self, shelf: &Arc<str>, change: Change) {
         let capacity = self.log_capacity;
-        self.shelf(shelf).log.push(change, capacity);
+        let forgotten = self.shelf(shelf).log.push(change, capacity);
+        if let Some(unsaved) = &mut self.unsaved {
+            unsaved.forgotten.extend(forgotten.into_iter().map(|revision| (Arc::clone(shelf), revision)));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod admission;
 mod client;
 mod definitions;
+mod durable;
 mod eviction;
 mod garbage;
 mod quotas;

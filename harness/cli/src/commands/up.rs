@@ -30,6 +30,10 @@ pub(crate) struct Up {
     /// Where this machine finds a storage URI prefix, for example s3://models/=./models; repeatable.
     #[arg(long, value_name = "PREFIX=FOLDER", value_parser = storage_mapping)]
     storage: Vec<(String, PathBuf)>,
+    /// Keep the cluster's objects and volumes in this folder, over `down`, restarts and crashes; without it they live
+    /// in memory.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
 }
 
 impl Up {
@@ -55,6 +59,9 @@ impl Up {
         command.arg("up").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0);
         for (prefix, folder) in &self.storage {
             command.arg("--storage").arg(format!("{prefix}={}", folder.display()));
+        }
+        if let Some(folder) = &self.data_dir {
+            command.arg("--data-dir").arg(folder);
         }
         let mut child = command.spawn().context("the background process did not start")?;
         let output = child.stdout.take().ok_or_else(|| anyhow!("the background process has no output"))?;
@@ -96,6 +103,7 @@ impl Up {
             let executable = std::env::current_exe().or_environment()?;
             let options = StackOptions {
                 runtime: Some(library),
+                data_directory: self.data_dir,
                 storage: self.storage.into_iter().collect::<BTreeMap<_, _>>(),
                 ..StackOptions::new(state.folder().join("cluster"), executable)
             };
