@@ -216,10 +216,19 @@ impl ApiServer {
     /// runtime.
     #[must_use]
     pub fn client(&self) -> kube::Client {
+        self.client_named("windtunnel")
+    }
+
+    /// As [`ApiServer::client`], for a program of the given name: what it writes is recorded under it in
+    /// `managedFields`.
+    #[must_use]
+    pub fn client_named(&self, program: &'static str) -> kube::Client {
         let server = self.clone();
         let peer = Peer::Trusted(Arc::new(User::master("system:admin")));
-        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let service = tower::service_fn(move |mut request: http::Request<kube::client::Body>| {
             let (server, peer) = (server.clone(), peer.clone());
+            let agent = http::HeaderValue::from_static(program);
+            request.headers_mut().entry(http::header::USER_AGENT).or_insert(agent);
             async move { Ok::<_, Infallible>(http_layer::respond(&server, &peer, request).await) }
         });
         kube::Client::new(service, "default")

@@ -59,6 +59,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(8);
 /// Dropping it kills every process that it started, at once; [`EmbeddedCluster::stop`] lets them end in good order.
 pub struct EmbeddedCluster {
     client: Client,
+    /// What controllers write is recorded under their usual name.
+    controller_client: Client,
+    node_client: Client,
     server_url: String,
     kubeconfig: PathBuf,
     directory: Arc<Directory>,
@@ -87,7 +90,10 @@ impl EmbeddedCluster {
         let address = listener.local_addr().map_err(at_fault)?;
         let processes = Processes::start().map_err(|source| ClusterError::Warden { source })?;
 
-        let server_options = windtunnel_apiserver::Options::default();
+        let server_options = windtunnel_apiserver::Options {
+            mount_service_account_tokens: true,
+            ..windtunnel_apiserver::Options::default()
+        };
         let server = match &options.data_directory {
             None => ApiServer::new(server_options),
             Some(folder) => ApiServer::open(server_options, folder)?,
@@ -115,6 +121,8 @@ impl EmbeddedCluster {
         let cluster = Self {
             volumes,
             client,
+            controller_client: server.client_named("kube-controller-manager"),
+            node_client: server.client_named("kubelet"),
             server_url,
             kubeconfig,
             directory,
@@ -181,7 +189,7 @@ impl EmbeddedCluster {
             source: Box::new(source),
         };
         let node = node::node(name, network.node_address(), Timestamp::now());
-        let api = Api::<Node>::all(self.client.clone());
+        let api = Api::<Node>::all(self.node_client.clone());
         match api.create(&PostParams::default(), &node).await {
             Ok(_) => {}
             // A durable store has it from before; what it says of itself is new.
@@ -212,7 +220,7 @@ impl EmbeddedCluster {
     async fn start_watches(&self) -> Result<Arc<Store>, ClusterError> {
         let store = Arc::new(Store::default());
         let watches = Watches {
-            client: self.client.clone(),
+            client: self.controller_client.clone(),
             store: store.clone(),
             stop: self.stop_controllers.clone(),
             tasks: self.controllers.clone(),
@@ -255,9 +263,15 @@ impl EmbeddedCluster {
     fn start_controllers(&self, store: Arc<Store>, network: PodNetwork, options: &Options) {
         let (recorder, notes) = Recorder::new();
         let stop = &self.stop_controllers;
-        self.controllers.spawn(adapter::record(self.client.clone(), NODE_NAME, notes, stop.clone()));
+        self.controllers.spawn(adapter::record(
+            self.controller_client.clone(),
+            NODE_NAME,
+            notes,
+            stop.clone(),
+        ));
         let volumes = self.volumes.clone();
-        let executor = Executor::new(self.client.clone(), store.clone(), recorder.clone(), volumes);
+        let executor =
+            Executor::new(self.controller_client.clone(), store.clone(), recorder.clone(), volumes);
         let controllers: [(&str, Reconcile, _); 11] = [
             ("deployment", deployment::reconcile, &store.deployments),
             ("replicaset", replica_set::reconcile, &store.replica_sets),
@@ -293,7 +307,7 @@ impl EmbeddedCluster {
         ));
         let context = Arc::new(node::Context {
             usage,
-            client: self.client.clone(),
+            client: self.node_client.clone(),
             store,
             executor,
             recorder,

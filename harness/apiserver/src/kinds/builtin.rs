@@ -11,6 +11,7 @@ use k8s_openapi::{
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions,
     apimachinery::pkg::apis::meta::v1 as meta,
+    kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration,
     schemars::SchemaGenerator,
 };
 use serde_json::Value;
@@ -65,6 +66,8 @@ pub(crate) struct Row {
     pub(crate) create_on_update: bool,
     /// Deletion waits for whoever runs the object to confirm it with a grace period of zero.
     pub(crate) graceful: bool,
+    /// Nobody writes its objects.
+    pub(crate) read_only: bool,
     pub(crate) shelf: Option<&'static str>,
     pub(crate) from_storage: Option<fn(&mut Value)>,
     pub(crate) to_storage: Option<fn(&mut Value)>,
@@ -162,6 +165,7 @@ const fn row(
         columns: &columns::NAME_AND_AGE,
         create_on_update: false,
         graceful: false,
+        read_only: false,
         shelf: None,
         from_storage: None,
         to_storage: None,
@@ -185,6 +189,13 @@ const EVENT_FIELDS: &[&str] = &[
 
 /// Every built-in kind; of several versions of one kind the preferred comes first.
 pub(crate) const ROWS: &[Row] = &[
+    Row {
+        read_only: true,
+        ..row("", "v1", "componentstatuses", "ComponentStatus", "core.v1.ComponentStatus")
+    }
+    .short(&["cs"])
+    .cluster()
+    .columns(&columns::COMPONENT_STATUS),
     row("", "v1", "configmaps", "ConfigMap", "core.v1.ConfigMap")
         .short(&["cm"])
         .columns(&columns::CONFIG_MAP)
@@ -321,8 +332,25 @@ pub(crate) const ROWS: &[Row] = &[
     .all()
     .status()
     .complete(defaults::autoscaling::horizontal_pod_autoscaler)
-    .validate(rules::workload::horizontal_pod_autoscaler)
+    .validate(rules::autoscaling::horizontal_pod_autoscaler)
     .columns(&columns::HORIZONTAL_POD_AUTOSCALER),
+    Row {
+        from_storage: Some(defaults::autoscaling_v1::from_v2),
+        to_storage: Some(defaults::autoscaling_v1::to_v2),
+        ..row(
+            "autoscaling",
+            "v1",
+            "horizontalpodautoscalers",
+            "HorizontalPodAutoscaler",
+            "autoscaling.v1.HorizontalPodAutoscaler",
+        )
+    }
+    .short(&["hpa"])
+    .all()
+    .status()
+    .complete(defaults::autoscaling_v1::complete)
+    .validate(rules::autoscaling::horizontal_pod_autoscaler_v1)
+    .columns(&columns::HORIZONTAL_POD_AUTOSCALER_V1),
     row("batch", "v1", "cronjobs", "CronJob", "batch.v1.CronJob")
         .short(&["cj"])
         .all()
@@ -378,6 +406,16 @@ pub(crate) const ROWS: &[Row] = &[
         .generation(Generation::Spec)
         .complete(defaults::network::network_policy)
         .columns(&columns::NETWORK_POLICY),
+    row("networking.k8s.io", "v1", "ipaddresses", "IPAddress", "networking.v1.IPAddress")
+        .short(&["ip"])
+        .cluster()
+        .validate(rules::network::ip_address)
+        .columns(&columns::IP_ADDRESS),
+    row("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", "networking.v1.ServiceCIDR")
+        .cluster()
+        .status()
+        .validate(rules::network::service_cidr)
+        .columns(&columns::SERVICE_CIDR),
     row("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", "policy.v1.PodDisruptionBudget")
         .short(&["pdb"])
         .status()
@@ -436,6 +474,13 @@ pub(crate) const ROWS: &[Row] = &[
     .complete(defaults::config::validating_webhooks)
     .validate(rules::webhook::validating)
     .columns(&columns::WEBHOOKS),
+    row("apiregistration.k8s.io", "v1", "apiservices", "APIService", "apiregistration.v1.APIService")
+        .cluster()
+        .status()
+        .category(&["api-extensions"])
+        .complete(defaults::config::api_service)
+        .validate(rules::config::api_service)
+        .columns(&columns::API_SERVICE),
     row("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", "scheduling.v1.PriorityClass")
         .short(&["pc"])
         .cluster()
@@ -471,6 +516,7 @@ pub(crate) fn register_types(generator: &mut SchemaGenerator) {
         ($($kind:ty),* $(,)?) => { $(generator.subschema_for::<$kind>();)* };
     }
     register!(
+        core::ComponentStatus,
         core::ConfigMap,
         core::Endpoints,
         core::Event,
@@ -496,6 +542,7 @@ pub(crate) fn register_types(generator: &mut SchemaGenerator) {
         authentication::TokenRequest,
         authorization::SelfSubjectAccessReview,
         authorization::SelfSubjectRulesReview,
+        autoscaling_v1::HorizontalPodAutoscaler,
         autoscaling_v1::Scale,
         batch::CronJob,
         batch::Job,
@@ -504,7 +551,9 @@ pub(crate) fn register_types(generator: &mut SchemaGenerator) {
         events::Event,
         networking::Ingress,
         networking::IngressClass,
+        networking::IPAddress,
         networking::NetworkPolicy,
+        networking::ServiceCIDR,
         policy::Eviction,
         policy::PodDisruptionBudget,
         rbac::ClusterRole,
@@ -516,6 +565,7 @@ pub(crate) fn register_types(generator: &mut SchemaGenerator) {
         admissionregistration::MutatingWebhookConfiguration,
         admissionregistration::ValidatingWebhookConfiguration,
         apiextensions::CustomResourceDefinition,
+        apiregistration::APIService,
         meta::DeleteOptions,
         meta::Status,
     );

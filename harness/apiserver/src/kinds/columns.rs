@@ -536,3 +536,42 @@ pub(crate) static STORAGE_CLASS: BuiltinColumns = BuiltinColumns {
     ],
     cells: cells::storage_class,
 };
+
+/// The older version of an autoscaler prints what the newer one prints.
+pub(crate) static HORIZONTAL_POD_AUTOSCALER_V1: BuiltinColumns = BuiltinColumns {
+    name_first: true,
+    columns: HORIZONTAL_POD_AUTOSCALER.columns,
+    cells: cells::horizontal_pod_autoscaler_v1,
+};
+
+pub(crate) static COMPONENT_STATUS: BuiltinColumns = BuiltinColumns {
+    name_first: true,
+    columns: &[
+        column("Status", "string", "Whether the component is healthy"),
+        column("Message", "string", "What the component says about its health"),
+        column("Error", "string", "Why the component is not healthy"),
+    ],
+    cells: cells::component_status,
+};
+
+pub(crate) static IP_ADDRESS: BuiltinColumns = BuiltinColumns {
+    name_first: true,
+    columns: &[column("ParentRef", "string", "@spec.parentRef"), AGE],
+    cells: cells::ip_address,
+};
+
+pub(crate) static SERVICE_CIDR: BuiltinColumns = BuiltinColumns {
+    name_first: true,
+    columns: &[column("CIDRs", "string", "@spec.cidrs"), AGE],
+    cells: cells::service_cidr,
+};
+
+pub(crate) static API_SERVICE: BuiltinColumns = BuiltinColumns {
+    name_first: true,
+    columns: &[
+        column("Service", "string", "The service that answers for the API, or Local"),
+        column("Available", "string", "Whether the API can be reached"),
+        AGE,
+    ],
+    cells: cells::api_service,
+};

@@ -85,6 +85,7 @@ fn version_of(version: &Value, group: &str, names: &Value, replacement: &str) ->
             None if replacement.is_empty() => format!("{group}/{name} {kind} is deprecated"),
             None => format!("{group}/{name} {kind} is deprecated; use {group}/{replacement} {kind}"),
         }),
+        row: None,
         fields: list(version, &["selectableFields"])
             .iter()
             .map(|field| text(field, &["jsonPath"]).trim_start_matches('.').into())

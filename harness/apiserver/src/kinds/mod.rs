@@ -65,6 +65,8 @@ pub(crate) struct Version {
     pub(crate) deprecation: Option<String>,
     /// Fields beyond name and namespace by which a list may be selected.
     pub(crate) fields: Vec<Box<str>>,
+    /// The row of the table behind it, if the kind is built in.
+    pub(crate) row: Option<&'static Row>,
 }
 
 /// Where the scale subresource finds its figures.
@@ -106,9 +108,9 @@ impl Kind {
     }
 
     /// Whether a stored object can be shown as it lies in the store.
-    pub(crate) fn shows_as_stored(&self, object: &Object) -> bool {
+    pub(crate) fn shows_as_stored(&self, object: &Object, version: usize) -> bool {
         match self.source {
-            Source::Builtin(row) => row.from_storage.is_none(),
+            Source::Builtin(_) => self.versions[version].row.is_none_or(|row| row.from_storage.is_none()),
             // What one version stores another may not know.
             Source::Custom { .. } => self.versions.len() == 1 && object.revision >= self.changed_at,
         }
@@ -120,8 +122,10 @@ impl Kind {
         let revision = object.revision;
         let mut object = object.value.clone();
         match self.source {
-            Source::Builtin(Row { from_storage: Some(convert), .. }) => convert(&mut object),
-            Source::Builtin(_) => return object,
+            Source::Builtin(_) => match self.versions[version].row {
+                Some(Row { from_storage: Some(convert), .. }) => convert(&mut object),
+                _ => return object,
+            },
             Source::Custom { .. } => {
                 if self.versions.len() > 1 || revision < self.changed_at {
                     // Defaults are those of the storage version; what is shown is what the asked one knows.
@@ -139,8 +143,8 @@ impl Kind {
 
     /// An object of the given version as it is stored.
     pub(crate) fn to_storage(&self, mut object: Value, version: usize) -> Value {
-        match self.source {
-            Source::Builtin(Row { to_storage: Some(convert), .. }) => convert(&mut object),
+        match self.versions[version].row {
+            Some(Row { to_storage: Some(convert), .. }) => convert(&mut object),
             _ if version != self.storage => {
                 let api_version = self.api_version(self.storage);
                 if self.is_custom() {
@@ -280,5 +284,6 @@ fn version_of(row: &'static Row) -> Version {
         columns: columns::Columns::Builtin(row.columns),
         deprecation: None,
         fields: row.fields.iter().map(|field| Box::from(*field)).collect(),
+        row: Some(row),
     }
 }

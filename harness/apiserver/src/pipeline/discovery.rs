@@ -25,12 +25,23 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 type Extra =
     (&'static str, &'static str, &'static str, &'static str, &'static str, bool, &'static [&'static str]);
 
+const PROXY_VERBS: &[&str] = &["create", "delete", "get", "patch", "update"];
+
 const EXTRAS: &[Extra] = &[
     ("", "bindings", "Binding", "", "", true, &["create"]),
     ("", "namespaces/finalize", "Namespace", "", "", false, &["update"]),
+    ("", "nodes/proxy", "NodeProxyOptions", "", "", false, PROXY_VERBS),
+    ("", "pods/attach", "PodAttachOptions", "", "", true, &["create", "get"]),
     ("", "pods/binding", "Binding", "", "", true, &["create"]),
+    ("", "pods/ephemeralcontainers", "Pod", "", "", true, &["get", "patch", "update"]),
     ("", "pods/eviction", "Eviction", "policy", "v1", true, &["create"]),
+    ("", "pods/exec", "PodExecOptions", "", "", true, &["create", "get"]),
+    ("", "pods/log", "Pod", "", "", true, &["get"]),
+    ("", "pods/portforward", "PodPortForwardOptions", "", "", true, &["create", "get"]),
+    ("", "pods/proxy", "PodProxyOptions", "", "", true, PROXY_VERBS),
+    ("", "pods/resize", "Pod", "", "", true, &["get", "patch", "update"]),
     ("", "serviceaccounts/token", "TokenRequest", "authentication.k8s.io", "v1", true, &["create"]),
+    ("", "services/proxy", "ServiceProxyOptions", "", "", true, PROXY_VERBS),
     (
         "authorization.k8s.io",
         "localsubjectaccessreviews",
@@ -167,7 +178,8 @@ fn aggregated(state: &State, request: &Request, groups: &[String]) -> Answer {
 
 fn group_names(registry: &Registry) -> Vec<String> {
     /// The built-in groups come in the order that the real server gives them.
-    const ORDER: [&str; 15] = [
+    const ORDER: [&str; 16] = [
+        "apiregistration.k8s.io",
         "apps",
         "events.k8s.io",
         "authentication.k8s.io",
@@ -273,6 +285,9 @@ fn resources(registry: &Registry, group: &str, version: &str) -> Answer {
 }
 
 fn verbs_of(kind: &Kind) -> Vec<&'static str> {
+    if kind.row().is_some_and(|row| row.read_only) {
+        return vec!["get", "list"];
+    }
     let all = if kind.is_custom() { CUSTOM_VERBS } else { VERBS };
     let keep = |verb: &&str| **verb != *"deletecollection" || &*kind.plural != "namespaces";
     all.into_iter().filter(keep).collect()
@@ -288,7 +303,9 @@ fn resource_documents(kind: &Kind, version: &Version) -> Vec<(String, Value)> {
     if !kind.categories.is_empty() {
         main["categories"] = kind.categories.iter().map(|name| Value::from(&**name)).collect();
     }
-    main["storageVersionHash"] = storage_hash(kind).into();
+    if kind.row().is_none_or(|row| !row.read_only) {
+        main["storageVersionHash"] = storage_hash(kind).into();
+    }
     let mut documents = vec![(kind.plural.to_string(), main)];
     if version.status {
         let name = format!("{}/status", kind.plural);

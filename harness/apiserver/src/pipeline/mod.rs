@@ -4,6 +4,7 @@
 //! [`Context`]. Watches are answered with a description that the HTTP layer follows.
 
 mod access;
+mod addresses;
 mod body;
 mod create;
 mod delete;
@@ -154,6 +155,11 @@ impl Target {
         crate::store::Key::new(self.namespace.as_deref().unwrap_or_default(), name)
     }
 
+    /// The table's row of the requested version, if the kind is built in.
+    pub(crate) fn row(&self) -> Option<&'static crate::kinds::builtin::Row> {
+        self.kind.versions[self.version].row
+    }
+
     pub(crate) fn schema(&self) -> &crate::schema::Schema {
         &self.kind.versions[self.version].schema
     }
@@ -231,7 +237,7 @@ fn write_resource(
                 .unwrap_or_else(|| Err(ApiError::no_such_resource()));
         }
     };
-    if path.watch {
+    if path.watch || target.row().is_some_and(|row| row.read_only) {
         return Err(ApiError::method_not_allowed());
     }
     let options = RequestOptions::parse(request)?;

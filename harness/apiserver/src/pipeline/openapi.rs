@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
 };
 
 use serde_json::{Map, Value, json};
@@ -11,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::Answer;
 use crate::{
     kinds::{Kind, Registry, Source, Version, api_version},
-    schema::{ListKind, Merge, Schema, builtin},
+    schema::{ListKind, Merge, Schema, builtin, enumerations::ENUMERATIONS},
 };
 
 /// Answers `/openapi/…`; `None` for paths that do not exist.
@@ -90,6 +91,7 @@ fn document(registry: &Registry, group: &str, version: &str) -> Option<Answer> {
         add_paths(&mut paths, &root, kind, version);
         match kind.source {
             Source::Builtin(row) => {
+                let row = version.row.unwrap_or(row);
                 let name = builtin::full_name(row.definition);
                 schemas.insert(name.clone(), Value::Null);
                 wanted.insert(name);
@@ -126,8 +128,12 @@ fn resolve_schemas(
         }
         let Some(mut schema) = definitions.get(&name).cloned() else { continue };
         annotate(&name, &mut schema, &mut wanted);
-        let of_group = registry.of_group(group).filter_map(|kind| Some((kind, kind.row()?)));
-        for (kind, row) in of_group {
+        let rows = |kind: &Arc<Kind>| {
+            let kind = Arc::clone(kind);
+            let count = kind.versions.len();
+            (0..count).filter_map(move |version| Some((Arc::clone(&kind), kind.versions[version].row?)))
+        };
+        for (kind, row) in registry.of_group(group).flat_map(rows) {
             if builtin::full_name(row.definition) == name {
                 schema["x-kubernetes-group-version-kind"] =
                     json!([{"group": row.group, "version": row.version, "kind": &*kind.name}]);
@@ -158,6 +164,12 @@ fn annotate(name: &str, schema: &mut Value, wanted: &mut BTreeSet<String>) {
             if let Some(rule) = rules.and_then(|rules| rules.properties.get(key.as_str())) {
                 extend(property, rule);
             }
+        }
+    }
+    for (of, field, words) in ENUMERATIONS.iter().filter(|(of, ..)| builtin::full_name(of) == name) {
+        debug_assert!(schema["properties"].get(field).is_some(), "{of}.{field}");
+        if let Some(property) = schema["properties"].get_mut(field) {
+            property["enum"] = words.iter().copied().map(Value::from).collect();
         }
     }
     if rules.is_some_and(|rules| rules.atomic) {

@@ -36,7 +36,7 @@ impl Selection {
             return true;
         }
         // Only a second view of a kind names its fields differently.
-        if target.kind.row().is_some_and(|row| row.from_storage.is_some()) {
+        if target.row().is_some_and(|row| row.from_storage.is_some()) {
             return self.fields.matches(&target.kind.convert(object, target.version));
         }
         self.fields.matches(&object.value)
@@ -54,7 +54,7 @@ pub(crate) fn get(
     reached(state, &options.resource_version)?;
     let object =
         state.store.get(&target.kind.shelf, &target.key(name)).ok_or_else(|| target.not_found(name))?;
-    if *presentation == Presentation::Plain && target.kind.shows_as_stored(object) {
+    if *presentation == Presentation::Plain && target.kind.shows_as_stored(object, target.version) {
         let mut answer = Answer::json(200, Value::Null);
         answer.payload = Payload::Bytes(object.json_line());
         return Ok(answer);

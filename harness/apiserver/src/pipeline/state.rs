@@ -213,6 +213,26 @@ impl State {
         None
     }
 
+    /// Why a service can't have this address.
+    pub(crate) fn refuse_address(&self, wanted: &str) -> Option<&'static str> {
+        let Ok(address) = wanted.parse::<std::net::Ipv4Addr>() else {
+            return Some("the provided network does not match the current range");
+        };
+        if address.octets()[..2] != [10, 96] {
+            return Some("the provided network does not match the current range");
+        }
+        let mut services = self.store.list("/services", None);
+        let taken = services.any(|(_, service)| text(&service.value, &["spec", "clusterIP"]) == wanted);
+        taken.then_some("provided IP is already allocated")
+    }
+
+    /// Whether a service has this port on the nodes.
+    pub(crate) fn has_node_port(&self, port: i64) -> bool {
+        let services = self.store.list("/services", None);
+        let mut ports = services.flat_map(|(_, service)| list(&service.value, &["spec", "ports"]));
+        ports.any(|taken| taken["nodePort"].as_i64() == Some(port))
+    }
+
     /// A free port on every node for a service.
     pub(crate) fn allocate_node_port(&mut self) -> Option<u16> {
         const FIRST: u16 = 30_000;

@@ -228,7 +228,7 @@ impl Cursor {
         lines: &mut Vec<u8>,
     ) {
         let target = &self.target;
-        let is_stored_form = target.kind.shows_as_stored(object);
+        let is_stored_form = target.kind.shows_as_stored(object, target.version);
         if self.presentation == Presentation::Plain && is_stored_form && revision.is_none() {
             lines.extend_from_slice(b"{\"type\":\"");
             lines.extend_from_slice(kind.as_bytes());

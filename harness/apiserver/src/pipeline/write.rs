@@ -142,9 +142,9 @@ impl Write<'_, '_> {
 
     /// Fills in defaults.
     pub(crate) fn complete(&self, object: &mut Value) {
-        match self.target.kind.source {
-            Source::Builtin(row) => (row.complete)(object),
-            Source::Custom { .. } => fill::fill(self.target.schema(), object),
+        match self.target.row() {
+            Some(row) => (row.complete)(object),
+            None => fill::fill(self.target.schema(), object),
         }
     }
 
@@ -154,7 +154,11 @@ impl Write<'_, '_> {
         let rule = kind.row().map_or(NameRule::Subdomain, |row| row.names);
         rules::metadata::check(object, old, rule, &mut errors);
         match kind.source {
-            Source::Builtin(row) if part == Part::Main => (row.validate)(object, old, &mut errors),
+            Source::Builtin(_) if part == Part::Main => {
+                if let Some(row) = self.target.row() {
+                    (row.validate)(object, old, &mut errors);
+                }
+            }
             Source::Builtin(_) => {}
             Source::Custom { .. } => validate::validate(self.target.schema(), object, old, &mut errors),
         }
@@ -284,44 +288,6 @@ impl Write<'_, '_> {
                     tolerations.push(
                         json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}),
                     );
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Addresses and ports that a service gets from the cluster.
-    fn allocate(&mut self, object: &mut Value, old: Option<&Object>) -> Result<(), ApiError> {
-        if &*self.target.kind.shelf != "/services" {
-            return Ok(());
-        }
-        let kind = text(object, &["spec", "type"]).to_owned();
-        if kind == "ExternalName" {
-            return Ok(());
-        }
-        let spec = map_at(as_map(object), "spec");
-        if !spec.contains_key("clusterIP") {
-            let kept =
-                old.map(|old| text(&old.value, &["spec", "clusterIP"])).filter(|address| !address.is_empty());
-            let address = match kept {
-                Some(address) => address.to_owned(),
-                None => self
-                    .state
-                    .allocate_address()
-                    .ok_or_else(|| ApiError::internal("failed to allocate a serviceIP: range is full"))?,
-            };
-            spec.insert("clusterIP".into(), address.into());
-        }
-        if !spec.contains_key("clusterIPs") {
-            let address = spec.get("clusterIP").cloned().unwrap_or_default();
-            spec.insert("clusterIPs".into(), json!([address]));
-        }
-        if kind == "NodePort" || kind == "LoadBalancer" {
-            for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
-                if port["nodePort"].as_i64().unwrap_or_default() == 0
-                    && let Some(number) = self.state.allocate_node_port()
-                {
-                    as_map(port).insert("nodePort".into(), number.into());
                 }
             }
         }

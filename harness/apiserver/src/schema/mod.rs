@@ -5,6 +5,7 @@
 
 pub(crate) mod builtin;
 pub(crate) mod decode;
+pub(crate) mod enumerations;
 pub(crate) mod expressions;
 pub(crate) mod fill;
 mod go_types;

@@ -148,3 +148,12 @@ pub(crate) fn custom_resource_definition(object: &mut Value) {
         }
     }
 }
+
+/// An APIService without a service stands for what this server serves itself.
+pub(crate) fn api_service(object: &mut Value) {
+    let spec = spec(object);
+    if let Some(service) = spec.get_mut("service").and_then(Value::as_object_mut) {
+        set_default(service, "port", 443);
+    }
+    status(object);
+}

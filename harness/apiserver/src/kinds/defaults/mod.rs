@@ -3,6 +3,7 @@
 //! Every function is idempotent: it runs on each write, after a patch as after a creation.
 
 pub(crate) mod autoscaling;
+pub(crate) mod autoscaling_v1;
 pub(crate) mod config;
 pub(crate) mod events;
 pub(crate) mod network;

@@ -73,12 +73,8 @@ pub(crate) fn job(object: &mut Value) {
     let manual = spec.get("manualSelector").and_then(Value::as_bool).unwrap_or(false);
     set_default(spec, "manualSelector", false);
     if !manual && !uid.is_empty() {
-        if !spec.contains_key("selector") {
-            spec.insert(
-                "selector".into(),
-                json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid.as_str()}}),
-            );
-        }
+        let selected = map_at(map_at(spec, "selector"), "matchLabels");
+        set_default(selected, "batch.kubernetes.io/controller-uid", uid.as_str());
         let labels = map_at(map_at(map_at(spec, "template"), "metadata"), "labels");
         for (key, value) in [
             ("batch.kubernetes.io/controller-uid", &uid),
@@ -87,6 +83,14 @@ pub(crate) fn job(object: &mut Value) {
             ("job-name", &name),
         ] {
             set_default(labels, key, value.as_str());
+        }
+    }
+    // A Job without labels has those of its pods.
+    let labels = crate::object::at(object, &["spec", "template", "metadata", "labels"]).cloned();
+    if let Some(Value::Object(labels)) = labels.filter(|labels| *labels != json!({})) {
+        let own = map_at(crate::object::metadata_mut(object), "labels");
+        if own.is_empty() {
+            *own = labels;
         }
     }
     status(object);

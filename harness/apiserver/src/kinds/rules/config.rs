@@ -102,3 +102,31 @@ fn frozen(new: &Value, old: Option<&Value>, fields: &[&str], errors: &mut Vec<Fi
         }
     }
 }
+
+pub(crate) fn api_service(new: &Value, _: Option<&Value>, errors: &mut Vec<FieldError>) {
+    let part = |field: &str| crate::object::text(new, &["spec", field]);
+    let expected = format!("{}.{}", part("version"), part("group"));
+    let name = crate::object::meta(new, "name");
+    if name != expected && !(part("group").is_empty() && name == format!("{}.", part("version"))) {
+        let why = format!("must be `spec.version+\".\"+spec.group`: \"{expected}\"");
+        errors.push(FieldError::invalid("metadata.name", &name.into(), &why));
+    }
+    for field in ["groupPriorityMinimum", "versionPriority"] {
+        let priority = crate::object::integer(new, &["spec", field]).unwrap_or_default();
+        let most = if field == "versionPriority" { 1_000 } else { 20_000 };
+        if !(1..=most).contains(&priority) {
+            let why = format!("must be positive and less than {most}");
+            errors.push(FieldError::invalid(format!("spec.{field}"), &priority.into(), &why));
+        }
+    }
+    if new["spec"]["service"].is_object() {
+        for field in ["namespace", "name"] {
+            if crate::object::text(new, &["spec", "service", field]).is_empty() {
+                errors.push(FieldError::required(format!("spec.service.{field}"), ""));
+            }
+        }
+    } else if !part("caBundle").is_empty() || new["spec"]["insecureSkipTLSVerify"] == true {
+        let why = "local APIServices may not have a caBundle or skip the verification of certificates";
+        errors.push(FieldError::forbidden("spec.caBundle", why));
+    }
+}

@@ -1,6 +1,7 @@
 //! Validation of the built-in kinds, in the words of the real server, one function a kind.
 
 pub(crate) mod access;
+pub(crate) mod autoscaling;
 pub(crate) mod config;
 pub(crate) mod definition;
 pub(crate) mod metadata;

@@ -72,3 +72,33 @@ pub(crate) fn service(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldEr
         }
     }
 }
+
+pub(crate) fn ip_address(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    let name = crate::object::meta(new, "name");
+    if name.parse::<std::net::IpAddr>().is_err() {
+        errors.push(FieldError::invalid("metadata.name", &name.into(), "must be a valid IP address"));
+    }
+    if at(new, &["spec", "parentRef"]).is_none() {
+        errors.push(FieldError::required("spec.parentRef", ""));
+    }
+    super::immutable(&["spec", "parentRef"], new, old, errors);
+}
+
+pub(crate) fn service_cidr(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    let ranges = list(new, &["spec", "cidrs"]);
+    if ranges.is_empty() {
+        errors.push(FieldError::required("spec.cidrs", "at least one CIDR required"));
+    }
+    for (index, range) in ranges.iter().enumerate() {
+        let parsed = range.as_str().and_then(|range| range.split_once('/')).and_then(|(address, length)| {
+            Some((address.parse::<std::net::IpAddr>().ok()?, length.parse::<u8>().ok()?))
+        });
+        let fits =
+            |(address, length): (std::net::IpAddr, u8)| length <= if address.is_ipv4() { 32 } else { 128 };
+        if !parsed.is_some_and(fits) {
+            let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+            errors.push(FieldError::invalid(format!("spec.cidrs[{index}]"), range, why));
+        }
+    }
+    super::immutable(&["spec", "cidrs"], new, old, errors);
+}

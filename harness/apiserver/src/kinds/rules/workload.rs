@@ -132,17 +132,49 @@ used for validation is '[0-9]+%')";
 }
 
 pub(crate) fn job(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
-    if let Some(old) = old {
-        let template =
-            |object: &Value| at(object, &["spec", "template", "spec"]).cloned().unwrap_or_default();
-        if template(old) != template(new) {
-            errors.push(FieldError::invalid("spec.template.spec", &template(new), "field is immutable"));
-        }
-        immutable(&["spec", "selector"], new, Some(old), errors);
-        immutable(&["spec", "completionMode"], new, Some(old), errors);
-        return;
+    job_spec(new, errors);
+    generated_selector(new, errors);
+    let Some(old) = old else { return };
+    // An update is checked as a whole once more, and what is wrong with it is told twice.
+    job_spec(new, errors);
+    immutable(&["spec", "selector"], new, Some(old), errors);
+    immutable(&["spec", "completionMode"], new, Some(old), errors);
+    immutable(&["spec", "podFailurePolicy"], new, Some(old), errors);
+    immutable(&["spec", "backoffLimitPerIndex"], new, Some(old), errors);
+    let count = |object: &Value, field: &str| integer(object, &["spec", field]);
+    if text(new, &["spec", "completionMode"]) != "Indexed" {
+        immutable(&["spec", "completions"], new, Some(old), errors);
+    } else if count(new, "completions") != count(old, "completions")
+        && count(new, "completions") != count(new, "parallelism")
+    {
+        let value = at(new, &["spec", "completions"]).cloned().unwrap_or_default();
+        let why = "can only be modified in tandem with spec.parallelism";
+        errors.push(FieldError::invalid("spec.completions", &value, why));
     }
-    if let Some(spec) = at(new, &["spec", "template", "spec"]) {
+    let template = |object: &Value| at(object, &["spec", "template", "spec"]).cloned().unwrap_or_default();
+    let (mut before, after) = (template(old), template(new));
+    if may_move(old) {
+        // Where a suspended Job's pods may go is decided by who resumes it.
+        for field in ["nodeSelector", "affinity", "tolerations", "schedulingGates"] {
+            let map = as_map(&mut before);
+            match after.get(field) {
+                Some(value) => map.insert(field.to_owned(), value.clone()),
+                None => map.shift_remove(field),
+            };
+        }
+    }
+    if before != after {
+        errors.push(FieldError::invalid("spec.template.spec", &after, "field is immutable"));
+    }
+}
+
+/// A Job that is suspended and has not begun.
+fn may_move(job: &Value) -> bool {
+    at(job, &["spec", "suspend"]) == Some(&Value::Bool(true)) && at(job, &["status", "startTime"]).is_none()
+}
+
+fn job_spec(job: &Value, errors: &mut Vec<FieldError>) {
+    if let Some(spec) = at(job, &["spec", "template", "spec"]) {
         let restart = text(spec, &["restartPolicy"]);
         if !["OnFailure", "Never"].contains(&restart) {
             let why = "valid values: \"OnFailure\", \"Never\"";
@@ -150,45 +182,33 @@ pub(crate) fn job(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>
         }
         pod_spec(spec, "spec.template.spec", errors);
     }
-    for field in ["parallelism", "completions", "backoffLimit"] {
-        if let Some(count) = integer(new, &["spec", field]).filter(|count| *count < 0) {
+    for field in
+        ["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"]
+    {
+        if let Some(count) = integer(job, &["spec", field]).filter(|count| *count < 0) {
             let why = "must be greater than or equal to 0";
             errors.push(FieldError::invalid(format!("spec.{field}"), &count.into(), why));
         }
     }
+    let labels = at(job, &["spec", "template", "metadata", "labels"]);
+    if at(job, &["spec", "selector"]).is_some_and(|selector| !selects(selector, labels)) {
+        let why = "`selector` does not match template `labels`";
+        let value = labels.cloned().unwrap_or_default();
+        errors.push(FieldError::invalid("spec.template.metadata.labels", &value, why));
+    }
 }
 
-pub(crate) fn horizontal_pod_autoscaler(new: &Value, _: Option<&Value>, errors: &mut Vec<FieldError>) {
-    let (min, max) = (integer(new, &["spec", "minReplicas"]), integer(new, &["spec", "maxReplicas"]));
-    let of_others = |metric: &Value| matches!(metric["type"].as_str(), Some("Object" | "External"));
-    if min == Some(0) && !list(new, &["spec", "metrics"]).iter().any(of_others) {
-        let why = "must specify at least one Object or External metric to support scaling to zero replicas";
-        errors.push(FieldError::forbidden("spec.metrics", why));
+/// A selector that the server makes selects by the Job's own uid and name.
+fn generated_selector(job: &Value, errors: &mut Vec<FieldError>) {
+    let Some(selector) = at(job, &["spec", "selector"]) else { return };
+    if at(job, &["spec", "manualSelector"]) == Some(&Value::Bool(true)) {
+        return;
     }
-    if min.is_some_and(|min| min < 1) {
-        errors.push(FieldError::invalid(
-            "spec.minReplicas",
-            &min.into(),
-            "must be greater than or equal to 1",
-        ));
-    }
-    let most = max.unwrap_or_default();
-    if most < 1 {
-        errors.push(FieldError::required("spec.maxReplicas", "must be set and greater than 0"));
-    }
-    if min.is_some_and(|min| most < min) {
-        let why = "must be greater than or equal to `minReplicas`";
-        errors.push(FieldError::invalid("spec.maxReplicas", &most.into(), why));
-    }
-    for field in ["kind", "name"] {
-        if text(new, &["spec", "scaleTargetRef", field]).is_empty() {
-            errors.push(FieldError::required(format!("spec.scaleTargetRef.{field}"), ""));
-        }
-    }
-    let target = text(new, &["spec", "scaleTargetRef", "apiVersion"]);
-    if target.is_empty() {
-        let why = "apiVersion must specify API group";
-        errors.push(FieldError::invalid("spec.scaleTargetRef.apiVersion", &target.into(), why));
+    let (uid, name) = (meta(job, "uid"), meta(job, "name"));
+    let own = json!({"batch.kubernetes.io/controller-uid": uid, "controller-uid": uid,
+        "batch.kubernetes.io/job-name": name, "job-name": name});
+    if !selects(selector, Some(&own)) {
+        errors.push(FieldError::invalid("spec.selector", selector, "`selector` not auto-generated"));
     }
 }
 
