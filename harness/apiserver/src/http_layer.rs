@@ -20,6 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    connect,
     pipeline::{Answer, Cursor, Payload, Request, WatchRequest},
     server::ApiServer,
     status::ApiError,
@@ -56,7 +57,7 @@ pub(crate) async fn serve(server: ApiServer, listener: TcpListener, shutdown: Ca
             let mut builder = auto::Builder::new(TokioExecutor::new());
             builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_LIMIT);
             builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1_000);
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
             tokio::pin!(connection);
             tokio::select! {
                 result = connection.as_mut() => {
@@ -100,7 +101,7 @@ where
     B: Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let limit = server.options().body_limit_bytes;
     let body = match timeout(REQUEST_LIMIT, Limited::new(body, limit).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -131,6 +132,11 @@ where
         if_none_match: text(header::IF_NONE_MATCH),
         body,
     };
+    let upgrade = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
+    let extras = connect::Extras { headers: &head.headers, upgrade };
+    if let Some(response) = connect::respond(server, &request, extras).await {
+        return response;
+    }
     let answer = server.handle(&request);
     if let Payload::Watch(watch) = answer.payload {
         return follow(server, *watch, &answer.warnings);
@@ -138,7 +144,7 @@ where
     plain(answer)
 }
 
-fn plain(answer: Answer) -> Response<ResponseBody> {
+pub(crate) fn plain(answer: Answer) -> Response<ResponseBody> {
     let bytes = match answer.payload {
         Payload::Empty | Payload::Watch(_) => Bytes::new(),
         Payload::Json(value) => {

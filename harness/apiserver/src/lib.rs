@@ -27,6 +27,7 @@
 
 mod admission;
 mod apply;
+mod connect;
 mod http_layer;
 mod jsonpath;
 mod kinds;
@@ -40,4 +41,8 @@ mod status;
 mod store;
 
 pub use admission::{Admission, Attributes, Denial, Operation};
+pub use connect::{
+    ContainerRef, Duplex, ExitOutcome, Kubelet, LogOptions, LogStream, Refusal, Session, Streams,
+    TerminalSize,
+};
 pub use server::{ApiServer, Options};

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::Admission,
+    connect::Kubelet,
     http_layer,
     pipeline::{self, Answer, Context, Request, State},
 };
@@ -62,6 +63,7 @@ struct Inner {
     options: Options,
     state: RwLock<State>,
     admission: RwLock<Vec<Arc<dyn Admission>>>,
+    kubelet: RwLock<Option<Arc<dyn Kubelet>>>,
     random: Mutex<Pcg64>,
     /// The newest revision of each kind's shelf, for its watchers.
     signals: Mutex<BTreeMap<Arc<str>, watch::Sender<u64>>>,
@@ -77,6 +79,7 @@ impl ApiServer {
             inner: Arc::new(Inner {
                 state: RwLock::new(State::new(options.event_log_capacity)),
                 admission: RwLock::default(),
+                kubelet: RwLock::default(),
                 random: Mutex::new(Pcg64::new(u128::from(seed), 0x0a02_bdbf_7bb3_c0a7_ac28_fa16_a64a_bf96)),
                 signals: Mutex::default(),
                 options,
@@ -99,6 +102,15 @@ impl ApiServer {
     /// Adds a reviewer of writes, behind those already there.
     pub fn add_admission(&self, admission: Arc<dyn Admission>) {
         self.inner.admission.write().unwrap_or_else(PoisonError::into_inner).push(admission);
+    }
+
+    /// Sets the node that answers `pods/log`, `exec`, `attach`, `portforward` and `proxy`.
+    pub fn set_kubelet(&self, kubelet: Arc<dyn Kubelet>) {
+        *self.inner.kubelet.write().unwrap_or_else(PoisonError::into_inner) = Some(kubelet);
+    }
+
+    pub(crate) fn kubelet(&self) -> Option<Arc<dyn Kubelet>> {
+        self.inner.kubelet.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A client that calls this server in process, without a socket. Needs a tokio runtime.

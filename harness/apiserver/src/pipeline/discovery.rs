@@ -25,11 +25,20 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 type Extra =
     (&'static str, &'static str, &'static str, &'static str, &'static str, bool, &'static [&'static str]);
 
+/// What may be asked of a pod or a service through the server.
+const PROXY_VERBS: [&str; 5] = ["create", "delete", "get", "patch", "update"];
+
 const EXTRAS: &[Extra] = &[
     ("", "bindings", "Binding", "", "", true, &["create"]),
     ("", "namespaces/finalize", "Namespace", "", "", false, &["update"]),
+    ("", "pods/attach", "PodAttachOptions", "", "", true, &["create", "get"]),
     ("", "pods/binding", "Binding", "", "", true, &["create"]),
     ("", "pods/eviction", "Eviction", "policy", "v1", true, &["create"]),
+    ("", "pods/exec", "PodExecOptions", "", "", true, &["create", "get"]),
+    ("", "pods/log", "Pod", "", "", true, &["get"]),
+    ("", "pods/portforward", "PodPortForwardOptions", "", "", true, &["create", "get"]),
+    ("", "pods/proxy", "PodProxyOptions", "", "", true, &PROXY_VERBS),
+    ("", "services/proxy", "ServiceProxyOptions", "", "", true, &PROXY_VERBS),
     (
         "authorization.k8s.io",
         "localsubjectaccessreviews",

@@ -13,7 +13,7 @@ mod options;
 mod patch;
 mod present;
 mod read;
-mod route;
+pub(crate) mod route;
 mod scale;
 pub(crate) mod state;
 mod update;
