@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     hash::{BuildHasher, Hasher, RandomState},
+    net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -35,6 +36,8 @@ pub struct Options {
     pub mount_service_account_tokens: bool,
     /// PEM text that every namespace's `kube-root-ca.crt` holds.
     pub certificate_authority: String,
+    /// Where Services get their addresses: the network's address and the length of its prefix (at least 8).
+    pub service_network: (Ipv4Addr, u8),
     /// Seed of uids and generated names; `None` draws one.
     pub seed: Option<u64>,
 }
@@ -48,6 +51,7 @@ impl Default for Options {
             watch_limit_s: 1_800,
             mount_service_account_tokens: false,
             certificate_authority: String::new(),
+            service_network: (Ipv4Addr::new(10, 96, 0, 0), 16),
             seed: None,
         }
     }

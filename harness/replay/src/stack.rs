@@ -99,6 +99,7 @@ impl EmbeddedStack {
             images: options.images(),
             admission: ControlPlane::admission_with(&control_plane_options.live_config),
             listen: options.api_listen,
+            ..windtunnel_cluster::Options::default()
         })
         .await?;
         let control_plane = ControlPlane::start(

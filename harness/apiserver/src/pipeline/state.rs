@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    net::Ipv4Addr,
     sync::Arc,
 };
 
@@ -135,17 +136,17 @@ impl State {
     }
 
     /// A free address for a service.
-    pub(crate) fn allocate_address(&mut self) -> Option<String> {
-        const SIZE: u32 = 1 << 16;
+    pub(crate) fn allocate_address(&mut self, (network, prefix): (Ipv4Addr, u8)) -> Option<String> {
+        let size = 1_u32 << (32 - u32::from(prefix.clamp(8, 30)));
         let taken: BTreeSet<&str> = self
             .store
             .list("/services", None)
             .map(|(_, service)| text(&service.value, &["spec", "clusterIP"]))
             .collect();
-        for _ in 0..SIZE {
-            let host = self.next_address % SIZE;
-            self.next_address = (self.next_address + 1) % SIZE;
-            let address = format!("10.96.{}.{}", host >> 8, host & 0xff);
+        for _ in 0..size {
+            let host = self.next_address % size;
+            self.next_address = (self.next_address + 1) % size;
+            let address = Ipv4Addr::from(u32::from(network) & !(size - 1) | host).to_string();
             if host & 0xff != 0 && host & 0xff != 0xff && !taken.contains(address.as_str()) {
                 return Some(address);
             }

@@ -262,7 +262,7 @@ impl Write<'_, '_> {
                 Some(address) => address.to_owned(),
                 None => self
                     .state
-                    .allocate_address()
+                    .allocate_address(self.context.options.service_network)
                     .ok_or_else(|| ApiError::internal("failed to allocate a serviceIP: range is full"))?,
             };
             spec.insert("clusterIP".into(), address.into());
