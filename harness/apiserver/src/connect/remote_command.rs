@@ -15,7 +15,10 @@ use tokio::{
     sync::mpsc,
     task::JoinSet,
 };
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
 
 use super::{
     ExitOutcome, Extras, Refusal, Session, Streams, TerminalSize, is_true, kubelet, parameters,
@@ -133,7 +136,8 @@ async fn serve(
             Err(refusal) => failure(&refusal),
         };
         outlet.send(ERROR, status.to_string().as_bytes()).await;
-        let _ = outlet.sender.send(Message::Close(None)).await;
+        let farewell = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        let _ = outlet.sender.send(Message::Close(Some(farewell))).await;
     };
     tokio::join!(writer, worker);
 }

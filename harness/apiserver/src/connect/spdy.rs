@@ -187,13 +187,15 @@ pub(super) struct Encoder {
 impl Encoder {
     /// Accepts a stream, without headers.
     pub(super) fn reply(&mut self, stream: u32) -> Vec<u8> {
-        // No pairs: a count of zero, in a stored block that ends on a byte.
+        // No pairs: a count of zero, in a stored block that ends on a byte; then an empty block, the mark at which
+        // readers stop and hand out what they have.
         let mut block: Vec<u8> = Vec::new();
         if !self.has_header {
             block.extend_from_slice(&[0x78, 0x01]);
             self.has_header = true;
         }
         block.extend_from_slice(&[0x00, 4, 0, !4, !0, 0, 0, 0, 0]);
+        block.extend_from_slice(&[0x00, 0, 0, !0, !0]);
         let mut body = stream.to_be_bytes().to_vec();
         body.extend_from_slice(&block);
         control(SYN_REPLY, &body)

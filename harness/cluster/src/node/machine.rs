@@ -45,7 +45,6 @@ pub fn node(address: Ipv4Addr, now: Timestamp) -> Node {
         ("kubernetes.io/hostname", NODE_NAME),
         ("kubernetes.io/os", "linux"),
         ("kubernetes.io/arch", architecture),
-        ("node-role.kubernetes.io/control-plane", ""),
     ];
     let condition = |kind: &str, status: &str, reason: &str, message: &str| NodeCondition {
         type_: kind.to_owned(),
