@@ -10,17 +10,17 @@ use bytes::{Buf as _, Bytes};
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use http::Response;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf},
     sync::mpsc,
     task::JoinSet,
 };
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 use super::{
     ContainerRef, Duplex, Extras, Kubelet, kubelet, parameters,
     target::PodTarget,
     tunnel,
-    websocket::{Handshake, Socket},
+    websocket::Handshake,
 };
 use crate::{
     http_layer::ResponseBody,
@@ -98,7 +98,10 @@ fn ports(parameters: &[(String, String)], pod: &str) -> Result<Vec<u16>, ApiErro
 }
 
 /// Carries two channels a port.
-async fn serve(socket: Socket, dialer: Dialer, ports: Vec<u16>) {
+async fn serve<S>(socket: WebSocketStream<S>, dialer: Dialer, ports: Vec<u16>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let (mut sink, mut source) = socket.split();
     let (sender, mut waiting) = mpsc::channel::<Message>(WAITING);
     let mut tasks = JoinSet::new();
@@ -189,8 +192,91 @@ pub(super) async fn read_piece(reader: &mut ReadHalf<Box<dyn Duplex>>) -> Option
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use futures::future::BoxFuture;
+    use tokio::io::{DuplexStream, duplex};
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
     use super::*;
+    use crate::connect::{LogOptions, LogStream, Refusal, Session, Streams};
+
+    /// A node whose ports answer what they are sent; port 81 refuses.
+    struct Echo;
+
+    impl Kubelet for Echo {
+        fn logs(&self, _: ContainerRef, _: LogOptions) -> BoxFuture<'static, Result<LogStream, Refusal>> {
+            async { Err(Refusal::bad_request("no logs")) }.boxed()
+        }
+
+        fn exec(
+            &self,
+            _: ContainerRef,
+            _: Vec<String>,
+            _: Streams,
+        ) -> BoxFuture<'static, Result<Session, Refusal>> {
+            async { Err(Refusal::bad_request("no commands")) }.boxed()
+        }
+
+        fn attach(&self, _: ContainerRef, _: Streams) -> BoxFuture<'static, Result<Session, Refusal>> {
+            async { Err(Refusal::bad_request("no streams")) }.boxed()
+        }
+
+        fn connect(&self, _: ContainerRef, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Duplex>>> {
+            async move {
+                if port == 81 {
+                    return Err(io::ErrorKind::ConnectionRefused.into());
+                }
+                let (ours, theirs) = duplex(1024);
+                tokio::spawn(async move {
+                    let (mut reader, mut writer) = tokio::io::split(theirs);
+                    tokio::io::copy(&mut reader, &mut writer).await
+                });
+                Ok(Box::new(ours) as Box<dyn Duplex>)
+            }
+            .boxed()
+        }
+    }
+
+    pub(in crate::connect) fn dialer() -> Dialer {
+        let pod = ContainerRef {
+            namespace: "n".into(),
+            pod: "p".into(),
+            uid: "u".into(),
+            container: String::new(),
+        };
+        Dialer { kubelet: Arc::new(Echo), pod }
+    }
+
+    pub(in crate::connect) async fn sockets()
+    -> (WebSocketStream<DuplexStream>, WebSocketStream<DuplexStream>) {
+        let (client, server) = duplex(1 << 16);
+        (
+            WebSocketStream::from_raw_socket(client, Role::Client, None).await,
+            WebSocketStream::from_raw_socket(server, Role::Server, None).await,
+        )
+    }
+
+    /// If this fails clients that speak the channel form (Python's, kube-rs) can't forward ports, or are not told that
+    /// a port refuses.
+    #[tokio::test]
+    async fn each_port_has_two_channels() {
+        let (mut client, server) = sockets().await;
+        tokio::spawn(serve(server, dialer(), vec![80, 81]));
+        client.send(Message::binary(b"\0ping".to_vec())).await.expect("sent");
+        let mut seen = std::collections::BTreeSet::new();
+        while seen.len() < 6 {
+            match client.next().await {
+                Some(Ok(Message::Binary(data))) => seen.insert(data.to_vec()),
+                other => panic!("after {seen:?}: {other:?}"),
+            };
+        }
+        for (channel, port) in [(0, 80), (1, 80), (2, 81), (3, 81)] {
+            assert!(seen.contains(&[channel, port, 0][..]), "channel {channel} opens with its port: {seen:?}");
+        }
+        assert!(seen.contains(&b"\0ping"[..]));
+        let failure = seen.iter().find(|data| data[0] == 3 && data.len() > 3).expect("a failure");
+        assert!(String::from_utf8_lossy(failure).contains("error forwarding port 81 to pod p, uid u"));
+    }
 
     /// If this fails a port that is none ends in a panic or in silence.
     #[test]

@@ -11,19 +11,22 @@ use http::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     sync::mpsc,
     task::JoinSet,
 };
-use tokio_tungstenite::tungstenite::{
-    Message,
-    protocol::{CloseFrame, frame::coding::CloseCode},
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Message,
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
 };
 
 use super::{
     ExitOutcome, Extras, Refusal, Session, Streams, TerminalSize, is_true, kubelet, parameters,
     target::PodTarget,
-    websocket::{Handshake, Socket},
+    websocket::Handshake,
 };
 use crate::{
     http_layer::ResponseBody,
@@ -110,12 +113,14 @@ pub(super) async fn respond(
 }
 
 /// Carries the streams to and fro until the process ends or the client goes.
-async fn serve(
-    socket: Socket,
+async fn serve<S>(
+    socket: WebSocketStream<S>,
     is_text: bool,
     session: Result<Session, Refusal>,
     command: &[String],
-) {
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let (mut sink, source) = socket.split();
     let (sender, mut waiting) = mpsc::channel::<Message>(WAITING);
     let writer = async move {
@@ -143,7 +148,14 @@ async fn serve(
 }
 
 /// `None` if the client has gone.
-async fn carry(session: Session, mut source: SplitStream<Socket>, outlet: &Outlet) -> Option<ExitOutcome> {
+async fn carry<S>(
+    session: Session,
+    mut source: SplitStream<WebSocketStream<S>>,
+    outlet: &Outlet,
+) -> Option<ExitOutcome>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let mut outputs = JoinSet::new();
     // The client knows by this that the streams are there.
     outlet.send(STDOUT, &[]).await;
@@ -273,7 +285,73 @@ fn failure(refusal: &Refusal) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+    use tokio::io::{DuplexStream, duplex};
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
     use super::*;
+
+    /// A session that echoes its input in capitals until it ends, then exits with 3; and the client's side of it.
+    async fn echo(is_text: bool) -> (WebSocketStream<DuplexStream>, tokio::task::JoinHandle<()>) {
+        let (client, server) = duplex(1 << 16);
+        let server = WebSocketStream::from_raw_socket(server, Role::Server, None).await;
+        let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+        let (stdin, mut from) = duplex(1024);
+        let (mut to, stdout) = duplex(1024);
+        let exit = async move {
+            let mut input = Vec::new();
+            from.read_to_end(&mut input).await.expect("input");
+            to.write_all(&input.to_ascii_uppercase()).await.expect("output");
+            drop(to);
+            ExitOutcome::Code(3)
+        };
+        let session = Session {
+            stdin: Some(Box::new(stdin)),
+            stdout: Some(Box::new(stdout)),
+            stderr: None,
+            resize: None,
+            exit: exit.boxed(),
+        };
+        let task = tokio::spawn(async move { serve(server, is_text, Ok(session), &["x".into()]).await });
+        (client, task)
+    }
+
+    /// If this fails `echo | kubectl exec -i` hangs, loses output or exits with another code.
+    #[tokio::test]
+    async fn input_ends_output_is_complete_and_the_code_arrives_last() {
+        let (mut client, task) = echo(false).await;
+        client.send(Message::binary(b"\0abc".to_vec())).await.expect("sent");
+        client.send(Message::binary(vec![CLOSE, STDIN])).await.expect("sent");
+        let mut seen = Vec::new();
+        while let Some(Ok(message)) = client.next().await {
+            match message {
+                Message::Binary(data) => seen.push(data),
+                Message::Close(frame) => {
+                    assert_eq!(frame.map(|frame| frame.code), Some(CloseCode::Normal));
+                    break;
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(seen[0][..], [STDOUT], "the first message says that the streams are there");
+        let output: Vec<u8> =
+            seen.iter().filter(|data| data[0] == STDOUT).flat_map(|data| data[1..].to_vec()).collect();
+        assert_eq!(output, b"ABC");
+        let last = seen.last().expect("messages");
+        assert_eq!(last[0], ERROR);
+        let status: Value = serde_json::from_slice(&last[1..]).expect("a status");
+        assert_eq!(status["details"]["causes"][0]["message"], "3");
+        drop(client);
+        task.await.expect("the session ends");
+    }
+
+    /// If this fails commands go on running when `kubectl exec` is interrupted, and pile up.
+    #[tokio::test]
+    async fn a_client_that_goes_ends_the_session() {
+        let (client, task) = echo(true).await;
+        drop(client);
+        tokio::time::timeout(std::time::Duration::from_secs(30), task).await.expect("in time").expect("no panic");
+    }
 
     /// If this fails `kubectl exec` exits with another code than the command.
     #[test]

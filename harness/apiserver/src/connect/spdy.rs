@@ -236,10 +236,25 @@ fn put_length(frame: &mut Vec<u8>, length: usize) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use flate2::{Compress, Compression, FlushCompress};
 
     use super::*;
+
+    /// The client's side: opens streams.
+    pub(in crate::connect) struct Opener(Compress);
+
+    impl Opener {
+        pub(in crate::connect) fn new() -> Self {
+            let mut deflate = Compress::new(Compression::best(), true);
+            deflate.set_dictionary(&dictionary()).expect("a dictionary");
+            Self(deflate)
+        }
+
+        pub(in crate::connect) fn open(&mut self, stream: u32, headers: &[(&str, &str)]) -> Vec<u8> {
+            open(&mut self.0, stream, headers)
+        }
+    }
 
     fn open(deflate: &mut Compress, stream: u32, headers: &[(&str, &str)]) -> Vec<u8> {
         let mut plain = Vec::new();
@@ -268,10 +283,9 @@ mod tests {
     /// If this fails the second connection through a port-forward fails: headers share one compressed stream.
     #[test]
     fn frames_are_read_however_they_are_cut() {
-        let mut deflate = Compress::new(Compression::best(), true);
-        deflate.set_dictionary(&dictionary()).expect("a dictionary");
-        let mut bytes = open(&mut deflate, 1, &[("streamtype", "error"), ("port", "80")]);
-        bytes.extend(open(&mut deflate, 3, &[("streamtype", "data"), ("port", "80")]));
+        let mut opener = Opener::new();
+        let mut bytes = opener.open(1, &[("streamtype", "error"), ("port", "80")]);
+        bytes.extend(opener.open(3, &[("streamtype", "data"), ("port", "80")]));
         bytes.extend(Encoder::data(3, b"hello", true));
         bytes.extend(Encoder::ping(7));
         bytes.extend(control(4, &[0; 4]));

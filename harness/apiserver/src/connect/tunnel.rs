@@ -7,13 +7,16 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
-use tokio::{sync::mpsc, task::JoinSet};
-use tokio_tungstenite::tungstenite::Message;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+    task::JoinSet,
+};
+use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 use super::{
     port_forward::{Dialer, read_piece, write_all},
     spdy::{Decoder, Encoder, Frame},
-    websocket::Socket,
 };
 
 /// Frames that wait for a slow client, and pieces that wait for a slow pod.
@@ -33,7 +36,10 @@ struct Session {
 }
 
 /// Carries connections until the client goes.
-pub(super) async fn serve(socket: Socket, dialer: Dialer) {
+pub(super) async fn serve<S>(socket: WebSocketStream<S>, dialer: Dialer)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let (mut sink, mut source) = socket.split();
     let (sender, mut waiting) = mpsc::channel::<Message>(WAITING);
     let writer = tokio::spawn(async move {
@@ -179,4 +185,50 @@ async fn forward(
         send(Encoder::data(error_stream, &[], true)).await;
     }
     stream
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connect::{
+        port_forward::tests::{dialer, sockets},
+        spdy::tests::Opener,
+    };
+
+    /// If this fails `kubectl port-forward` carries one connection only, mixes connections up, or is silent where a
+    /// port refuses.
+    #[tokio::test]
+    async fn connections_are_carried_side_by_side() {
+        let (mut client, server) = sockets().await;
+        tokio::spawn(serve(server, dialer()));
+        let mut opener = Opener::new();
+        let mut bytes = Vec::new();
+        for (request, port) in [("0", "80"), ("1", "80"), ("2", "81")] {
+            let first = 4 * request.parse::<u32>().expect("a number") + 1;
+            for (stream, kind) in [(first, "error"), (first + 2, "data")] {
+                bytes.extend(opener.open(stream, &[("streamtype", kind), ("port", port), ("requestid", request)]));
+            }
+            bytes.extend(Encoder::data(first + 2, format!("to {request}").as_bytes(), true));
+        }
+        client.send(Message::binary(bytes)).await.expect("sent");
+        let mut reader = Decoder::new();
+        let (mut texts, mut ends) = (HashMap::<u32, String>::new(), std::collections::BTreeSet::new());
+        while ends.len() < 6 {
+            match client.next().await {
+                Some(Ok(Message::Binary(data))) => reader.push(&data),
+                other => panic!("after {texts:?} {ends:?}: {other:?}"),
+            }
+            while let Some(frame) = reader.next().expect("frames") {
+                if let Frame::Data { stream, is_last, data } = frame {
+                    *texts.entry(stream).or_default() += &String::from_utf8_lossy(&data);
+                    if is_last {
+                        ends.insert(stream);
+                    }
+                }
+            }
+        }
+        assert_eq!((texts[&3].as_str(), texts[&7].as_str()), ("to 0", "to 1"));
+        assert!(texts[&9].contains("error forwarding port 81"), "{texts:?}");
+        assert_eq!(texts[&11], "");
+    }
 }

@@ -330,6 +330,7 @@ mod tests {
             ]
             .into(),
             secrets: [("s".to_owned(), serde_json::from_value(secret).expect("a Secret"))].into(),
+            tokens: BTreeMap::new(),
         };
         let mut paths = PathMap::default();
         paths.insert("/mnt/models", "/pods/p/volumes/models");

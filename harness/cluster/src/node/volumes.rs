@@ -402,6 +402,7 @@ mod tests {
         let sources = Sources {
             config_maps: [("cfg".to_owned(), serde_json::from_value(map).expect("a ConfigMap"))].into(),
             secrets: [("sec".to_owned(), serde_json::from_value(secret).expect("a Secret"))].into(),
+            tokens: BTreeMap::new(),
         };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let places = make(&pod.expect("a pod"), folder.path(), &sources, &surroundings());
