@@ -1,13 +1,14 @@
-//! Serves an empty API server on a loopback port and prints its address on the first line of stdout.
+//! Serves an empty API server over TLS on a loopback port, and prints its address on the first line of stdout.
 //!
 //! ```text
-//! cargo run -p windtunnel-apiserver --example serve -- 8001
-//! kubectl --server http://127.0.0.1:8001 get namespaces
+//! cargo run -p windtunnel-apiserver --example serve -- 8001 /tmp/kubeconfig
+//! kubectl --kubeconfig /tmp/kubeconfig get namespaces
 //! ```
 //!
-//! The port is optional; 0 lets the system choose. Ctrl-C ends it.
+//! The port is optional, 0 lets the system choose; so is the kubeconfig, which only its owner can read (0600).
+//! Ctrl-C ends it.
 
-use std::io::Write as _;
+use std::{fs::OpenOptions, io::Write as _, os::unix::fs::OpenOptionsExt as _};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -15,14 +16,21 @@ use windtunnel_apiserver::{ApiServer, Options};
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let port: u16 = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(0);
+    let mut arguments = std::env::args().skip(1);
+    let port: u16 = arguments.next().and_then(|port| port.parse().ok()).unwrap_or(0);
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
-    writeln!(std::io::stdout(), "http://{}", listener.local_addr()?)?;
-    let options = Options { mount_service_account_tokens: true, ..Options::default() };
+    let url = format!("https://{}", listener.local_addr()?);
+    let server = ApiServer::new(Options { mount_service_account_tokens: true, ..Options::default() });
     let shutdown = CancellationToken::new();
-    let server = tokio::spawn(ApiServer::new(options).serve(listener, shutdown.clone()));
+    let serving = tokio::spawn(server.serve(listener, shutdown.clone())?);
+    if let Some(path) = arguments.next() {
+        let text = server.admin_kubeconfig(&url).map_err(std::io::Error::other)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        file.write_all(text.as_bytes())?;
+    }
+    writeln!(std::io::stdout(), "{url}")?;
     tokio::signal::ctrl_c().await?;
     shutdown.cancel();
-    server.await?;
+    serving.await?;
     Ok(())
 }

@@ -17,11 +17,13 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     connect,
     pipeline::{Answer, Cursor, Payload, Request, WatchRequest},
+    security::{Peer, gate, pki::user_of},
     server::ApiServer,
     status::ApiError,
 };
@@ -33,11 +35,18 @@ pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, Infallible>;
 const LIMIT_CONNECTIONS: usize = 10_000;
 /// A client must finish its request head and body within this time.
 const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+/// A client must finish its part of the TLS handshake within this time.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Open requests get this long to end at shutdown.
 const DRAIN: Duration = Duration::from_millis(500);
 
 /// Serves connections until `shutdown`.
-pub(crate) async fn serve(server: ApiServer, listener: TcpListener, shutdown: CancellationToken) {
+pub(crate) async fn serve(
+    server: ApiServer,
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    shutdown: CancellationToken,
+) {
     let slots = Arc::new(Semaphore::new(LIMIT_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -49,10 +58,21 @@ pub(crate) async fn serve(server: ApiServer, listener: TcpListener, shutdown: Ca
         let Some((stream, slot)) = accepted else { continue };
         let server = server.clone();
         let shutdown = shutdown.clone();
+        let tls = tls.clone();
         connections.spawn(async move {
+            let handshake = timeout(HANDSHAKE_LIMIT, tls.accept(stream));
+            let stream = match shutdown.run_until_cancelled(handshake).await {
+                Some(Ok(Ok(stream))) => stream,
+                Some(Ok(Err(error))) => return tracing::debug!(%error, "TLS handshake failed"),
+                Some(Err(_)) | None => return,
+            };
+            let chain = stream.get_ref().1.peer_certificates();
+            let peer = Peer::Connection(
+                chain.and_then(|chain| chain.first()).and_then(|leaf| user_of(leaf)).map(Arc::new),
+            );
             let service = hyper::service::service_fn(move |request| {
-                let server = server.clone();
-                async move { Ok::<_, Infallible>(respond(&server, request).await) }
+                let (server, peer) = (server.clone(), peer.clone());
+                async move { Ok::<_, Infallible>(respond(&server, &peer, request).await) }
             });
             let mut builder = auto::Builder::new(TokioExecutor::new());
             builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_LIMIT);
@@ -96,12 +116,23 @@ async fn accept(
 }
 
 /// Answers one request.
-pub(crate) async fn respond<B>(server: &ApiServer, request: http::Request<B>) -> Response<ResponseBody>
+pub(crate) async fn respond<B>(
+    server: &ApiServer,
+    peer: &Peer,
+    request: http::Request<B>,
+) -> Response<ResponseBody>
 where
     B: Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (mut head, body) = request.into_parts();
+    let user = match gate(server, peer, &head) {
+        Ok(user) => user,
+        Err(refusal) => {
+            drain(body).await;
+            return plain(Answer::error(&refusal));
+        }
+    };
     let limit = server.options().body_limit_bytes;
     let body = match timeout(REQUEST_LIMIT, Limited::new(body, limit).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -131,17 +162,30 @@ where
         user_agent: text(header::USER_AGENT),
         if_none_match: text(header::IF_NONE_MATCH),
         body,
+        user,
     };
     let upgrade = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let extras = connect::Extras { headers: &head.headers, upgrade };
     if let Some(response) = connect::respond(server, &request, extras).await {
         return response;
     }
-    let answer = server.handle(&request);
+    let answer = server.handle(&request).await;
     if let Payload::Watch(watch) = answer.payload {
         return follow(server, *watch, &answer.warnings);
     }
     plain(answer)
+}
+
+/// Reads the small body of a request that is refused by its head alone, so that the connection can go on; with a body
+/// that is larger or late the connection ends.
+async fn drain<B>(body: B)
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    const LIMIT_BYTES: usize = 256 * 1024;
+    const LIMIT: Duration = Duration::from_secs(2);
+    let _ = timeout(LIMIT, Limited::new(body, LIMIT_BYTES).collect()).await;
 }
 
 pub(crate) fn plain(answer: Answer) -> Response<ResponseBody> {

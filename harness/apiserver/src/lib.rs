@@ -1,13 +1,14 @@
 //! Embedded Kubernetes API server: a pure store and request pipeline under a thin HTTP layer.
 //!
 //! [`ApiServer`] is the handle. Its [`client`](ApiServer::client) calls it in process, without a socket;
-//! [`serve`](ApiServer::serve) binds it to one for kubectl and other programs. [`Admission`] reviewers stand
+//! [`serve`](ApiServer::serve) binds it to one, with TLS, for kubectl and other programs. [`Admission`] reviewers stand
 //! where a real cluster has webhooks.
 //!
 //! Inside, from the bottom: `store` holds objects, revisions and a bounded log of changes; `schema` knows the
 //! shape of every kind; `kinds` is the table of built-in kinds with their defaults, rules and columns, and reads
 //! custom ones from their definitions; `patch` and `apply` are the four patch formats; `pipeline` turns a request
-//! and the state into an answer. None of these does I/O or reads a clock. `http_layer` and `server` are the edge.
+//! and the state into an answer. None of these does I/O or reads a clock. `security` stands before it: certificates,
+//! tokens, impersonation, roles. `webhook` knows the configured admission webhooks. `http_layer` and `server` are the edge.
 //!
 //! ```
 //! use k8s_openapi::api::core::v1::ConfigMap;
@@ -27,22 +28,27 @@
 
 mod admission;
 mod apply;
+mod cel;
 mod connect;
 mod http_layer;
 mod jsonpath;
 mod kinds;
+mod kubeconfig;
 mod object;
 mod patch;
 mod pipeline;
 mod schema;
+mod security;
 mod selector;
 mod server;
 mod status;
 mod store;
+mod webhook;
 
 pub use admission::{Admission, Attributes, Denial, Operation};
 pub use connect::{
     ContainerRef, Duplex, ExitOutcome, Kubelet, LogOptions, LogStream, Refusal, Session, Streams,
     TerminalSize,
 };
+pub use security::{Identity, Pki, PkiError, User};
 pub use server::{ApiServer, Options};

@@ -40,6 +40,30 @@ impl LabelSelector {
         Parser { tokens: tokens(text), position: 0 }.selector().map_err(ApiError::bad_request)
     }
 
+    /// Reads a `LabelSelector` object; `None` for one that is absent or has an unknown operator, and selects nothing.
+    pub(crate) fn of_object(selector: &Value) -> Option<Self> {
+        let map = selector.as_object()?;
+        let equal = map.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
+        let mut requirements: Vec<Requirement> = equal
+            .map(|(key, value)| {
+                Requirement::In(key.clone(), vec![value.as_str().unwrap_or_default().to_owned()])
+            })
+            .collect();
+        for expression in map.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
+            let key = expression["key"].as_str().unwrap_or_default().to_owned();
+            let values = expression["values"].as_array().into_iter().flatten();
+            let values = values.filter_map(Value::as_str).map(ToOwned::to_owned).collect();
+            requirements.push(match expression["operator"].as_str()? {
+                "In" => Requirement::In(key, values),
+                "NotIn" => Requirement::NotIn(key, values),
+                "Exists" => Requirement::Exists(key),
+                "DoesNotExist" => Requirement::Absent(key),
+                _ => return None,
+            });
+        }
+        Some(Self { requirements })
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.requirements.is_empty()
     }
@@ -295,6 +319,27 @@ impl Parser {
     fn previous(&self) -> &str {
         self.tokens.get(self.position.wrapping_sub(1)).map_or("", Token::text)
     }
+}
+
+/// Whether labels fit a `LabelSelector` object; an absent or empty one fits all.
+pub(crate) fn matches_label_selector(selector: &Value, labels: Option<&Value>) -> bool {
+    let label = |key: &str| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
+    let mut exact = selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
+    exact.all(|(key, value)| label(key) == value.as_str())
+        && crate::object::list(selector, &["matchExpressions"]).iter().all(|expression| {
+            let found = label(crate::object::text(expression, &["key"]));
+            let listed = || {
+                let values = crate::object::list(expression, &["values"]);
+                found.is_some_and(|found| values.iter().any(|value| value == found))
+            };
+            match crate::object::text(expression, &["operator"]) {
+                "In" => listed(),
+                "NotIn" => !listed(),
+                "Exists" => found.is_some(),
+                "DoesNotExist" => found.is_none(),
+                _ => false,
+            }
+        })
 }
 
 #[cfg(test)]

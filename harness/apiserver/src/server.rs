@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     hash::{BuildHasher, Hasher, RandomState},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use rand::Rng;
 use rand_pcg::Pcg64;
 use tokio::{net::TcpListener, sync::watch};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,6 +20,9 @@ use crate::{
     connect::Kubelet,
     http_layer,
     pipeline::{self, Answer, Context, Request, State},
+    security::{Peer, Pki, User, tokens::Tokens},
+    status::ApiError,
+    webhook::{Clients, Transcript},
 };
 
 /// What a server is started with.
@@ -34,10 +38,10 @@ pub struct Options {
     pub watch_limit_s: u64,
     /// Whether pods get the volume with their service account's token, as a node with a token issuer needs it.
     pub mount_service_account_tokens: bool,
-    /// PEM text that every namespace's `kube-root-ca.crt` holds.
-    pub certificate_authority: String,
     /// Where Services get their addresses: the network's address and the length of its prefix (at least 8).
     pub service_network: (Ipv4Addr, u8),
+    /// DNS names and addresses, besides the usual ones, for which the server's certificate is made.
+    pub server_names: Vec<String>,
     /// Seed of uids and generated names; `None` draws one.
     pub seed: Option<u64>,
 }
@@ -50,8 +54,8 @@ impl Default for Options {
             bookmark_interval_s: 60,
             watch_limit_s: 1_800,
             mount_service_account_tokens: false,
-            certificate_authority: String::new(),
             service_network: (Ipv4Addr::new(10, 96, 0, 0), 16),
+            server_names: Vec::new(),
             seed: None,
         }
     }
@@ -68,14 +72,33 @@ struct Inner {
     state: RwLock<State>,
     admission: RwLock<Vec<Arc<dyn Admission>>>,
     kubelet: RwLock<Option<Arc<dyn Kubelet>>>,
+    pki: Pki,
+    tokens: Tokens,
+    webhooks: Clients,
     random: Mutex<Pcg64>,
     /// The newest revision of each kind's shelf, for its watchers.
     signals: Mutex<BTreeMap<Arc<str>, watch::Sender<u64>>>,
 }
 
+/// What stays the same when a request is carried out again with more answers of webhooks.
+struct Attempt {
+    now: jiff::Timestamp,
+    draws: Vec<u128>,
+    transcript: Transcript,
+}
+
+impl Attempt {
+    fn new() -> Self {
+        Self { now: jiff::Timestamp::now(), draws: Vec::new(), transcript: Transcript::default() }
+    }
+}
+
 impl ApiServer {
     /// A server with the built-in kinds and the namespaces `default`, `kube-system`, `kube-public` and
-    /// `kube-node-lease`.
+    /// `kube-node-lease`, the default roles, and a certificate authority of its own.
+    ///
+    /// # Panics
+    /// When the system has no randomness to make keys of.
     #[must_use]
     pub fn new(options: Options) -> Self {
         let seed = options.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
@@ -84,20 +107,25 @@ impl ApiServer {
                 state: RwLock::new(State::new(options.event_log_capacity)),
                 admission: RwLock::default(),
                 kubelet: RwLock::default(),
+                pki: Pki::generate().expect("keys can be made where there is randomness"),
+                tokens: Tokens::generate(),
+                webhooks: Clients::default(),
                 random: Mutex::new(Pcg64::new(u128::from(seed), 0x0a02_bdbf_7bb3_c0a7_ac28_fa16_a64a_bf96)),
                 signals: Mutex::default(),
                 options,
             }),
         };
+        server.write().bootstrap(jiff::Timestamp::now(), &mut || server.random());
         for namespace in ["default", "kube-system", "kube-public", "kube-node-lease"] {
             let request = Request {
                 method: "POST".into(),
                 path: "/api/v1/namespaces".into(),
                 user_agent: "kube-apiserver".into(),
+                user: Arc::new(User::master("system:apiserver")),
                 body: Bytes::from(format!("{{\"metadata\":{{\"name\":\"{namespace}\"}}}}")),
                 ..Request::default()
             };
-            let answer = server.handle(&request);
+            let answer = server.attempt(&request, &mut Attempt::new());
             debug_assert_eq!(answer.code, 201, "{answer:?}");
         }
         server
@@ -117,25 +145,73 @@ impl ApiServer {
         self.inner.kubelet.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A client that calls this server in process, without a socket. Needs a tokio runtime.
+    /// A client that calls this server in process, without a socket, as a user who may do anything. Needs a tokio
+    /// runtime.
     #[must_use]
     pub fn client(&self) -> kube::Client {
         let server = self.clone();
+        let peer = Peer::Trusted(Arc::new(User::master("system:admin")));
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
-            let server = server.clone();
-            async move { Ok::<_, Infallible>(http_layer::respond(&server, request).await) }
+            let (server, peer) = (server.clone(), peer.clone());
+            async move { Ok::<_, Infallible>(http_layer::respond(&server, &peer, request).await) }
         });
         kube::Client::new(service, "default")
     }
 
-    /// Serves HTTP/1.1 and HTTP/2 (prior knowledge) on `listener` until `shutdown` is cancelled, then ends the
-    /// open connections.
+    /// Serves HTTP/1.1 and HTTP/2 over TLS on `listener` until `shutdown` is cancelled, then ends the open
+    /// connections. Users show a client certificate of [`ApiServer::pki`] or a service account's token; who shows
+    /// neither is anonymous.
+    ///
+    /// # Errors
+    /// When a certificate for the listener's address cannot be made.
     pub fn serve(
         &self,
         listener: TcpListener,
         shutdown: CancellationToken,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        http_layer::serve(self.clone(), listener, shutdown)
+    ) -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+        let address = listener.local_addr()?.ip();
+        let (names, addresses) = self.certificate_names(address);
+        let config = self.inner.pki.server(&names, &addresses).map_err(std::io::Error::other)?;
+        Ok(http_layer::serve(self.clone(), listener, TlsAcceptor::from(Arc::new(config)), shutdown))
+    }
+
+    /// The cluster's certificate authority.
+    #[must_use]
+    pub fn pki(&self) -> &Pki {
+        &self.inner.pki
+    }
+
+    fn certificate_names(&self, listening: IpAddr) -> (Vec<String>, Vec<IpAddr>) {
+        let mut names: Vec<String> = [
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+        ]
+        .map(ToOwned::to_owned)
+        .to_vec();
+        let mut addresses: Vec<IpAddr> = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        if !listening.is_unspecified() && !addresses.contains(&listening) {
+            addresses.push(listening);
+        }
+        for name in &self.inner.options.server_names {
+            match name.parse() {
+                Ok(address) => addresses.push(address),
+                Err(_) => names.push(name.clone()),
+            }
+        }
+        (names, addresses)
+    }
+
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.inner.tokens
+    }
+
+    /// 128 random bits.
+    fn random(&self) -> u128 {
+        let mut generator = self.inner.random.lock().unwrap_or_else(PoisonError::into_inner);
+        (u128::from(generator.next_u64()) << 64) | u128::from(generator.next_u64())
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -143,16 +219,48 @@ impl ApiServer {
     }
 
     /// Answers a request; a watch is answered with its description.
-    pub(crate) fn handle(&self, request: &Request) -> Answer {
+    pub(crate) async fn handle(&self, request: &Request) -> Answer {
+        /// Attempts to get through all webhooks while others change the same object.
+        const ATTEMPTS: usize = 100;
+        let mut attempt = Attempt::new();
+        for _ in 0..ATTEMPTS {
+            let answer = self.attempt(request, &mut attempt);
+            let calls = attempt.transcript.take_pending();
+            if calls.is_empty() {
+                return answer;
+            }
+            let made = calls.into_iter().map(|call| async move {
+                let uid = pipeline::uid(self.random());
+                let outcome = self.inner.webhooks.call(&call, &uid).await;
+                (call.key(), outcome)
+            });
+            for (key, outcome) in futures::future::join_all(made).await {
+                attempt.transcript.store(key, outcome);
+            }
+        }
+        let why = "the object went on changing while admission webhooks were asked; please try again";
+        Answer::error(&ApiError::new(409, "Conflict", why))
+    }
+
+    /// One attempt: complete unless it leaves calls of webhooks pending, and then without effect.
+    fn attempt(&self, request: &Request, attempt: &mut Attempt) -> Answer {
         let admission = self.inner.admission.read().unwrap_or_else(PoisonError::into_inner);
+        attempt.transcript.begin();
+        let (draws, mut drawn) = (&mut attempt.draws, 0);
         let mut random = || {
-            let mut generator = self.inner.random.lock().unwrap_or_else(PoisonError::into_inner);
-            (u128::from(generator.next_u64()) << 64) | u128::from(generator.next_u64())
+            if drawn == draws.len() {
+                draws.push(self.random());
+            }
+            drawn += 1;
+            draws[drawn - 1]
         };
         let mut context = Context {
-            now: jiff::Timestamp::now(),
+            now: attempt.now,
             admission: &admission,
             options: &self.inner.options,
+            pki: &self.inner.pki,
+            tokens: &self.inner.tokens,
+            transcript: &mut attempt.transcript,
             random: &mut random,
         };
         if !pipeline::is_write(request) {

@@ -1,5 +1,7 @@
 //! Failures as Kubernetes writes them: the `Status` object with its reason, details and causes.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 /// A refusal of a request. Serialised by [`ApiError::body`].
@@ -8,7 +10,7 @@ pub(crate) struct ApiError {
     /// HTTP status.
     pub(crate) code: u16,
     /// Machine-readable reason; empty means that the field is absent.
-    pub(crate) reason: &'static str,
+    pub(crate) reason: Cow<'static, str>,
     /// What the user reads.
     pub(crate) message: String,
     /// `details`, absent for some failures and empty for others; boxed, because errors travel in every result.
@@ -26,8 +28,8 @@ pub(crate) struct FieldError {
 }
 
 impl ApiError {
-    pub(crate) fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None, continue_token: None }
+    pub(crate) fn new(code: u16, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { code, reason: reason.into(), message: message.into(), details: None, continue_token: None }
     }
 
     pub(crate) fn with_details(mut self, details: Value) -> Self {
@@ -142,7 +144,7 @@ impl ApiError {
         body.insert("status".into(), "Failure".into());
         body.insert("message".into(), self.message.as_str().into());
         if !self.reason.is_empty() {
-            body.insert("reason".into(), self.reason.into());
+            body.insert("reason".into(), (*self.reason).into());
         }
         if let Some(details) = &self.details {
             body.insert("details".into(), (**details).clone());
@@ -216,6 +218,8 @@ fn details(name: &str, group: &str, kind: &str) -> Value {
     if !group.is_empty() {
         details.insert("group".into(), group.into());
     }
-    details.insert("kind".into(), kind.into());
+    if !kind.is_empty() {
+        details.insert("kind".into(), kind.into());
+    }
     Value::Object(details)
 }

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::{
-    apps::v1::ReplicaSet,
-    core::v1::{Endpoints, Pod, ServiceAccount},
-};
+use k8s_openapi::api::core::v1::Pod;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::world::{Key, Kind};
+use crate::world::{Key, Kind, Stored};
 
 /// What one call of `reconcile` decided.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -40,14 +38,18 @@ impl Outcome {
 /// One thing to do to the cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Create a pod; a failure is remembered in [`crate::world::World::pod_creation_failures`] for its owner.
+    /// Create a pod, and tell about it in an Event of its owner; a failure is remembered in
+    /// [`crate::world::World::pod_creation_failures`].
     CreatePod(Box<Pod>),
-    /// Create a ReplicaSet.
-    CreateReplicaSet(Box<ReplicaSet>),
-    /// Create an Endpoints object.
-    CreateEndpoints(Box<Endpoints>),
-    /// Create a service account.
-    CreateServiceAccount(Box<ServiceAccount>),
+    /// Create an object of another kind; one of that name that is there already stays.
+    Create {
+        /// Its kind.
+        kind: Kind,
+        /// Its key.
+        key: Key,
+        /// The manifest.
+        object: Box<Value>,
+    },
     /// Merge `patch` (RFC 7386) into an object.
     Patch {
         /// Kind of the object.
@@ -57,6 +59,22 @@ pub enum Effect {
         /// Whether to patch the status subresource instead of the object.
         status: bool,
         /// The merge patch.
+        patch: Value,
+    },
+    /// Make an object without owner this owner's, if the owner is still there and not being deleted: a deletion that
+    /// lets its dependents go must not be undone.
+    Adopt {
+        /// Kind of the owner.
+        owner: Kind,
+        /// Which one.
+        owner_key: Key,
+        /// Its uid.
+        owner_uid: String,
+        /// Kind of the object.
+        kind: Kind,
+        /// Which one.
+        key: Key,
+        /// The merge patch that adds the owner reference.
         patch: Value,
     },
     /// Delete an object.
@@ -79,6 +97,103 @@ pub enum Effect {
     },
     /// Tell about it in an Event.
     Report(Note),
+    /// Tell about something that lasts: one Event, however often it is said.
+    Tell(Note),
+    /// Remove a folder that was made for a volume.
+    RemoveFolder {
+        /// Its absolute path; one outside of the cluster's own folder is left alone.
+        path: String,
+    },
+}
+
+impl Effect {
+    /// Creates an object that is not a pod.
+    pub fn create<T: Stored + Serialize>(object: &T) -> Self {
+        let mut value = serde_json::to_value(object).unwrap_or_default();
+        if let Some(members) = value.as_object_mut() {
+            members.insert("apiVersion".into(), T::KIND.api_version().into());
+            members.insert("kind".into(), T::KIND.name().into());
+        }
+        Self::Create { kind: T::KIND, key: Key::of(object.metadata()), object: Box::new(value) }
+    }
+
+    /// Adopts an object by a patch of its owner references.
+    pub fn adopt<T: Stored>(owner: &T, kind: Kind, key: &Key, patch: Value) -> Self {
+        let metadata = owner.metadata();
+        Self::Adopt {
+            owner: T::KIND,
+            owner_key: Key::of(metadata),
+            owner_uid: metadata.uid.clone().unwrap_or_default(),
+            kind,
+            key: key.clone(),
+            patch,
+        }
+    }
+
+    /// Deletes an object as it is now.
+    pub fn delete<T: Stored>(object: &T) -> Self {
+        let metadata = object.metadata();
+        Self::Delete { kind: T::KIND, key: Key::of(metadata), uid: metadata.uid.clone().unwrap_or_default() }
+    }
+
+    /// An event about an object.
+    pub fn note<T: Stored>(
+        object: &T,
+        component: &'static str,
+        warning: bool,
+        reason: &str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::Report(Self::note_about(object, component, warning, reason, message.into()))
+    }
+
+    /// An event about something that lasts.
+    pub fn tell<T: Stored>(
+        object: &T,
+        component: &'static str,
+        warning: bool,
+        reason: &str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::Tell(Self::note_about(object, component, warning, reason, message.into()))
+    }
+
+    fn note_about<T: Stored>(
+        object: &T,
+        component: &'static str,
+        warning: bool,
+        reason: &str,
+        message: String,
+    ) -> Note {
+        let metadata = object.metadata();
+        Note {
+            kind: T::KIND,
+            key: Key::of(metadata),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            field_path: String::new(),
+            warning,
+            reason: reason.to_owned(),
+            action: String::new(),
+            message,
+            component,
+        }
+    }
+
+    /// Writes a status where it differs from the one that is there.
+    pub fn status<T: Stored, S: Serialize>(object: &T, before: Option<&S>, after: &S) -> Option<Self> {
+        let value = |status: Option<&S>| {
+            status
+                .and_then(|status| serde_json::to_value(status).ok())
+                .unwrap_or_else(|| Value::Object(Map::new()))
+        };
+        let patch = merge_patch(&value(before), &value(Some(after)))?;
+        Some(Self::Patch {
+            kind: T::KIND,
+            key: Key::of(object.metadata()),
+            status: true,
+            patch: serde_json::json!({ "status": patch }),
+        })
+    }
 }
 
 /// An Event to be written.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -10,8 +11,17 @@ use std::{
 
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, ReplicaSet},
-        core::v1::{Endpoints, Namespace, Node, Pod, Service, ServiceAccount},
+        apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet},
+        autoscaling::v2::HorizontalPodAutoscaler,
+        batch::v1::Job,
+        core::v1::{
+            ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
+            ServiceAccount,
+        },
+        discovery::v1::EndpointSlice,
+        policy::v1::PodDisruptionBudget,
+        scheduling::v1::PriorityClass,
+        storage::v1::StorageClass,
     },
     jiff::Timestamp,
 };
@@ -27,12 +37,18 @@ use windtunnel_apiserver::ApiServer;
 use crate::{
     ClusterError, Options,
     adapter::{self, Executor, Reconcile, Recorder, Store, Watches},
-    controllers::{deployment, endpoints, namespace, replica_set, scheduler},
+    controllers::{
+        deployment, disruption, endpoint_slices, endpoints, job, namespace, replica_set, scheduler,
+        stateful_set, volumes,
+    },
     directory::Directory,
     kubeconfig,
     node::{self, Isolation, NODE_NAME, PodNetwork, Processes, images::Images},
+    world::{Key, Kind},
 };
 
+/// Where in the cluster's folder volumes lie.
+const VOLUMES: &str = "volumes";
 /// How long the controllers' first lists may take, in seconds.
 const SYNC_LIMIT_S: u64 = 10;
 /// How long stopping waits for processes to end by themselves; after that they are killed.
@@ -90,11 +106,15 @@ impl EmbeddedCluster {
         };
         tracing::info!(%isolation, "isolation of pods");
         let client = server.client();
-        let server_url = format!("http://{}", reachable(address));
+        let server_url = format!("https://{}", reachable(address));
         let kubeconfig = directory.path().join("kubeconfig");
-        kubeconfig::write(&kubeconfig, &server_url)
+        let text =
+            server.admin_kubeconfig(&server_url).map_err(|source| at_fault(io::Error::other(source)))?;
+        kubeconfig::write(&kubeconfig, &text)
             .map_err(|source| ClusterError::Directory { path: kubeconfig.clone(), source })?;
 
+        let stop_server = CancellationToken::new();
+        let serving = server.serve(listener, stop_server.clone()).map_err(at_fault)?;
         // From here on dropping the cluster stops what has been started.
         let cluster = Self {
             client,
@@ -104,15 +124,18 @@ impl EmbeddedCluster {
             processes,
             stop_controllers: CancellationToken::new(),
             stop_node: CancellationToken::new(),
-            stop_server: CancellationToken::new(),
+            stop_server,
             controllers: TaskTracker::new(),
             node: TaskTracker::new(),
             server: TaskTracker::new(),
             isolation,
             api: server.clone(),
         };
-        cluster.server.spawn(server.serve(listener, cluster.stop_server.clone()));
-        cluster.register_node(&network).await?;
+        cluster.server.spawn(serving);
+        for name in node::node_names(options.nodes) {
+            cluster.register_node(&name, &network).await?;
+        }
+        cluster.create_storage_class().await?;
         let store = cluster.start_watches().await?;
         cluster.start_controllers(store, network, &options);
         Ok(cluster)
@@ -130,7 +153,7 @@ impl EmbeddedCluster {
         &self.isolation
     }
 
-    /// Where other programs reach the API server.
+    /// Where other programs reach the API server, with the certificates of [`EmbeddedCluster::kubeconfig`].
     #[must_use]
     pub fn server_url(&self) -> &str {
         &self.server_url
@@ -162,20 +185,33 @@ impl EmbeddedCluster {
         // The rest, as for a cluster that is dropped.
     }
 
-    /// Writes the Node object.
-    async fn register_node(&self, network: &PodNetwork) -> Result<(), ClusterError> {
+    /// Writes a Node object.
+    async fn register_node(&self, name: &str, network: &PodNetwork) -> Result<(), ClusterError> {
         let at_fault = |source: kube::Error| ClusterError::Api {
-            action: format!("registering node {NODE_NAME}"),
+            action: format!("registering node {name}"),
             source: Box::new(source),
         };
-        let node = node::node(network.node_address(), Timestamp::now());
+        let node = node::node(name, network.node_address(), Timestamp::now());
         let api = Api::<Node>::all(self.client.clone());
         api.create(&PostParams::default(), &node).await.map_err(at_fault)?;
         let status = json!({"status": node.status});
-        api.patch_status(NODE_NAME, &PatchParams::default(), &Patch::Merge(&status))
-            .await
-            .map_err(at_fault)?;
+        api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.map_err(at_fault)?;
         Ok(())
+    }
+
+    /// Writes the storage class of claims that name none.
+    async fn create_storage_class(&self) -> Result<(), ClusterError> {
+        let class = volumes::default_class(&self.directory.path().join(VOLUMES).to_string_lossy());
+        let api = Api::<StorageClass>::all(self.client.clone());
+        match api.create(&PostParams::default(), &class).await {
+            Ok(_) => Ok(()),
+            // A durable store has it from before.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+            Err(source) => Err(ClusterError::Api {
+                action: format!("creating storage class {}", volumes::DEFAULT_CLASS),
+                source: Box::new(source),
+            }),
+        }
     }
 
     /// Starts the watches and waits for their first lists.
@@ -190,16 +226,34 @@ impl EmbeddedCluster {
         };
         let mut synced = watches.synced.subscribe();
         watches.start::<Namespace>();
-        watches.start::<ServiceAccount>();
         watches.start::<Node>();
+        watches.start::<PersistentVolume>();
+        watches.start::<StorageClass>();
+        watches.start::<PriorityClass>();
+        watches.start_named::<ConfigMap>(namespace::ROOT_CERTIFICATE);
+        watches.start::<ServiceAccount>();
         watches.start::<Pod>();
         watches.start::<Service>();
         watches.start::<Endpoints>();
+        watches.start::<PersistentVolumeClaim>();
+        watches.start::<EndpointSlice>();
         watches.start::<Deployment>();
         watches.start::<ReplicaSet>();
-        let all = synced.wait_for(|count| *count == 8);
+        watches.start::<StatefulSet>();
+        watches.start::<ControllerRevision>();
+        watches.start::<Job>();
+        watches.start::<PodDisruptionBudget>();
+        watches.start::<HorizontalPodAutoscaler>();
+        let all = synced.wait_for(|count| *count == Kind::COUNT);
         match tokio::time::timeout(Duration::from_secs(SYNC_LIMIT_S), all).await {
-            Ok(Ok(_)) => Ok(store),
+            Ok(Ok(_)) => {
+                let certificate = store.read(|world| {
+                    let place = Key::new("kube-system", namespace::ROOT_CERTIFICATE);
+                    world.config_maps.get(&place)?.data.as_ref()?.get("ca.crt").cloned()
+                });
+                store.set_certificate_authority(certificate);
+                Ok(store)
+            }
             _ => Err(ClusterError::NotSynced { limit_s: SYNC_LIMIT_S }),
         }
     }
@@ -208,13 +262,20 @@ impl EmbeddedCluster {
         let (recorder, notes) = Recorder::new();
         let stop = &self.stop_controllers;
         self.controllers.spawn(adapter::record(self.client.clone(), NODE_NAME, notes, stop.clone()));
-        let executor = Executor::new(self.client.clone(), store.clone(), recorder.clone());
-        let controllers: [(&str, Reconcile, _); 5] = [
+        let volume_folder = self.directory.path().join(VOLUMES);
+        let executor = Executor::new(self.client.clone(), store.clone(), recorder.clone(), volume_folder);
+        let controllers: [(&str, Reconcile, _); 11] = [
             ("deployment", deployment::reconcile, &store.deployments),
             ("replicaset", replica_set::reconcile, &store.replica_sets),
+            ("statefulset", stateful_set::reconcile, &store.stateful_sets),
+            ("job", job::reconcile, &store.jobs),
             ("endpoints", endpoints::reconcile, &store.endpoints),
+            ("endpointslice", endpoint_slices::reconcile, &store.endpoint_slices),
             ("scheduler", scheduler::reconcile, &store.scheduler),
             ("namespace", namespace::reconcile, &store.namespaces),
+            ("persistentvolumeclaim", volumes::claim, &store.claims),
+            ("persistentvolume", volumes::volume, &store.volumes),
+            ("disruption", disruption::reconcile, &store.budgets),
         ];
         for (name, reconcile, queue) in controllers {
             self.controllers.spawn(adapter::control(
@@ -226,7 +287,18 @@ impl EmbeddedCluster {
                 stop.clone(),
             ));
         }
+        let usage = Arc::new(node::Meter::default());
+        let (meter, resolution, stopped) = (usage.clone(), options.metrics_resolution, stop.clone());
+        self.controllers.spawn(async move { meter.run(resolution, stopped).await });
+        self.controllers.spawn(adapter::autoscale(
+            options.autoscaler_sync_period,
+            store.clone(),
+            executor.clone(),
+            usage.clone(),
+            stop.clone(),
+        ));
         let context = Arc::new(node::Context {
+            usage,
             client: self.client.clone(),
             store,
             executor,

@@ -1,8 +1,9 @@
 //! Where a flight happens: an embedded Kubernetes cluster in one process.
 //!
 //! An [`EmbeddedCluster`] is the API server of `windtunnel-apiserver` plus what makes objects come alive: the
-//! Deployment, ReplicaSet, Endpoints and Namespace controllers, a scheduler, and a node that runs pods as
-//! processes of this machine. It knows nothing of KServe.
+//! controllers of Deployments, ReplicaSets, StatefulSets, Jobs, Endpoints and their slices, namespaces, volume claims,
+//! disruption budgets and autoscalers, a scheduler, and nodes that run pods as processes of this machine. It knows
+//! nothing of KServe.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), windtunnel_cluster::ClusterError> {
@@ -20,7 +21,8 @@
 //! # Types by role
 //! - [`EmbeddedCluster`], [`Options`], [`Image`], [`ClusterError`]: starting and stopping a cluster.
 //! - [`world`]: what controllers see, a value; [`effect`]: what they want done, a value.
-//! - [`controllers`]: one pure `reconcile(world, key, now) -> Outcome` a kind.
+//! - [`controllers`]: one pure `reconcile(world, key, now) -> Outcome` a kind. The autoscaler's has a history besides:
+//!   it is called once a period with what was seen, and the HPA kernel decides.
 //! - [`node`]: pods as processes, with the pure parts (statuses, back-off, expansion, path rewriting) public.
 //! - `adapter` (private): watches that feed the world, queues that call `reconcile`, the executor of effects.
 //!

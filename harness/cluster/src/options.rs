@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
+    time::Duration,
 };
 
 use windtunnel_apiserver::Admission;
@@ -26,6 +27,12 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Whether containers may have root folders of their own where the machine allows it.
     pub namespaces: bool,
+    /// How many nodes there are; all of them run their pods on this machine.
+    pub nodes: u16,
+    /// How often autoscalers look at their targets; upstream's default is 15 s.
+    pub autoscaler_sync_period: Duration,
+    /// How often the usage of containers is sampled; upstream's default is 15 s.
+    pub metrics_resolution: Duration,
 }
 
 impl Options {
@@ -43,6 +50,9 @@ impl Default for Options {
             admission: Vec::new(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             namespaces: true,
+            nodes: 1,
+            autoscaler_sync_period: Duration::from_secs(15),
+            metrics_resolution: Duration::from_secs(15),
         }
     }
 }
@@ -57,6 +67,9 @@ impl fmt::Debug for Options {
             .field("admission", &admission)
             .field("listen", &self.listen)
             .field("namespaces", &self.namespaces)
+            .field("nodes", &self.nodes)
+            .field("autoscaler_sync_period", &self.autoscaler_sync_period)
+            .field("metrics_resolution", &self.metrics_resolution)
             .finish()
     }
 }

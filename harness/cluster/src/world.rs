@@ -11,8 +11,17 @@ use std::{
 };
 
 use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet},
-    core::v1::{Endpoints, Namespace, Node, Pod, Service, ServiceAccount},
+    apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet},
+    autoscaling::v2::HorizontalPodAutoscaler,
+    batch::v1::Job,
+    core::v1::{
+        ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
+        ServiceAccount,
+    },
+    discovery::v1::EndpointSlice,
+    policy::v1::PodDisruptionBudget,
+    scheduling::v1::PriorityClass,
+    storage::v1::StorageClass,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
@@ -53,45 +62,33 @@ impl fmt::Display for Key {
     }
 }
 
-/// The kinds that a world holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "the names are Kubernetes' own")]
-pub enum Kind {
-    Namespace,
-    ServiceAccount,
-    Node,
-    Pod,
-    Service,
-    Endpoints,
-    Deployment,
-    ReplicaSet,
-}
-
-impl Kind {
-    /// The kind as it is written in manifests.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Namespace => "Namespace",
-            Self::ServiceAccount => "ServiceAccount",
-            Self::Node => "Node",
-            Self::Pod => "Pod",
-            Self::Service => "Service",
-            Self::Endpoints => "Endpoints",
-            Self::Deployment => "Deployment",
-            Self::ReplicaSet => "ReplicaSet",
+/// Calls a macro with the table of kinds: Rust type, table of the world, API version, scope, description.
+macro_rules! for_each_kind {
+    ($visit:ident) => {
+        $visit! {
+            Namespace namespaces "v1" cluster "Namespaces, by name.",
+            Node nodes "v1" cluster "Nodes, by name.",
+            PersistentVolume persistent_volumes "v1" cluster "Volumes, by name.",
+            StorageClass storage_classes "storage.k8s.io/v1" cluster "Storage classes, by name.",
+            PriorityClass priority_classes "scheduling.k8s.io/v1" cluster "Priority classes, by name.",
+            ConfigMap config_maps "v1" namespaced "Certificate authorities (`kube-root-ca.crt`); no other config maps.",
+            ServiceAccount service_accounts "v1" namespaced "Service accounts.",
+            Pod pods "v1" namespaced "Pods.",
+            Service services "v1" namespaced "Services.",
+            Endpoints endpoints "v1" namespaced "Endpoints.",
+            PersistentVolumeClaim persistent_volume_claims "v1" namespaced "Claims of volumes.",
+            EndpointSlice endpoint_slices "discovery.k8s.io/v1" namespaced "Endpoint slices.",
+            Deployment deployments "apps/v1" namespaced "Deployments.",
+            ReplicaSet replica_sets "apps/v1" namespaced "ReplicaSets.",
+            StatefulSet stateful_sets "apps/v1" namespaced "StatefulSets.",
+            ControllerRevision controller_revisions "apps/v1" namespaced "Revisions of StatefulSets.",
+            Job jobs "batch/v1" namespaced "Jobs.",
+            PodDisruptionBudget pod_disruption_budgets "policy/v1" namespaced "Disruption budgets.",
+            HorizontalPodAutoscaler horizontal_pod_autoscalers "autoscaling/v2" namespaced "Autoscalers.",
         }
-    }
-
-    /// `apiVersion` of the kind.
-    #[must_use]
-    pub fn api_version(self) -> &'static str {
-        match self {
-            Self::Deployment | Self::ReplicaSet => "apps/v1",
-            _ => "v1",
-        }
-    }
+    };
 }
+pub(crate) use for_each_kind;
 
 /// A kind that a [`World`] holds.
 pub trait Stored: Clone + Send + Sync + 'static {
@@ -105,14 +102,70 @@ pub trait Stored: Clone + Send + Sync + 'static {
     fn table_mut(world: &mut World) -> &mut Table<Self>;
 }
 
+macro_rules! is_namespaced {
+    (cluster) => {
+        false
+    };
+    (namespaced) => {
+        true
+    };
+}
+
 macro_rules! worlds {
-    ($($kind:ident $field:ident $doc:literal),* $(,)?) => {
+    ($($kind:ident $field:ident $api_version:literal $scope:ident $doc:literal),* $(,)?) => {
+        /// The kinds that a world holds.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[expect(missing_docs, reason = "the names are Kubernetes' own")]
+        pub enum Kind {
+            $($kind,)*
+        }
+
+        impl Kind {
+            /// The kind as it is written in manifests.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => stringify!($kind),)*
+                }
+            }
+
+            /// `apiVersion` of the kind.
+            #[must_use]
+            pub fn api_version(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $api_version,)*
+                }
+            }
+
+            /// The kind as it is written in paths.
+            #[must_use]
+            pub fn plural(self) -> String {
+                match self {
+                    $(Self::$kind => stringify!($field),)*
+                }
+                .replace('_', "")
+            }
+
+            /// Whether objects of the kind live in namespaces.
+            #[must_use]
+            pub fn is_namespaced(self) -> bool {
+                match self {
+                    $(Self::$kind => is_namespaced!($scope),)*
+                }
+            }
+
+            /// How many kinds there are.
+            pub const COUNT: usize = [$(stringify!($kind)),*].len();
+        }
+
         /// All objects that controllers look at.
         #[derive(Debug, Clone, Default)]
         pub struct World {
             $(#[doc = $doc] pub $field: Table<$kind>,)*
-            /// Why the last pod of a ReplicaSet could not be created, until one could.
-            pub pod_creation_failures: BTreeMap<Key, String>,
+            /// Why the last pod of an owner could not be created, until one could.
+            pub pod_creation_failures: BTreeMap<Owner, String>,
+            /// The certificate of the cluster's authority (PEM), which every namespace gets.
+            pub certificate_authority: Option<String>,
         }
         $(impl Stored for $kind {
             const KIND: Kind = Kind::$kind;
@@ -129,16 +182,10 @@ macro_rules! worlds {
     };
 }
 
-worlds! {
-    Namespace namespaces "Namespaces, by name.",
-    ServiceAccount service_accounts "Service accounts.",
-    Node nodes "Nodes, by name.",
-    Pod pods "Pods.",
-    Service services "Services.",
-    Endpoints endpoints "Endpoints.",
-    Deployment deployments "Deployments.",
-    ReplicaSet replica_sets "ReplicaSets.",
-}
+for_each_kind!(worlds);
+
+/// An object that owns pods: its kind and key.
+pub type Owner = (Kind, Key);
 
 /// How many removed objects a table remembers; far more than writes can be under way.
 const GRAVES: usize = 4096;

@@ -119,6 +119,8 @@ impl Users {
             revision,
             weight_percent: 100,
             held_ns: 0,
+            first_token_ns: None,
+            token_ns: None,
             row: number,
             prediction,
             error: answer.error,

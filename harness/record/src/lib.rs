@@ -62,6 +62,6 @@ pub use jsonl::RecordingError;
 pub use prediction::predictions_equal;
 pub use recorder::{Recorder, SeriesId};
 pub use recording::{
-    ColdStart, Decision, Event, Meta, Point, Prediction, Recording, Request, Revision, SCHEMA, SeriesKey,
-    Source,
+    ColdStart, Decision, Event, Measure, Meta, Point, Prediction, Recording, Request, Revision, SCHEMA,
+    SeriesKey, Source,
 };

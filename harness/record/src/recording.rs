@@ -153,6 +153,12 @@ pub struct Request {
     /// How long the activator held it for lack of a ready pod.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub held_ns: u64,
+    /// From its intended moment to the first token of a language model's answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_token_ns: Option<u64>,
+    /// How long a further token of that answer took on average; an answer of one token has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_ns: Option<u64>,
     /// Which row of the request set it carried.
     pub row: u32,
     /// Whether the answer was the expected one.
@@ -186,6 +192,8 @@ impl Request {
             revision: Some(revision),
             weight_percent: 100,
             held_ns: 0,
+            first_token_ns: None,
+            token_ns: None,
             row: 0,
             prediction: Prediction::Unchecked,
             error: None,
@@ -198,9 +206,41 @@ impl Request {
         (200..300).contains(&self.status) && self.error.is_none()
     }
 
+    /// How long a successful answer took, by that measure; `None` where it was not measured.
+    #[inline]
+    pub fn measured(&self, measure: Measure) -> Option<u64> {
+        match measure {
+            Measure::Latency => Some(self.latency_ns),
+            Measure::FirstToken => self.first_token_ns,
+            Measure::PerToken => self.token_ns,
+        }
+    }
+
     /// When its answer was complete, or when the client gave up.
     pub fn done_ns(&self) -> u64 {
         self.intended_ns.saturating_add(self.latency_ns)
+    }
+}
+
+/// What is measured of the speed of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    /// The whole answer, from the moment at which the request was meant to be sent.
+    #[default]
+    Latency,
+    /// The first token of a language model's answer, from the same moment: TTFT.
+    FirstToken,
+    /// A further token of it, on average over the answer: TPOT.
+    PerToken,
+}
+
+impl Measure {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Latency, Self::FirstToken, Self::PerToken];
+
+    pub(crate) fn is_latency(&self) -> bool {
+        *self == Self::Latency
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Cause, Digest};
 use crate::histogram::LatencyHistogram;
 use crate::quantile::sorted_latencies;
-use crate::recording::{Point, Recording, Source};
+use crate::recording::{Measure, Point, Recording, Source};
 use crate::replications::Figures;
 use crate::stability::{self, Stability};
 
@@ -21,6 +21,9 @@ const HOUR_NS: f64 = 3_600e9;
 pub struct LatencyRow {
     /// Which run.
     pub source: Source,
+    /// What was measured: whole answers, unless it says otherwise.
+    #[serde(default, skip_serializing_if = "Measure::is_latency")]
+    pub measure: Measure,
     /// Of what: `all`, `service` or `revision`.
     pub of: LatencyOf,
     /// Its name; empty for `all`.
@@ -66,6 +69,7 @@ impl LatencyRow {
         let at = |q: f64| latencies.quantile(q);
         Self {
             source,
+            measure: Measure::Latency,
             of,
             name: name.to_owned(),
             answered: latencies.len(),
@@ -158,7 +162,8 @@ pub struct Summary {
     pub starts: u64,
     /// Starts from zero that a request waited for.
     pub starts_from_zero: u64,
-    /// Latencies: all, then by service (when there are several), then by revision (when there are several).
+    /// Latencies: all, then by service (when there are several), then by revision (when there are several); then the
+    /// same for the first and for further tokens of language models, where there were any.
     pub latency: Vec<LatencyRow>,
     /// Failures by cause, the most frequent first.
     pub errors: Vec<ErrorRow>,
@@ -179,19 +184,7 @@ impl Summary {
     pub fn of(digest: &Digest) -> Self {
         let source = digest.meta().source;
         let (requests, answered) = (digest.requests(), digest.succeeded());
-        let mut latency =
-            vec![LatencyRow::new(source, LatencyOf::All, "", &digest.latencies(), digest.failed())];
-        let services = digest.by_service();
-        if services.len() > 1 {
-            latency.extend(services.iter().map(|(name, counts)| {
-                LatencyRow::new(source, LatencyOf::Service, name, &counts.latencies, counts.failed)
-            }));
-        }
-        if digest.by_revision().count() > 1 {
-            latency.extend(digest.by_revision().map(|(name, counts)| {
-                LatencyRow::new(source, LatencyOf::Revision, name, &counts.latencies, counts.failed)
-            }));
-        }
+        let latency = Measure::ALL.into_iter().flat_map(|measure| rows(digest, measure)).collect();
         let mut errors: Vec<ErrorRow> = digest
             .causes()
             .map(|(cause, count)| ErrorRow {
@@ -240,7 +233,7 @@ impl Summary {
     }
 
     /// The figures that are compared between replications and variants: `latency.mean`, `latency.p50` to
-    /// `latency.p99.99` and `latency.max` in nanoseconds, `error-rate` from 0 to 1, `throughput` in answers a second,
+    /// `latency.p99.99` and `latency.max` in nanoseconds, the same of `ttft` and `tpot` where there were tokens, `error-rate` from 0 to 1, `throughput` in answers a second,
     /// `replicas`, `starts-from-zero`, `cost.total`, `cost.per-hour`, `cost.per-million`. What was not measured is missing.
     pub fn figures(&self) -> Figures {
         let mut figures = Figures::new();
@@ -256,6 +249,14 @@ impl Summary {
             }
             put("latency.max", all.max.map(|ns| ns as f64));
         }
+        for (measure, what) in [(Measure::FirstToken, "ttft"), (Measure::PerToken, "tpot")] {
+            let is_it = |row: &&LatencyRow| row.measure == measure && row.of == LatencyOf::All;
+            let Some(all) = self.latency.iter().find(is_it) else { continue };
+            put(&format!("{what}.mean"), all.mean);
+            for ((_, name), value) in QUANTILES.iter().zip(all.quantiles()) {
+                put(&format!("{what}.{name}"), value.map(|ns| ns as f64));
+            }
+        }
         if self.requests > 0 {
             put("error-rate", Some((self.requests - self.answered) as f64 / self.requests as f64));
             put("throughput", Some(self.throughput_per_s()));
@@ -267,6 +268,35 @@ impl Summary {
         put("cost.per-million", self.cost.and_then(|cost| cost.per_million));
         figures
     }
+}
+
+/// Rows of one measure; of tokens none where nothing was measured.
+fn rows(digest: &Digest, measure: Measure) -> Vec<LatencyRow> {
+    let source = digest.meta().source;
+    let all = digest.times(measure);
+    if all.is_empty() && measure != Measure::Latency {
+        return Vec::new();
+    }
+    let row = |of, name: &str, times: &LatencyHistogram, failed| LatencyRow {
+        measure,
+        ..LatencyRow::new(source, of, name, times, failed)
+    };
+    let is_told = |times: &LatencyHistogram| measure == Measure::Latency || !times.is_empty();
+    let mut rows = vec![row(LatencyOf::All, "", &all, digest.failed())];
+    let services = digest.by_service();
+    if services.len() > 1 {
+        let told = services.iter().filter(|(_, counts)| is_told(counts.times(measure)));
+        rows.extend(
+            told.map(|(name, counts)| row(LatencyOf::Service, name, counts.times(measure), counts.failed)),
+        );
+    }
+    if digest.by_revision().count() > 1 {
+        let told = digest.by_revision().filter(|(_, counts)| is_told(counts.times(measure)));
+        rows.extend(
+            told.map(|(name, counts)| row(LatencyOf::Revision, name, counts.times(measure), counts.failed)),
+        );
+    }
+    rows
 }
 
 fn phases(digest: &Digest, source: Source) -> Vec<PhaseRow> {

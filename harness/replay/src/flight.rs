@@ -12,13 +12,13 @@ use windtunnel_record as record;
 use windtunnel_record::{Recorder, Recording};
 use windtunnel_scenario::load::Flight;
 use windtunnel_scenario::requests::RequestSet;
-use windtunnel_scenario::{Action, Arrivals, Load, Protocol, Scenario, load};
+use windtunnel_scenario::{Action, Load, Protocol, Scenario, load};
 
 use crate::client::ServiceClient;
 use crate::manifests::{DEFAULT_NAMESPACE, Kinds};
 use crate::observe::{self, Observer};
 use crate::pilot::Pilot;
-use crate::{EmbeddedStack, FlightError, arrivals, readiness};
+use crate::{EmbeddedStack, FlightError, arrivals, flyable, readiness};
 
 /// Least time between Ready and the start of the load.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -61,8 +61,7 @@ pub async fn fly(
     cancel: &CancellationToken,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Recording, FlightError> {
-    open_loop(scenario.load())?;
-    patches_only(scenario, flight)?;
+    flyable::check(scenario, flight)?;
     let client = stack.client();
     let namespace = namespace_of(manifests, &scenario.load().target);
     let requests =
@@ -161,41 +160,6 @@ fn decide(decision: AutoscaleDecision, epoch_unix_ns: u64, recorder: &mut dyn Re
         text: decision.text,
         explanation: decision.explanation,
     });
-}
-
-/// Only an open loop of requests can be flown: what users and brokers do depends on the answers.
-fn open_loop(load: &Load) -> Result<(), FlightError> {
-    if load.matching.is_some() {
-        return refused_load(load, "an A/B test's (matching)");
-    }
-    let what = match (&load.arrivals, load.queue) {
-        (Arrivals::Users { .. }, _) => "users in a closed loop",
-        (_, Some(_)) => "messages of a queue",
-        (_, None) => return Ok(()),
-    };
-    refused_load(load, what)
-}
-
-fn refused_load(load: &Load, what: &str) -> Result<(), FlightError> {
-    Err(FlightError::Load(format!(
-        "the load of {} is {what}, which only the simulator can play; run it with --mode sim",
-        load.target
-    )))
-}
-
-/// Only patches can be flown: what somebody says to Flagger's or Argo's controller is simulated.
-fn patches_only(scenario: &Scenario, flight: Flight) -> Result<(), FlightError> {
-    let events = scenario.events_in(flight);
-    let Some(event) = events.iter().find(|event| matches!(event.action, Action::Command(_))) else {
-        return Ok(());
-    };
-    Err(FlightError::Load(format!(
-        "{}:{}: event {:?} is a command to the controller of a canary, which only the simulator can give; run it with \
-         --mode sim",
-        scenario.path.display(),
-        event.line,
-        event.name
-    )))
 }
 
 /// The path of the load's inference protocol.

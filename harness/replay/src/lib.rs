@@ -11,6 +11,7 @@ mod arrivals;
 mod client;
 mod error;
 mod flight;
+mod flyable;
 mod manifests;
 mod observe;
 mod pilot;

@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use windtunnel_record::Measure;
 use windtunnel_record::futures::{FigureUnit, Futures};
 use windtunnel_record::replications::Interval;
 use windtunnel_record::result::RunResult;
 use windtunnel_record::stability::Level;
-use windtunnel_record::summary::{LatencyOf, QUANTILES};
+use windtunnel_record::summary::{LatencyOf, LatencyRow, QUANTILES};
 
 use crate::figures;
 use crate::markup::{Markup, plain};
@@ -37,7 +38,8 @@ pub(crate) struct Table {
 
 /// The tables of a result; those without rows are left out.
 pub(crate) fn of(result: &RunResult) -> Vec<Table> {
-    let tables = [latency(result), intervals(result), errors(result), phases(result), cost(result)];
+    let tables =
+        [latency(result), tokens(result), intervals(result), errors(result), phases(result), cost(result)];
     let mut tables: Vec<Table> = tables.into_iter().filter(|table| !table.rows.is_empty()).collect();
     tables.extend(result.futures.as_ref().map(futures));
     tables
@@ -68,21 +70,15 @@ fn latency(result: &RunResult) -> Table {
         vec![("Source", false), ("Of", false), ("Answered", true), ("Failed", true), ("Mean", true)];
     columns.extend(QUANTILES.iter().map(|(_, name)| (*name, true)));
     columns.push(("Max", true));
-    let rows = result.latency.iter().map(|row| {
-        let of = match row.of {
-            LatencyOf::All => "all".to_owned(),
-            LatencyOf::Service => format!("service {}", row.name),
-            LatencyOf::Revision => row.name.clone(),
-        };
+    let of_latency = result.latency.iter().filter(|row| row.measure == Measure::Latency);
+    let rows = of_latency.map(|row| {
         let mut cells = vec![
             words::source(row.source).to_owned(),
-            of,
+            row_name(row),
             figures::count(row.answered),
             figures::count(row.failed),
-            row.mean.map_or_else(|| "-".to_owned(), figures::duration),
         ];
-        cells.extend(row.quantiles().map(ns));
-        cells.push(ns(row.max));
+        cells.extend(times(row));
         cells
     });
     Table {
@@ -95,9 +91,59 @@ fn latency(result: &RunResult) -> Table {
     }
 }
 
+fn row_name(row: &LatencyRow) -> String {
+    match row.of {
+        LatencyOf::All => "all".to_owned(),
+        LatencyOf::Service => format!("service {}", row.name),
+        LatencyOf::Revision => row.name.clone(),
+    }
+}
+
+/// Mean, quantiles, longest.
+fn times(row: &LatencyRow) -> Vec<String> {
+    let mut cells = vec![row.mean.map_or_else(|| "-".to_owned(), figures::duration)];
+    cells.extend(row.quantiles().map(ns));
+    cells.push(ns(row.max));
+    cells
+}
+
+fn tokens(result: &RunResult) -> Table {
+    let mut columns: Vec<Column> =
+        vec![("Source", false), ("Time of", false), ("Of", false), ("Answers", true), ("Mean", true)];
+    columns.extend(QUANTILES.iter().map(|(_, name)| (*name, true)));
+    columns.push(("Max", true));
+    let rows = result.latency.iter().filter_map(|row| {
+        let what = match row.measure {
+            Measure::Latency => return None,
+            Measure::FirstToken => "first token",
+            Measure::PerToken => "further token",
+        };
+        let mut cells = vec![
+            words::source(row.source).to_owned(),
+            what.to_owned(),
+            row_name(row),
+            figures::count(row.answered),
+        ];
+        cells.extend(times(row));
+        Some(cells)
+    });
+    Table {
+        id: "tokens",
+        title: "Tokens",
+        lead: "Of successful answers of language models: the first token from the moment at which the request was meant to \
+               be sent (TTFT), and the mean of the further ones of each answer (TPOT)."
+            .to_owned(),
+        columns,
+        rows: rows.collect(),
+        warning: None,
+    }
+}
+
 fn intervals(result: &RunResult) -> Table {
     let show = |name: &str, value: f64| match name {
-        _ if name.starts_with("latency.") => figures::duration(value),
+        _ if ["latency.", "ttft.", "tpot."].iter().any(|what| name.starts_with(what)) => {
+            figures::duration(value)
+        }
         "error-rate" => format!("{} %", figures::significant(100.0 * value)),
         "throughput" => format!("{}/s", figures::significant(value)),
         _ => figures::significant(value),

@@ -46,10 +46,10 @@ mod yaml;
 pub use fault::{Fault, Faults};
 pub use quantity::{Bandwidth, Bytes, Duration, Price, Rate};
 pub use scenario::{
-    Action, Arrivals, Batching, Broker, Burst, Command, Control, ControlPhases, Cores, Distribution,
-    Disturbance, DisturbanceKind, Drift, DriftDetector, DriftShift, DriftTest, Environment, Event,
-    FlaggerControl, FlaggerVersion, FlightPlan, HpaTiming, KedaTiming, Llm, Load, MemoryUse, ModelLoad,
-    ModelProfile, Network, NodeAutoscaler, Nodes, Patch, Phase, PodStart, PodStop, Pool, Probe, Process,
-    Profile, Protocol, Queue, Retries, RetryOn, Scenario, Scheduling, Server, Shape, SharedBandwidth, Trace,
-    TraceFormat, Transfer, UserPhase, Verb, WarmUp, When,
+    Action, Activator, Arrivals, Batching, Broker, Burst, Command, Control, ControlPhases, Cores,
+    Distribution, Disturbance, DisturbanceKind, Drift, DriftDetector, DriftShift, DriftTest, Environment,
+    Event, FlaggerControl, FlaggerVersion, FlightPlan, HpaTiming, ImageSize, KedaTiming, KpaTiming,
+    LateConnections, Llm, Load, MemoryUse, ModelLoad, ModelProfile, Network, NodeAutoscaler, Nodes, Patch,
+    Phase, PodStart, PodStop, Pool, Probe, Process, Profile, Protocol, Queue, Retries, RetryOn, Scenario,
+    Scheduling, Server, Shape, SharedBandwidth, Trace, TraceFormat, Transfer, UserPhase, Verb, WarmUp, When,
 };

@@ -394,18 +394,48 @@ pub(crate) const ROWS: &[Row] = &[
     .cluster()
     .names(NameRule::PathSegment)
     .complete(defaults::config::role_binding)
+    .validate(rules::access::cluster_role_binding)
     .columns(&columns::CLUSTER_ROLE_BINDING),
     row("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", "rbac.v1.ClusterRole")
         .cluster()
         .names(NameRule::PathSegment)
+        .validate(rules::access::cluster_role)
         .columns(&columns::CREATED_AT),
     row("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", "rbac.v1.RoleBinding")
         .names(NameRule::PathSegment)
         .complete(defaults::config::role_binding)
+        .validate(rules::access::role_binding)
         .columns(&columns::ROLE_BINDING),
     row("rbac.authorization.k8s.io", "v1", "roles", "Role", "rbac.v1.Role")
         .names(NameRule::PathSegment)
+        .validate(rules::access::role)
         .columns(&columns::CREATED_AT),
+    row(
+        "admissionregistration.k8s.io",
+        "v1",
+        "mutatingwebhookconfigurations",
+        "MutatingWebhookConfiguration",
+        "admissionregistration.v1.MutatingWebhookConfiguration",
+    )
+    .cluster()
+    .category(&["api-extensions"])
+    .generation(Generation::Content)
+    .complete(defaults::config::mutating_webhooks)
+    .validate(rules::webhook::mutating)
+    .columns(&columns::WEBHOOKS),
+    row(
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingwebhookconfigurations",
+        "ValidatingWebhookConfiguration",
+        "admissionregistration.v1.ValidatingWebhookConfiguration",
+    )
+    .cluster()
+    .category(&["api-extensions"])
+    .generation(Generation::Content)
+    .complete(defaults::config::validating_webhooks)
+    .validate(rules::webhook::validating)
+    .columns(&columns::WEBHOOKS),
     row("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", "scheduling.v1.PriorityClass")
         .short(&["pc"])
         .cluster()

@@ -162,6 +162,19 @@ pub(crate) static CREATED_AT: BuiltinColumns = BuiltinColumns {
     cells: cells::created_at,
 };
 
+pub(crate) static WEBHOOKS: BuiltinColumns = BuiltinColumns {
+    name_first: true,
+    columns: &[
+        column(
+            "Webhooks",
+            "integer",
+            "Webhooks indicates the number of webhooks registered in this configuration",
+        ),
+        AGE,
+    ],
+    cells: cells::webhooks,
+};
+
 pub(crate) static CONFIG_MAP: BuiltinColumns = BuiltinColumns {
     name_first: true,
     columns: &[column("Data", "string", "@data"), AGE],

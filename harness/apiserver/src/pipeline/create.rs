@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     Answer, Request, body,
     state::{DEFINITIONS, NAMESPACES},
+    webhooks::About,
     write::{Draft, Part, Write},
 };
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
         decode::{Findings, TypeMismatch},
         validate::unknown_formats,
     },
+    security::{attributes::Attributes, rbac::CLUSTER_ROLES, refusal},
     status::{ApiError, FieldError},
     store::Key,
 };
@@ -56,6 +58,9 @@ pub(crate) fn create_object(
         return Err(ApiError::forbidden(group, resource, meta(&object, "name"), why));
     }
     check_namespace(write, &mut object)?;
+    if request.method != "POST" {
+        check_may_create(write, request, meta(&object, "name"))?;
+    }
     if !meta(&object, "resourceVersion").is_empty() {
         return Err(ApiError::internal("resourceVersion should not be set on objects to be created"));
     }
@@ -72,8 +77,9 @@ pub(crate) fn create_object(
         metadata_mut(&mut object).insert("name".into(), name.into());
     }
     begin(write, &mut object);
-    let mut draft = Draft { object, old: None, part: Part::Main };
-    write.prepare(&mut draft, Operation::Create)?;
+    let mut draft = Draft { object, old: None, part: Part::Main, unreviewed: None };
+    write.prepare(&mut draft, request, Operation::Create)?;
+    super::quota::check(write, &draft.object)?;
     let name = meta(&draft.object, "name").to_owned();
     if let Some(existing) = write.stored(&name) {
         let (group, resource) = write.target.error_name();
@@ -92,11 +98,27 @@ pub(crate) fn create_object(
         }
         None => write.track_fields(&mut draft, request),
     }
+    write.validate_draft(&draft, request, Operation::Create)?;
     let stored = write.commit(draft);
     if !write.options.dry_run {
         after_create(write, &stored.value);
     }
     Ok(stored)
+}
+
+/// Whoever makes an object by an update or an apply needs the permission to create it too.
+fn check_may_create(write: &Write<'_, '_>, request: &Request, name: &str) -> Result<(), ApiError> {
+    let kind = &write.target.kind;
+    let attributes = Attributes {
+        verb: "create".to_owned(),
+        group: kind.group.to_string(),
+        resource: kind.plural.to_string(),
+        namespace: write.target.namespace.clone().unwrap_or_default(),
+        name: name.to_owned(),
+        ..Attributes::default()
+    };
+    let decision = write.state.rbac.authorize(&request.user, &attributes);
+    if decision.allowed { Ok(()) } else { Err(refusal(&request.user, &attributes, &decision)) }
 }
 
 /// Metadata that the server alone decides, and the status that a client can't give.
@@ -213,15 +235,20 @@ pub(crate) fn unreadable(write: &Write<'_, '_>, error: &TypeMismatch) -> ApiErro
 fn after_create(write: &mut Write<'_, '_>, object: &Value) {
     match &*write.target.kind.shelf {
         NAMESPACES => furnish(write, meta(object, "name")),
+        CLUSTER_ROLES => super::roles::aggregate(write.state),
+        "/secrets" => super::token_request::fill_secret(write, object),
         DEFINITIONS => establish(write, object),
-        _ => super::delete::collect_if_orphan(write.state, write.context.now, &write.target.kind, object),
+        _ => {
+            let kind = &write.target.kind;
+            super::garbage::references_changed(write.state, write.context.now, kind, None, object);
+        }
     }
 }
 
 /// Every namespace has a default service account and the cluster's certificate.
 fn furnish(write: &mut Write<'_, '_>, namespace: &str) {
     let now = write.now_text();
-    let certificate = write.context.options.certificate_authority.clone();
+    let certificate = write.context.pki.certificate_pem().to_owned();
     for (plural, content) in [
         ("serviceaccounts", json!({"kind": "ServiceAccount", "metadata": {"name": "default"}})),
         (
@@ -288,6 +315,8 @@ pub(crate) fn bind(write: &mut Write<'_, '_>, request: &Request, name: &str) -> 
         conditions.push(json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null,
             "lastTransitionTime": now}));
     }
+    let about = About { request, operation: Operation::Create, name, kind: Some(("", "v1", "Binding")) };
+    write.validate_by_webhooks(&about, Some(&binding), None)?;
     if !write.options.dry_run {
         let kind = Arc::clone(&write.target.kind);
         let key = write.target.key(name);

@@ -1,18 +1,18 @@
-//! Deletion: preconditions, grace, finalizers, and the garbage that follows.
-//!
-//! Dependents go in the same step as their owner, so nobody ever sees an owner gone and its dependents there
-//! for longer than one write takes.
+//! Deletion: preconditions, grace and finalizers.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
 use super::{
     Answer, Request, State, body,
+    garbage::collect,
+    namespaces::delete_namespace,
     options::parse_dry_run,
     read::Selection,
-    state::{DEFINITIONS, Garbage, NAMESPACES, Place},
+    state::{DEFINITIONS, Garbage, NAMESPACES},
+    webhooks::About,
     write::{Write, seconds},
 };
 use crate::{
@@ -25,31 +25,31 @@ use crate::{
 };
 
 /// Finalizer of an owner that waits for its dependents.
-const FOREGROUND: &str = "foregroundDeletion";
+pub(super) const FOREGROUND: &str = "foregroundDeletion";
 /// Finalizer of an owner that lets its dependents go.
-const ORPHAN: &str = "orphan";
+pub(super) const ORPHAN: &str = "orphan";
 /// Finalizer of a definition whose objects are still there.
 const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 /// `DeleteOptions`.
 #[derive(Debug, Clone, Default)]
-struct DeleteOptions {
-    grace_s: Option<i64>,
-    propagation: Option<Propagation>,
-    uid: Option<String>,
-    resource_version: Option<String>,
-    dry_run: bool,
+pub(super) struct DeleteOptions {
+    pub(super) grace_s: Option<i64>,
+    pub(super) propagation: Option<Propagation>,
+    pub(super) uid: Option<String>,
+    pub(super) resource_version: Option<String>,
+    pub(super) dry_run: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Propagation {
+pub(super) enum Propagation {
     Background,
     Foreground,
     Orphan,
 }
 
 /// What became of an object that was to be deleted.
-enum Outcome {
+pub(super) enum Outcome {
     /// It is gone; this was its last state.
     Removed(Arc<Object>),
     /// It waits for its finalizers or its grace period.
@@ -65,6 +65,7 @@ pub(crate) fn delete(write: &mut Write<'_, '_>, request: &Request, name: &str) -
     check_preconditions(write, &options, &old, name)?;
     let mut object = write.shown(&old);
     write.admit(&mut object, Some(&old), Operation::Delete)?;
+    review(write, request, &write.shown(&old))?;
     let kind = Arc::clone(&write.target.kind);
     let mut warnings = Vec::new();
     if &*kind.shelf == "batch/jobs" && options.propagation.is_none() {
@@ -99,10 +100,21 @@ pub(crate) fn delete_collection(write: &mut Write<'_, '_>, request: &Request) ->
         .filter(|(_, object)| selection.matches(write.target, object))
         .map(|(key, object)| (key.clone(), Arc::clone(object)))
         .collect();
+    // Everybody is asked about all of them before the first one goes.
+    let mut refusal = None;
+    for (_, object) in &selected {
+        let mut shown = write.shown(object);
+        let admitted = write.admit(&mut shown, Some(object), Operation::Delete).map(|_| ());
+        if let Err(error) = admitted.and_then(|()| review(write, request, &write.shown(object))) {
+            refusal.get_or_insert(error);
+        }
+    }
+    if let Some(refusal) = refusal {
+        return Err(refusal);
+    }
     let mut items = Vec::new();
     for (key, object) in selected {
-        let mut shown = write.shown(&object);
-        write.admit(&mut shown, Some(&object), Operation::Delete)?;
+        let shown = write.shown(&object);
         if !options.dry_run && write.state.store.get(&kind.shelf, &key).is_some() {
             delete_object(write.state, write.context.now, &kind, &key, &options);
         }
@@ -116,20 +128,11 @@ pub(crate) fn delete_collection(write: &mut Write<'_, '_>, request: &Request) ->
     ))
 }
 
-/// `POST pods/NAME/eviction` is a deletion that a disruption budget could refuse.
-pub(crate) fn evict(write: &mut Write<'_, '_>, request: &Request, name: &str) -> Result<Answer, ApiError> {
-    let eviction = body::object(request, "Eviction", &mut Findings::default())?;
-    let grace_s = eviction["deleteOptions"]["gracePeriodSeconds"].as_i64();
-    write.stored(name).ok_or_else(|| write.target.not_found(name))?;
-    let kind = Arc::clone(&write.target.kind);
-    if !write.options.dry_run {
-        let options = DeleteOptions { grace_s, ..DeleteOptions::default() };
-        delete_object(write.state, write.context.now, &kind, &write.target.key(name), &options);
-    }
-    Ok(Answer::json(
-        201,
-        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
-    ))
+/// Asks the webhooks about a deletion.
+fn review(write: &mut Write<'_, '_>, request: &Request, old: &Value) -> Result<(), ApiError> {
+    let about = About { request, operation: Operation::Delete, name: meta(old, "name"), kind: None };
+    write.mutate(&about, &mut Value::Null, Some(old), &|_, _| Ok(()))?;
+    write.validate_by_webhooks(&about, None, Some(old))
 }
 
 fn parse_options(write: &Write<'_, '_>, request: &Request) -> Result<DeleteOptions, ApiError> {
@@ -169,7 +172,7 @@ fn parse_options(write: &Write<'_, '_>, request: &Request) -> Result<DeleteOptio
     Ok(options)
 }
 
-fn check_preconditions(
+pub(super) fn check_preconditions(
     write: &Write<'_, '_>,
     options: &DeleteOptions,
     old: &Object,
@@ -226,7 +229,7 @@ fn removed_answer(write: &Write<'_, '_>, object: &Object, warnings: Vec<String>)
     answer
 }
 
-fn delete_object(
+pub(super) fn delete_object(
     state: &mut State,
     now: Timestamp,
     kind: &Kind,
@@ -251,10 +254,7 @@ fn delete_object(
             None
         };
     }
-    if propagation == Some(Propagation::Orphan) {
-        release_dependents(state, meta(&object, "uid"));
-        set_finalizer(&mut object, ORPHAN, false);
-    }
+    set_finalizer(&mut object, ORPHAN, propagation == Some(Propagation::Orphan));
     set_finalizer(&mut object, FOREGROUND, propagation == Some(Propagation::Foreground));
     if &*kind.shelf == DEFINITIONS {
         set_finalizer(&mut object, CLEANUP, true);
@@ -271,9 +271,11 @@ fn delete_object(
     if &*kind.shelf == DEFINITIONS {
         delete_instances(state, now, &object.value);
     }
-    if propagation == Some(Propagation::Foreground) {
-        let uid = meta(&object.value, "uid").to_owned();
-        collect(state, now, Garbage::Foreground { uid });
+    let uid = meta(&object.value, "uid").to_owned();
+    match propagation {
+        Some(Propagation::Foreground) => collect(state, now, Garbage::Foreground { uid }),
+        Some(Propagation::Orphan) => collect(state, now, Garbage::Orphan { uid }),
+        _ => {}
     }
     Outcome::Waiting(object)
 }
@@ -311,7 +313,7 @@ fn graceful(
 }
 
 /// Notes that the object is being deleted.
-fn mark(
+pub(super) fn mark(
     state: &mut State,
     now: Timestamp,
     kind: &Kind,
@@ -344,100 +346,8 @@ pub(crate) fn remove(state: &mut State, now: Timestamp, shelf: &Arc<str>, key: &
     Some(removed)
 }
 
-/// Works off what a deletion brings about. A queue and not recursion: chains of owners may be long.
-fn collect(state: &mut State, now: Timestamp, garbage: Garbage) {
-    state.garbage.push_back(garbage);
-    if std::mem::replace(&mut state.collecting, true) {
-        return;
-    }
-    while let Some(garbage) = state.garbage.pop_front() {
-        match garbage {
-            Garbage::Removed { object, place: (shelf, key) } => {
-                delete_dependents(state, now, meta(&object.value, "uid"), false);
-                for owner in list(&object.value, &["metadata", "ownerReferences"]) {
-                    finish_owner(state, now, text(owner, &["uid"]));
-                }
-                if !key.namespace.is_empty() {
-                    finish_namespace(state, now, &key.namespace);
-                }
-                finish_definition(state, now, &shelf);
-            }
-            Garbage::Foreground { uid } => {
-                delete_dependents(state, now, &uid, true);
-                finish_owner(state, now, &uid);
-            }
-        }
-    }
-    state.collecting = false;
-}
-
-/// Deletes the objects that have no owner left but the one with this uid.
-fn delete_dependents(state: &mut State, now: Timestamp, uid: &str, owner_is_there: bool) {
-    for (shelf, key) in state.dependents_of(uid) {
-        let Some(object) = state.store.get(&shelf, &key).cloned() else { continue };
-        let Some(kind) = state.kind_of_shelf(&shelf) else { continue };
-        let owners = list(&object.value, &["metadata", "ownerReferences"]);
-        let has_other = owners.iter().any(|owner| {
-            let other = text(owner, &["uid"]);
-            other != uid && state.place_of(other).is_some()
-        });
-        if has_other {
-            if !owner_is_there {
-                drop_owner(state, &kind, &key, &object, uid);
-            }
-        } else if !is_terminating(&object.value) {
-            let propagation = if owner_is_there { Propagation::Foreground } else { Propagation::Background };
-            let options = DeleteOptions { propagation: Some(propagation), ..DeleteOptions::default() };
-            delete_object(state, now, &kind, &key, &options);
-        }
-    }
-}
-
-/// Makes the dependents of an owner forget it.
-fn release_dependents(state: &mut State, uid: &str) {
-    for (shelf, key) in state.dependents_of(uid) {
-        let Some(object) = state.store.get(&shelf, &key).cloned() else { continue };
-        let Some(kind) = state.kind_of_shelf(&shelf) else { continue };
-        drop_owner(state, &kind, &key, &object, uid);
-    }
-}
-
-fn drop_owner(state: &mut State, kind: &Kind, key: &Key, object: &Object, uid: &str) {
-    let mut changed = object.value.clone();
-    let metadata = metadata_mut(&mut changed);
-    if let Some(owners) = metadata.get_mut("ownerReferences").and_then(Value::as_array_mut) {
-        owners.retain(|owner| text(owner, &["uid"]) != uid);
-        if owners.is_empty() {
-            metadata.shift_remove("ownerReferences");
-        }
-    }
-    state.put(kind, key, changed);
-}
-
-/// An owner that waits for its dependents goes when none is left that blocks it.
-fn finish_owner(state: &mut State, now: Timestamp, uid: &str) {
-    let Some((shelf, key)) = state.place_of(uid).cloned() else { return };
-    let Some(owner) = state.store.get(&shelf, &key).cloned() else { return };
-    let waits =
-        list(&owner.value, &["metadata", "finalizers"]).iter().any(|finalizer| finalizer == FOREGROUND);
-    if !is_terminating(&owner.value) || !waits {
-        return;
-    }
-    let blocked = state.dependents_of(uid).iter().any(|(shelf, key)| {
-        state.store.get(shelf, key).is_some_and(|object| {
-            list(&object.value, &["metadata", "ownerReferences"])
-                .iter()
-                .any(|owner| text(owner, &["uid"]) == uid && owner["blockOwnerDeletion"] == Value::Bool(true))
-        })
-    });
-    if blocked {
-        return;
-    }
-    drop_finalizer(state, now, &shelf, &key, &owner, FOREGROUND);
-}
-
 /// A definition goes when its last object is gone.
-fn finish_definition(state: &mut State, now: Timestamp, shelf: &str) {
+pub(super) fn finish_definition(state: &mut State, now: Timestamp, shelf: &str) {
     let Some((group, plural)) = shelf.split_once('/') else { return };
     let definitions: Arc<str> = DEFINITIONS.into();
     let key = Key::new("", &format!("{plural}.{group}"));
@@ -474,7 +384,7 @@ fn note_terminating(definition: &mut Value, now: Timestamp) {
 }
 
 /// Removes a finalizer of ours, and the object with its last one.
-fn drop_finalizer(
+pub(super) fn drop_finalizer(
     state: &mut State,
     now: Timestamp,
     shelf: &Arc<str>,
@@ -506,64 +416,4 @@ fn set_finalizer(object: &mut Value, finalizer: &str, present: bool) {
     if !finalizers.is_empty() {
         metadata.insert("finalizers".into(), Value::Array(finalizers));
     }
-}
-
-/// A namespace ends when its contents are gone.
-fn delete_namespace(state: &mut State, now: Timestamp, kind: &Kind, key: &Key, mut object: Value) -> Outcome {
-    map_at(as_map(&mut object), "status").insert("phase".into(), "Terminating".into());
-    let marked = mark(state, now, kind, key, object, 0);
-    // Owners first: their dependents go along in the right order.
-    let mut contents: BTreeMap<bool, Vec<Place>> = BTreeMap::new();
-    let all: Vec<Place> = state.contents_of(&key.name).collect();
-    for place in all {
-        let owned = state
-            .store
-            .get(&place.0, &place.1)
-            .is_some_and(|object| !list(&object.value, &["metadata", "ownerReferences"]).is_empty());
-        contents.entry(owned).or_default().push(place);
-    }
-    for (shelf, place) in contents.into_values().flatten() {
-        let Some(object) = state.store.get(&shelf, &place).cloned() else { continue };
-        if is_terminating(&object.value) {
-            continue;
-        }
-        if let Some(kind) = state.kind_of_shelf(&shelf) {
-            let propagation = Some(Propagation::Background);
-            delete_object(
-                state,
-                now,
-                &kind,
-                &place,
-                &DeleteOptions { propagation, ..DeleteOptions::default() },
-            );
-        }
-    }
-    finish_namespace(state, now, &key.name);
-    Outcome::Waiting(marked)
-}
-
-/// Removes a terminating namespace that has become empty.
-pub(crate) fn finish_namespace(state: &mut State, now: Timestamp, name: &str) {
-    let shelf: Arc<str> = NAMESPACES.into();
-    let key = Key::new("", name);
-    let Some(namespace) = state.store.get(&shelf, &key).cloned() else { return };
-    if !is_terminating(&namespace.value) || state.contents_of(name).next().is_some() {
-        return;
-    }
-    let only_ours =
-        list(&namespace.value, &["spec", "finalizers"]).iter().all(|finalizer| finalizer == "kubernetes");
-    if only_ours && !has_finalizers(&namespace.value) {
-        remove(state, now, &shelf, &key);
-    }
-}
-
-/// A new object whose owners are all gone is garbage from the start.
-pub(crate) fn collect_if_orphan(state: &mut State, now: Timestamp, kind: &Kind, object: &Value) {
-    let owners = list(object, &["metadata", "ownerReferences"]);
-    if owners.is_empty() || owners.iter().any(|owner| state.place_of(text(owner, &["uid"])).is_some()) {
-        return;
-    }
-    let key = Key::new(meta(object, "namespace"), meta(object, "name"));
-    let options = DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
-    delete_object(state, now, kind, &key, &options);
 }

@@ -38,6 +38,7 @@ const EXTRAS: &[Extra] = &[
     ("", "pods/log", "Pod", "", "", true, &["get"]),
     ("", "pods/portforward", "PodPortForwardOptions", "", "", true, &["create", "get"]),
     ("", "pods/proxy", "PodProxyOptions", "", "", true, &PROXY_VERBS),
+    ("", "serviceaccounts/token", "TokenRequest", "authentication.k8s.io", "v1", true, &["create"]),
     ("", "services/proxy", "ServiceProxyOptions", "", "", true, &PROXY_VERBS),
     (
         "authorization.k8s.io",
@@ -59,6 +60,7 @@ const EXTRAS: &[Extra] = &[
     ),
     ("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview", "", "", false, &["create"]),
     ("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview", "", "", false, &["create"]),
+    ("authentication.k8s.io", "tokenreviews", "TokenReview", "", "", false, &["create"]),
     ("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", "", "", false, &["create"]),
 ];
 
@@ -174,7 +176,7 @@ fn aggregated(state: &State, request: &Request, groups: &[String]) -> Answer {
 
 fn group_names(registry: &Registry) -> Vec<String> {
     /// The built-in groups come in the order that the real server gives them.
-    const ORDER: [&str; 14] = [
+    const ORDER: [&str; 15] = [
         "apps",
         "events.k8s.io",
         "authentication.k8s.io",
@@ -185,6 +187,7 @@ fn group_names(registry: &Registry) -> Vec<String> {
         "policy",
         "rbac.authorization.k8s.io",
         "storage.k8s.io",
+        "admissionregistration.k8s.io",
         "apiextensions.k8s.io",
         "scheduling.k8s.io",
         "coordination.k8s.io",

@@ -8,16 +8,23 @@ mod body;
 mod create;
 mod delete;
 mod discovery;
+mod evict;
+mod garbage;
+mod namespaces;
 mod openapi;
 mod options;
 mod patch;
 mod present;
+mod quota;
 mod read;
+mod roles;
 pub(crate) mod route;
 mod scale;
 pub(crate) mod state;
+mod token_request;
 mod update;
 mod watch;
+mod webhooks;
 mod write;
 
 use std::sync::Arc;
@@ -29,9 +36,16 @@ use serde_json::Value;
 pub(crate) use present::Presentation;
 pub(crate) use state::State;
 pub(crate) use watch::{Cursor, WatchRequest};
-pub(crate) use write::Part;
+pub(crate) use write::{Part, uid};
 
-use crate::{admission::Admission, kinds::Kind, server::Options, status::ApiError};
+use crate::{
+    admission::Admission,
+    kinds::Kind,
+    security::{Pki, User, tokens::Tokens},
+    server::Options,
+    status::ApiError,
+    webhook::Transcript,
+};
 use options::RequestOptions;
 
 /// A request as the pipeline sees it.
@@ -46,6 +60,8 @@ pub(crate) struct Request {
     pub(crate) user_agent: String,
     pub(crate) if_none_match: String,
     pub(crate) body: Bytes,
+    /// Who asks, after authentication and impersonation.
+    pub(crate) user: Arc<User>,
 }
 
 /// What a request may see besides the state.
@@ -53,6 +69,10 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Timestamp,
     pub(crate) admission: &'a [Arc<dyn Admission>],
     pub(crate) options: &'a Options,
+    pub(crate) pki: &'a Pki,
+    pub(crate) tokens: &'a Tokens,
+    /// What admission webhooks have said about this request so far.
+    pub(crate) transcript: &'a mut Transcript,
     /// 128 random bits for uids and generated names.
     pub(crate) random: &'a mut dyn FnMut() -> u128,
 }
@@ -147,7 +167,10 @@ pub(crate) fn is_write(request: &Request) -> bool {
 /// Answers a read. Any failure is an answer too.
 pub(crate) fn read(state: &State, context: &Context<'_>, request: &Request) -> Answer {
     let answer = match route::parse(&request.path) {
-        route::Route::Static(path) => discovery::answer(state, request, &path),
+        route::Route::Static(path) => match token_request::documents(context, &path) {
+            Some(answer) => Ok(answer),
+            None => discovery::answer(state, request, &path),
+        },
         route::Route::Resource(path) => read_resource(state, context, request, &path),
     };
     finish(request, answer)
@@ -159,7 +182,9 @@ pub(crate) fn write(state: &mut State, context: &mut Context<'_>, request: &Requ
         route::Route::Static(path) => Ok(discovery::refuse_write(&path)),
         route::Route::Resource(path) => write_resource(state, context, request, &path),
     };
-    finish(request, answer)
+    let mut answer = finish(request, answer);
+    answer.warnings.append(&mut context.transcript.warnings);
+    answer
 }
 
 fn read_resource(
@@ -202,7 +227,8 @@ fn write_resource(
         Ok(target) => target,
         Err(route::Unresolved::NoSuchGroup) => return Ok(Answer::page_not_found()),
         Err(route::Unresolved::NoSuchResource) => {
-            return access::answer(state, request, path).unwrap_or_else(|| Err(ApiError::no_such_resource()));
+            return access::answer(state, context, request, path)
+                .unwrap_or_else(|| Err(ApiError::no_such_resource()));
         }
     };
     if path.watch {
@@ -225,10 +251,14 @@ fn write_resource(
         ("PATCH", Some(name), "" | "status") => patch::patch(&mut write, request, name)?,
         ("DELETE", Some(name), "") => delete::delete(&mut write, request, name)?,
         ("PUT" | "PATCH", Some(name), "scale") => scale::write(&mut write, request, name)?,
+        ("POST", Some(name), "token") => token_request::create(&mut write, request, name)?,
         ("POST", Some(name), "binding") => create::bind(&mut write, request, name)?,
-        ("POST", Some(name), "eviction") => delete::evict(&mut write, request, name)?,
+        ("POST", Some(name), "eviction") => evict::evict(&mut write, request, name)?,
         _ => return Err(ApiError::method_not_allowed()),
     };
+    if let Some(namespace) = &target.namespace {
+        quota::refresh(state, namespace);
+    }
     let answer = present::write_answer(answer, &target, &presentation, context.now);
     Ok(warn_deprecated(&target, answer))
 }
@@ -241,6 +271,7 @@ fn known_subresource(target: &Target, subresource: &str) -> bool {
         "scale" => version.scale.is_some(),
         "finalize" => &*target.kind.plural == "namespaces",
         "binding" | "eviction" => &*target.kind.shelf == "/pods",
+        "token" => &*target.kind.shelf == "/serviceaccounts",
         _ => false,
     }
 }

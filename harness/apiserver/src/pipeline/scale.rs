@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Request, State, Target, body, patch, update, write::Write};
+use super::{Answer, Request, State, Target, body, patch, update, webhooks::About, write::Write};
 use crate::{
+    admission::Operation,
     kinds::ScalePaths,
     object::{as_map, meta},
     schema::decode::Findings,
@@ -61,6 +62,7 @@ ScaleSpec.spec.replicas of type int32",
             FieldError::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0");
         return Err(ApiError::invalid("autoscaling", "Scale", name, &[error]));
     }
+    let replicas = reviewed(write, request, name, (&current, scale), replicas)?;
     let mut object = shown.clone();
     set(&mut object, &paths.spec_replicas, replicas);
     let managed_fields = if apply {
@@ -78,6 +80,26 @@ ScaleSpec.spec.replicas of type int32",
     let stored = update::update_object(write, request, &old, object, managed_fields.or(kept))?;
     let shown = write.shown(&stored);
     Ok(Answer::json(200, scale_of(&shown, &paths)))
+}
+
+/// What the webhooks make of a scale that is about to be written.
+fn reviewed(
+    write: &mut Write<'_, '_>,
+    request: &Request,
+    name: &str,
+    (current, given): (&Value, Value),
+    replicas: i64,
+) -> Result<i64, ApiError> {
+    let mut scale = current.clone();
+    scale["spec"]["replicas"] = replicas.into();
+    if let Some(metadata) = given.get("metadata").and_then(|metadata| metadata.get("resourceVersion")) {
+        scale["metadata"]["resourceVersion"] = metadata.clone();
+    }
+    let kind = Some(("autoscaling", "v1", "Scale"));
+    let about = About { request, operation: Operation::Update, name, kind };
+    write.mutate(&about, &mut scale, Some(current), &|_, _| Ok(()))?;
+    write.validate_by_webhooks(&about, Some(&scale), Some(current))?;
+    Ok(scale["spec"]["replicas"].as_i64().unwrap_or(replicas))
 }
 
 fn applied_fields(write: &Write<'_, '_>, live: &Value, config: Value) -> Result<Value, ApiError> {

@@ -8,10 +8,13 @@ use std::{
 
 use serde_json::Value;
 
+use super::write::{seconds, uid};
 use crate::{
     kinds::{Kind, Registry, Source, custom},
-    object::{list, meta, text},
+    object::{list, meta, metadata_mut, text},
+    security::rbac::{self, Rbac, bootstrap},
     store::{Key, Object, Store},
+    webhook::Hooks,
 };
 
 /// Where an object is: its shelf and key.
@@ -27,6 +30,10 @@ pub(crate) const NAMESPACES: &str = "/namespaces";
 pub(crate) struct State {
     pub(crate) store: Store,
     pub(crate) registry: Registry,
+    /// Who may do what, in step with the stored roles and bindings.
+    pub(crate) rbac: Rbac,
+    /// The configured admission webhooks.
+    pub(crate) hooks: Hooks,
     /// Every stored object by its uid.
     uids: BTreeMap<String, Place>,
     /// The objects that name a uid as their owner.
@@ -48,6 +55,8 @@ pub(crate) enum Garbage {
     Removed { object: Arc<Object>, place: Place },
     /// An owner waits for its dependents, which are to go first.
     Foreground { uid: String },
+    /// An owner lets its dependents go.
+    Orphan { uid: String },
 }
 
 impl State {
@@ -55,6 +64,8 @@ impl State {
         Self {
             store: Store::new(log_capacity),
             registry: Registry::builtin(),
+            rbac: Rbac::default(),
+            hooks: Hooks::default(),
             uids: BTreeMap::new(),
             dependents: BTreeMap::new(),
             dirty: BTreeSet::new(),
@@ -63,6 +74,19 @@ impl State {
             garbage: VecDeque::new(),
             collecting: false,
         }
+    }
+
+    /// Stores what a cluster has before its first request: the default roles and bindings.
+    pub(crate) fn bootstrap(&mut self, now: jiff::Timestamp, random: &mut dyn FnMut() -> u128) {
+        for (plural, mut object) in bootstrap::objects() {
+            let Some(kind) = self.registry.get(rbac::GROUP, plural).cloned() else { continue };
+            let metadata = metadata_mut(&mut object);
+            metadata.insert("uid".into(), uid(random()).into());
+            metadata.insert("creationTimestamp".into(), seconds(now).into());
+            let key = Key::new("", meta(&object, "name"));
+            self.put(&kind, &key, object);
+        }
+        super::roles::aggregate(self);
     }
 
     /// Stores an object and keeps the indexes and the table of kinds in step.
@@ -76,6 +100,12 @@ impl State {
         self.uids.insert(meta(&object.value, "uid").to_owned(), place.clone());
         for owner in list(&object.value, &["metadata", "ownerReferences"]) {
             self.dependents.entry(text(owner, &["uid"]).to_owned()).or_default().insert(place.clone());
+        }
+        if Rbac::reads(&kind.shelf) {
+            self.rbac.note(&kind.shelf, key, Some(&object.value));
+        }
+        if Hooks::reads(&kind.shelf) {
+            self.hooks.note(&kind.shelf, &key.name, Some(&object.value));
         }
         if &*kind.shelf == DEFINITIONS {
             let unchanged = old.is_some_and(|old| {
@@ -97,6 +127,12 @@ impl State {
         let removed = self.store.remove(shelf, key)?;
         self.unlink(&removed.value, &(Arc::clone(shelf), key.clone()));
         self.uids.remove(meta(&removed.value, "uid"));
+        if Rbac::reads(shelf) {
+            self.rbac.note(shelf, key, None);
+        }
+        if Hooks::reads(shelf) {
+            self.hooks.note(shelf, &key.name, None);
+        }
         if &**shelf == DEFINITIONS {
             let spec = &removed.value["spec"];
             self.registry.remove(text(spec, &["group"]), text(spec, &["names", "plural"]));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    Answer, Request, body, create, delete,
+    Answer, Request, body, create, delete, roles,
     state::DEFINITIONS,
     write::{Draft, Part, Write},
 };
@@ -13,6 +13,7 @@ use crate::{
     admission::Operation,
     object::{as_map, has_finalizers, is_terminating, meta, metadata_mut},
     schema::decode::Findings,
+    security::rbac::CLUSTER_ROLES,
     status::{ApiError, FieldError},
     store::Object,
 };
@@ -93,8 +94,8 @@ pub(crate) fn update_object(
     let part = if write.target.subresource == "status" { Part::Status } else { Part::Main };
     let shown = write.shown(old);
     carry_over(write, &mut object, &shown, part);
-    let mut draft = Draft { object, old: Some(Arc::clone(old)), part };
-    write.prepare(&mut draft, Operation::Update)?;
+    let mut draft = Draft { object, old: Some(Arc::clone(old)), part, unreviewed: None };
+    write.prepare(&mut draft, request, Operation::Update)?;
     if part == Part::Main && write.target.kind.generation_changes(write.target.version, &shown, &draft.object)
     {
         let generation = shown["metadata"]["generation"].as_i64().unwrap_or_default() + 1;
@@ -111,12 +112,26 @@ pub(crate) fn update_object(
         }
         None => write.track_fields(&mut draft, request),
     }
+    write.validate_draft(&draft, request, Operation::Update)?;
     if is_terminating(&draft.object) && !has_finalizers(&draft.object) && is_deletable(&draft.object) {
         return Ok(finish_deletion(write, draft));
     }
     let stored = write.commit(draft);
+    if !write.options.dry_run {
+        let kind = Arc::clone(&write.target.kind);
+        super::garbage::references_changed(
+            write.state,
+            write.context.now,
+            &kind,
+            Some(&old.value),
+            &stored.value,
+        );
+    }
     if &*write.target.kind.shelf == DEFINITIONS && part == Part::Main && !write.options.dry_run {
         create::establish_again(write, &stored);
+    }
+    if &*write.target.kind.shelf == CLUSTER_ROLES && !write.options.dry_run {
+        roles::aggregate(write.state);
     }
     Ok(stored)
 }
@@ -218,6 +233,6 @@ pub(crate) fn finalize(write: &mut Write<'_, '_>, request: &Request, name: &str)
     let kind = Arc::clone(&write.target.kind);
     let key = write.target.key(name);
     let stored = write.state.put(&kind, &key, changed);
-    delete::finish_namespace(write.state, write.context.now, name);
+    super::namespaces::finish_namespace(write.state, write.context.now, name);
     Ok(write.answer(200, &stored, Vec::new()))
 }

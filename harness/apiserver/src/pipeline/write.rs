@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     Answer, Context, Request, State, Target,
     options::{FieldValidation, RequestOptions},
+    webhooks::About,
 };
 use crate::{
     admission::{Attributes, Operation},
@@ -44,6 +45,8 @@ pub(crate) struct Draft {
     pub(crate) object: Value,
     pub(crate) old: Option<Arc<Object>>,
     pub(crate) part: Part,
+    /// The object as it was before webhooks changed it: nobody owns what they add.
+    pub(crate) unreviewed: Option<Value>,
 }
 
 impl Write<'_, '_> {
@@ -83,7 +86,12 @@ impl Write<'_, '_> {
     }
 
     /// Defaults, admission and validation of a draft; the result is ready to be stored.
-    pub(crate) fn prepare(&mut self, draft: &mut Draft, operation: Operation) -> Result<(), ApiError> {
+    pub(crate) fn prepare(
+        &mut self,
+        draft: &mut Draft,
+        request: &Request,
+        operation: Operation,
+    ) -> Result<(), ApiError> {
         let kind = Arc::clone(&self.target.kind);
         self.complete(&mut draft.object);
         self.built_in_admission(&mut draft.object, draft.old.as_deref(), operation)?;
@@ -92,6 +100,21 @@ impl Write<'_, '_> {
             self.decode(&mut draft.object, &mut ignored).map_err(|error| ApiError::internal(error.0))?;
             self.complete(&mut draft.object);
         }
+        // The review of a scale shows the scale, so whoever writes it has asked already.
+        if self.target.subresource != "scale" {
+            let old = draft.old.as_ref().map(|old| self.shown(old));
+            let name = meta(&draft.object, "name").to_owned();
+            let about = About { request, operation, name: &name, kind: None };
+            let before = self.state.hooks.may_mutate().then(|| draft.object.clone());
+            let changed = self.mutate(&about, &mut draft.object, old.as_ref(), &|write, object| {
+                let mut ignored = Findings::default();
+                write.decode(object, &mut ignored).map_err(|error| ApiError::internal(error.0))?;
+                write.complete(object);
+                Ok(())
+            })?;
+            draft.unreviewed = before.filter(|_| changed);
+        }
+        super::roles::check_escalation(self, request, &draft.object, draft.old.as_deref())?;
         self.allocate(&mut draft.object, draft.old.as_deref())?;
         let old = draft.old.as_ref().map(|old| kind.convert(old, self.target.version));
         let errors = self.faults(&draft.object, old.as_ref(), draft.part);
@@ -99,6 +122,22 @@ impl Write<'_, '_> {
             return Err(self.invalid(meta(&draft.object, "name"), &errors));
         }
         Ok(())
+    }
+
+    /// Asks the validating webhooks about a draft that is ready to be stored.
+    pub(crate) fn validate_draft(
+        &mut self,
+        draft: &Draft,
+        request: &Request,
+        operation: Operation,
+    ) -> Result<(), ApiError> {
+        if self.target.subresource == "scale" {
+            return Ok(());
+        }
+        let old = draft.old.as_ref().map(|old| self.shown(old));
+        let name = meta(&draft.object, "name");
+        let about = About { request, operation, name, kind: None };
+        self.validate_by_webhooks(&about, Some(&draft.object), old.as_ref())
     }
 
     /// Fills in defaults.
@@ -224,6 +263,12 @@ impl Write<'_, '_> {
             None | Some(Value::Null) => !off(stored.value.get("automountServiceAccountToken")),
             own => !off(own),
         };
+        if list_is_empty(spec, "imagePullSecrets") {
+            let secrets = list(&stored.value, &["imagePullSecrets"]);
+            if !secrets.is_empty() {
+                spec.insert("imagePullSecrets".into(), secrets.into());
+            }
+        }
         if automount && self.context.options.mount_service_account_tokens {
             mount_token(spec, &suffix(random));
         }
@@ -320,7 +365,16 @@ impl Write<'_, '_> {
             part: draft.part,
             has_status: self.target.kind.versions[self.target.version].status,
         };
-        apply::track_update(&tracking, old.as_ref(), &mut draft.object);
+        let Some(mut unreviewed) = draft.unreviewed.take() else {
+            return apply::track_update(&tracking, old.as_ref(), &mut draft.object);
+        };
+        apply::track_update(&tracking, old.as_ref(), &mut unreviewed);
+        match unreviewed["metadata"].get_mut("managedFields").map(Value::take) {
+            Some(fields) => {
+                metadata_mut(&mut draft.object).insert("managedFields".into(), fields);
+            }
+            None => remove_meta(&mut draft.object, "managedFields"),
+        }
     }
 
     /// The answer that shows a stored object.
@@ -332,11 +386,7 @@ impl Write<'_, '_> {
 
     /// A uid.
     pub(crate) fn uid(&mut self) -> String {
-        let bits = (self.context.random)();
-        // Version 4, variant 1.
-        let bits = (bits & !(0xf << 76) | (4 << 76)) & !(0x3 << 62) | (0x2 << 62);
-        let hex = format!("{bits:032x}");
-        format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+        uid((self.context.random)())
     }
 
     /// Five letters for `generateName`.
@@ -394,6 +444,13 @@ pub(crate) fn seconds(now: jiff::Timestamp) -> String {
     whole.to_string()
 }
 
+/// A uid of random bits: version 4, variant 1.
+pub(crate) fn uid(bits: u128) -> String {
+    let bits = (bits & !(0xf << 76) | (4 << 76)) & !(0x3 << 62) | (0x2 << 62);
+    let hex = format!("{bits:032x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
 fn suffix(mut bits: u128) -> String {
     // No vowels and no look-alikes, as the real server.
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -403,6 +460,10 @@ fn suffix(mut bits: u128) -> String {
         bits /= LETTERS.len() as u128;
     }
     text
+}
+
+fn list_is_empty(spec: &serde_json::Map<String, Value>, field: &str) -> bool {
+    spec.get(field).and_then(Value::as_array).is_none_or(Vec::is_empty)
 }
 
 fn mount_token(spec: &mut serde_json::Map<String, Value>, suffix: &str) {

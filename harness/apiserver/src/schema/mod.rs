@@ -5,6 +5,7 @@
 
 pub(crate) mod builtin;
 pub(crate) mod decode;
+pub(crate) mod expressions;
 pub(crate) mod fill;
 mod go_types;
 pub(crate) mod protobuf;
@@ -40,6 +41,10 @@ pub(crate) struct Schema {
     pub(crate) merge: Merge,
     /// The rules of JSON Schema validation, only for custom resources.
     pub(crate) rules: Option<Box<validate::Rules>>,
+    /// The rules that are written as expressions, only for custom resources.
+    pub(crate) expressions: Vec<expressions::Rule>,
+    /// This schema or one below it has such rules.
+    pub(crate) has_expressions: bool,
 }
 
 /// JSON type of a value.

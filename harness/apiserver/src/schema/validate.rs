@@ -6,7 +6,10 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::{Additional, ListKind, Schema, Shape};
-use crate::status::FieldError;
+use crate::{
+    kinds::names::{check_annotations, check_labels},
+    status::FieldError,
+};
 
 /// The rules of JSON Schema that are not structure.
 #[derive(Debug, Clone, Default)]
@@ -44,19 +47,24 @@ const LIMIT_ERRORS: usize = 100;
 /// Reads the validation rules of a schema and of everything below it.
 pub(crate) fn attach_rules(schema: &mut Schema, value: &Value) {
     schema.rules = parse_rules(value);
+    schema.expressions = super::expressions::Rule::read_all(value);
+    schema.has_expressions = !schema.expressions.is_empty();
     let properties = value.get("properties").and_then(Value::as_object);
     for (key, source) in properties.into_iter().flatten() {
         if let Some(property) = schema.properties.get_mut(key.as_str()) {
             attach_rules(property, source);
+            schema.has_expressions |= property.has_expressions;
         }
     }
     if let (Some(items), Some(source)) = (schema.items.as_deref_mut(), value.get("items")) {
         attach_rules(items, source);
+        schema.has_expressions |= items.has_expressions;
     }
     if let (Additional::Values(values), Some(source)) =
         (&mut schema.additional, value.get("additionalProperties"))
     {
         attach_rules(values, source);
+        schema.has_expressions |= values.has_expressions;
     }
 }
 
@@ -122,7 +130,12 @@ fn parse_rules(value: &Value) -> Option<Box<Rules>> {
 /// Validates a whole custom resource; `metadata` is checked elsewhere. What an update leaves as it was is not
 /// checked again, so that a stricter schema does not lock old objects.
 pub(crate) fn validate(schema: &Schema, object: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    let before = errors.len();
     walk(schema, object, old, &[], true, errors);
+    // Expressions rely on the structure: they wait until it is right.
+    if errors.len() == before {
+        super::expressions::check(schema, object, old, errors);
+    }
 }
 
 fn walk(
@@ -167,6 +180,11 @@ fn walk(
             if value.get(key).is_none_or(|value| value.as_str().is_none_or(str::is_empty)) {
                 errors.push(FieldError::required(join(&field, key), ""));
             }
+        }
+        if let Some(metadata) = value.get("metadata") {
+            let at = |name: &str| format!("{}.{name}", join(&field, "metadata"));
+            check_labels(metadata.get("labels"), &at("labels"), errors);
+            check_annotations(metadata.get("annotations"), &at("annotations"), errors);
         }
     }
     match value {

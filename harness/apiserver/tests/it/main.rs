@@ -3,9 +3,14 @@
 mod admission;
 mod client;
 mod definitions;
+mod eviction;
 mod garbage;
+mod quotas;
+mod security;
+mod served;
 mod socket;
 mod watching;
+mod webhooks;
 
 use std::time::Duration;
 

@@ -1,49 +1,26 @@
 //! The server over a real socket, with friendly and unfriendly clients.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client, Config, api::PostParams};
+use kube::{
+    Api,
+    api::{ListParams, PostParams},
+};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
+    net::TcpStream,
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
 
-use crate::{DEADLINE, call_as, server};
-
-struct Served {
-    address: SocketAddr,
-    shutdown: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Served {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let shutdown = CancellationToken::new();
-        let task = tokio::spawn(server().serve(listener, shutdown.clone()));
-        Self { address, shutdown, task }
-    }
-
-    async fn stop(self) {
-        self.shutdown.cancel();
-        timeout(DEADLINE, self.task).await.expect("the server hangs at shutdown").unwrap();
-    }
-}
+use crate::{DEADLINE, call_as, served::Served, server};
 
 #[tokio::test]
-async fn kube_rs_works_over_http() {
+async fn kube_rs_works_over_tls_with_the_administrators_kubeconfig() {
     let served = Served::start().await;
-    let config = Config::new(format!("http://{}", served.address).parse().unwrap());
-    let maps: Api<ConfigMap> = Api::namespaced(Client::try_from(config).unwrap(), "default");
+    let maps: Api<ConfigMap> = Api::namespaced(served.admin().await, "default");
     let map = serde_json::from_value(json!({"metadata": {"name": "a"}})).unwrap();
     maps.create(&PostParams::default(), &map).await.unwrap();
     assert!(maps.get_opt("a").await.unwrap().is_some());
@@ -52,14 +29,15 @@ async fn kube_rs_works_over_http() {
 }
 
 #[tokio::test]
-async fn http_2_with_prior_knowledge_works() {
+async fn alpn_chooses_http_2_and_http_1() {
     let served = Served::start().await;
-    let stream = TcpStream::connect(served.address).await.unwrap();
+    let stream = served.connect(&[b"h2"]).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     let driver = tokio::spawn(connection);
     let request = http::Request::builder()
-        .uri(format!("http://{}/version", served.address))
+        .uri(format!("https://{}/version", served.address))
         .body(Full::new(Bytes::new()))
         .unwrap();
     let response = timeout(DEADLINE, sender.send_request(request)).await.unwrap().unwrap();
@@ -67,8 +45,25 @@ async fn http_2_with_prior_knowledge_works() {
         serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();
     assert_eq!(version["minor"], "36");
     drop(sender);
+    let old = served.connect(&[b"http/1.1"]).await.unwrap();
+    assert_eq!(old.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    drop(old);
     served.stop().await;
     driver.abort();
+}
+
+/// If this fails whoever makes a certificate of their own is an administrator.
+#[tokio::test]
+async fn a_certificate_of_another_authority_opens_nothing() {
+    let served = Served::start().await;
+    let other = windtunnel_apiserver::Pki::generate().unwrap();
+    let maps: Api<ConfigMap> = Api::all(served.client_with(&other, "root", "system:masters").await);
+    assert!(timeout(DEADLINE, maps.list(&ListParams::default())).await.unwrap().is_err());
+    let jane: Api<ConfigMap> = Api::all(served.client_with(served.server.pki(), "jane", "devs").await);
+    let refused = jane.list(&ListParams::default()).await.unwrap_err();
+    assert!(refused.to_string().contains("User \"jane\" cannot list resource \"configmaps\""), "{refused}");
+    drop((maps, jane));
+    served.stop().await;
 }
 
 #[tokio::test]
@@ -83,11 +78,33 @@ async fn garbage_on_the_wire_harms_nobody() {
         let mut answer = Vec::new();
         let _ = timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("the connection hangs");
     }
-    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    let mut stream = served.connect(&[]).await.unwrap();
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     timeout(DEADLINE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer}");
+    served.stop().await;
+}
+
+/// If this fails a client whose write was refused finds its connection broken at the next request.
+#[tokio::test]
+async fn a_refused_request_leaves_its_connection_usable() {
+    let served = Served::start().await;
+    let mut stream = served.connect(&[b"http/1.1"]).await.unwrap();
+    stream
+        .write_all(b"POST /api/v1/namespaces HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n")
+        .await
+        .unwrap();
+    stream.flush().await.unwrap();
+    // A whole exchange on another connection: the server has seen the head, and not the body.
+    let mut other = served.connect(&[b"http/1.1"]).await.unwrap();
+    other.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    timeout(DEADLINE, other.read_to_string(&mut answer)).await.unwrap().unwrap();
+    stream.write_all(b"{}GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answers = String::new();
+    timeout(DEADLINE, stream.read_to_string(&mut answers)).await.unwrap().unwrap();
+    assert!(answers.starts_with("HTTP/1.1 403") && answers.contains("HTTP/1.1 200"), "{answers}");
     served.stop().await;
 }
 

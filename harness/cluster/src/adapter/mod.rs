@@ -1,5 +1,6 @@
 //! The thin part: watches feed the world, queues call the controllers, an executor carries out their effects.
 
+mod autoscale;
 mod execute;
 mod queue;
 mod recorder;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use autoscale::autoscale;
 pub(crate) use execute::Executor;
 pub(crate) use queue::Queue;
 pub(crate) use recorder::{Recorder, record};

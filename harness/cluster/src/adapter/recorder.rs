@@ -25,19 +25,35 @@ const REMEMBERED: usize = 1024;
 /// Where events are handed in.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorder {
-    sender: mpsc::Sender<Note>,
+    sender: mpsc::Sender<Told>,
+}
+
+/// A note, and whether it is about something that lasts, so that a repetition says nothing new.
+#[derive(Debug)]
+pub(crate) struct Told {
+    note: Note,
+    lasts: bool,
 }
 
 impl Recorder {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Note>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Told>) {
         let (sender, receiver) = mpsc::channel(WAITING);
         (Self { sender }, receiver)
     }
 
     /// Hands in an event; never waits.
     pub(crate) fn report(&self, note: Note) {
-        if let Err(error) = self.sender.try_send(note) {
-            tracing::debug!(%error, "an event was dropped");
+        self.send(Told { note, lasts: false });
+    }
+
+    /// Hands in an event about something that lasts; never waits.
+    pub(crate) fn tell(&self, note: Note) {
+        self.send(Told { note, lasts: true });
+    }
+
+    fn send(&self, told: Told) {
+        if self.sender.try_send(told).is_err() {
+            tracing::debug!("an event was dropped");
         }
     }
 }
@@ -46,7 +62,7 @@ impl Recorder {
 pub(crate) async fn record(
     client: Client,
     node: &'static str,
-    mut notes: mpsc::Receiver<Note>,
+    mut notes: mpsc::Receiver<Told>,
     stop: CancellationToken,
 ) {
     let mut seen: BTreeMap<Note, (Key, i32)> = BTreeMap::new();
@@ -56,7 +72,10 @@ pub(crate) async fn record(
             () = stop.cancelled() => return,
             note = notes.recv() => note,
         };
-        let Some(note) = note else { return };
+        let Some(Told { note, lasts }) = note else { return };
+        if lasts && seen.contains_key(&note) {
+            continue;
+        }
         let now = Timestamp::now();
         if let Some((key, count)) = seen.get_mut(&note) {
             *count += 1;

@@ -30,23 +30,38 @@ impl Watches {
     where
         T: Routed + Resource<DynamicType = ()> + DeserializeOwned + Debug,
     {
+        self.start_with::<T>(watcher::Config::default());
+    }
+
+    /// Feeds the objects of one kind that have this name, in whatever namespace.
+    pub(crate) fn start_named<T>(&self, name: &str)
+    where
+        T: Routed + Resource<DynamicType = ()> + DeserializeOwned + Debug,
+    {
+        self.start_with::<T>(watcher::Config::default().fields(&format!("metadata.name={name}")));
+    }
+
+    fn start_with<T>(&self, config: watcher::Config)
+    where
+        T: Routed + Resource<DynamicType = ()> + DeserializeOwned + Debug,
+    {
         let api = Api::<T>::all(self.client.clone());
         let (store, stop, synced) = (self.store.clone(), self.stop.clone(), self.synced.clone());
         self.tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = feed(api, store, synced) => {}
+                () = feed(api, config, store, synced) => {}
             }
         });
     }
 }
 
 /// Feeds the objects of one kind into the store; never ends by itself.
-async fn feed<T>(api: Api<T>, store: Arc<Store>, synced: watch::Sender<usize>)
+async fn feed<T>(api: Api<T>, config: watcher::Config, store: Arc<Store>, synced: watch::Sender<usize>)
 where
     T: Routed + Resource<DynamicType = ()> + DeserializeOwned + Debug,
 {
-    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
     let mut listed = BTreeSet::new();
     let mut is_first = true;
     while let Some(event) = events.next().await {

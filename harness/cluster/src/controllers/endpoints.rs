@@ -20,6 +20,8 @@ use crate::{
 /// Annotation on a pod: container ports that are served on another port, as JSON `{"8080": 41234}`. The node writes
 /// it where a container port can't be bound on the pod's address.
 pub const PORTS_ANNOTATION: &str = "cluster.windtunnel.dev/ports";
+/// Label on endpoint slices: the Service that they belong to.
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Label on Endpoints objects that this controller writes.
 const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
 
@@ -41,7 +43,7 @@ pub fn reconcile(world: &World, key: &Key, _now: Timestamp) -> Outcome {
     };
     let Some(wanted) = endpoints_of(world, service) else { return outcome };
     let Some(present) = present else {
-        outcome.push(Effect::CreateEndpoints(Box::new(wanted)));
+        outcome.push(Effect::create(&wanted));
         return outcome;
     };
     let relevant = |endpoints: &Endpoints| {
@@ -110,7 +112,7 @@ pub fn endpoints_of(world: &World, service: &Service) -> Option<Endpoints> {
 
 type PortOrder = (Option<String>, i32, Option<String>);
 
-fn address_of(service: &Service, pod: &Pod) -> Option<EndpointAddress> {
+pub(super) fn address_of(service: &Service, pod: &Pod) -> Option<EndpointAddress> {
     let ip = pod.status.as_ref()?.pod_ip.clone().filter(|ip| !ip.is_empty())?;
     let spec = pod.spec.as_ref()?;
     let hostname = spec.hostname.clone().filter(|_| spec.subdomain == service.metadata.name);
@@ -129,7 +131,7 @@ fn address_of(service: &Service, pod: &Pod) -> Option<EndpointAddress> {
 }
 
 /// The ports of a Service on one pod; a named port that the pod does not have is left out.
-fn ports_of(ports: &[ServicePort], pod: &Pod) -> Vec<EndpointPort> {
+pub(super) fn ports_of(ports: &[ServicePort], pod: &Pod) -> Vec<EndpointPort> {
     let found = ports.iter().filter_map(|port| {
         let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
         Some(EndpointPort {

@@ -68,3 +68,14 @@ pub fn available_in(pod: &Pod, min_ready_s: i32, now: Timestamp) -> Option<Durat
 pub fn since(past: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(past)).unwrap_or_default()
 }
+
+/// The names of the volume claims that the pod uses, those of its generic ephemeral volumes too.
+pub fn claims(pod: &Pod) -> impl Iterator<Item = String> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.filter_map(move |volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(claim), _) => Some(claim.claim_name.clone()),
+        (None, Some(_)) => Some(format!("{name}-{}", volume.name)),
+        (None, None) => None,
+    })
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 /// Labels, as Kubernetes keeps them.
 pub type Labels = BTreeMap<String, String>;
@@ -30,10 +30,62 @@ pub fn has_all(wanted: &Labels, labels: Option<&Labels>) -> bool {
     wanted.iter().all(|(key, value)| labels.is_some_and(|labels| labels.get(key) == Some(value)))
 }
 
+/// Reads a selector as text, such as `app=web,tier in (a, b),!old`; `None` if it is not one.
+#[must_use]
+pub fn parse_text(text: &str) -> Option<LabelSelector> {
+    let mut selector = LabelSelector::default();
+    let expressions = selector.match_expressions.get_or_insert_default();
+    for part in split_outside_brackets(text) {
+        let part = part.trim();
+        let requirement = |key: &str, operator: &str, values: Vec<String>| LabelSelectorRequirement {
+            key: key.trim().to_owned(),
+            operator: operator.to_owned(),
+            values: Some(values),
+        };
+        let list = |text: &str| -> Option<Vec<String>> {
+            let inside = text.trim().strip_prefix('(')?.strip_suffix(')')?;
+            Some(inside.split(',').map(|value| value.trim().to_owned()).collect())
+        };
+        expressions.push(if let Some((key, values)) = part.split_once(" notin ") {
+            requirement(key, "NotIn", list(values)?)
+        } else if let Some((key, values)) = part.split_once(" in ") {
+            requirement(key, "In", list(values)?)
+        } else if let Some((key, value)) = part.split_once("!=") {
+            requirement(key, "NotIn", vec![value.trim().to_owned()])
+        } else if let Some((key, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
+            requirement(key, "In", vec![value.trim().to_owned()])
+        } else if let Some(key) = part.strip_prefix('!') {
+            requirement(key, "DoesNotExist", Vec::new())
+        } else {
+            requirement(part, "Exists", Vec::new())
+        });
+    }
+    let is_sound = expressions.iter().all(|expression| {
+        let key = &expression.key;
+        !key.is_empty() && !key.contains([' ', '(', ')', '=', ','])
+    });
+    is_sound.then_some(selector)
+}
+
+fn split_outside_brackets(text: &str) -> Vec<&str> {
+    let (mut parts, mut depth, mut start) = (Vec::new(), 0_usize, 0);
+    for (at, letter) in text.char_indices() {
+        match letter {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                parts.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
-
     use super::*;
 
     /// If this fails a controller adopts strangers' pods or loses its own.
@@ -62,5 +114,26 @@ mod tests {
             assert_eq!(matches(&selector, Some(&labels)), expected, "{key} {operator} {values:?}");
         }
         assert!(matches(&LabelSelector::default(), None));
+    }
+
+    /// If this fails an autoscaler looks at the wrong pods.
+    #[test]
+    fn selectors_as_text_select_as_documented() {
+        let labels: Labels =
+            [("tier", "web"), ("app", "a")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        for (text, expected) in [
+            ("app=a", Some(true)),
+            ("app==a,tier in (web, db)", Some(true)),
+            ("app=a,tier notin (web)", Some(false)),
+            ("app!=b,!old,tier", Some(true)),
+            ("app!=a", Some(false)),
+            ("!tier", Some(false)),
+            ("", None),
+            ("tier in web", None),
+            ("a b=c", None),
+        ] {
+            let found = parse_text(text).map(|selector| matches(&selector, Some(&labels)));
+            assert_eq!(found, expected, "{text}");
+        }
     }
 }

@@ -365,6 +365,7 @@ impl ContainerTask {
             }
         }
         let guard = memory::limit(&self.container).map(|limit| memory::Guard::start(process.id(), limit));
+        self.sandbox.node.usage.track(&self.sandbox.key, &self.container.name, process.id());
         tracing::debug!(pod = %self.sandbox.key, container = self.container.name, process = process.id(), "started");
         let container_id = self.container_id(runs);
         let has_startup = self.container.startup_probe.is_some();

@@ -202,6 +202,7 @@ async fn make_volumes(
     let requests = volumes::referenced_tokens(pod);
     found.tokens =
         sources::tokens(&node.client, pod, &requests).await.map_err(|error| error.to_string())?;
+    let pod = &node.store.read(|world| crate::controllers::volumes::as_host_paths(world, pod))?;
     let make = || Ok(volumes::make(pod, &folder.join("volumes"), &found, surroundings));
     node.directory.hold(make).map_err(start)?
 }

@@ -15,6 +15,18 @@ use crate::quantity;
 
 /// Name of the node.
 pub const NODE_NAME: &str = "windtunnel";
+
+/// The names of so many nodes: the first is [`NODE_NAME`], the others have a number behind it, from 2 on.
+pub fn node_names(count: u16) -> impl Iterator<Item = String> {
+    (1..=count.max(1))
+        .map(|number| if number == 1 { NODE_NAME.to_owned() } else { format!("{NODE_NAME}-{number}") })
+}
+
+/// Whether a node of this name is one of ours.
+pub(crate) fn is_ours(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(NODE_NAME) else { return false };
+    rest.is_empty() || rest.strip_prefix('-').is_some_and(|number| number.parse::<u16>().is_ok())
+}
 /// What the node offers. Requests are promises, not use: manifests that were written for a cluster's machines must
 /// fit a laptop too, so the node offers what a large machine has, whatever this one is.
 const CPU: &str = "256";
@@ -28,9 +40,9 @@ pub(crate) fn capacity() -> (i128, i128) {
     (of(CPU), of(MEMORY))
 }
 
-/// The Node object: its status is written on its own.
+/// The Node object: its status is written on its own. Only the first node is the control plane's.
 #[must_use]
-pub fn node(address: Ipv4Addr, now: Timestamp) -> Node {
+pub fn node(name: &str, address: Ipv4Addr, now: Timestamp) -> Node {
     let amounts: BTreeMap<String, Quantity> =
         [("cpu", CPU), ("memory", MEMORY), ("ephemeral-storage", STORAGE), ("pods", PODS)]
             .into_iter()
@@ -42,10 +54,11 @@ pub fn node(address: Ipv4Addr, now: Timestamp) -> Node {
         other => other,
     };
     let labels = [
-        ("kubernetes.io/hostname", NODE_NAME),
+        ("kubernetes.io/hostname", name),
         ("kubernetes.io/os", "linux"),
         ("kubernetes.io/arch", architecture),
     ];
+    let labels = labels.into_iter().filter(|(label, _)| name == NODE_NAME || !label.starts_with("node-role"));
     let condition = |kind: &str, status: &str, reason: &str, message: &str| NodeCondition {
         type_: kind.to_owned(),
         status: status.to_owned(),
@@ -56,10 +69,8 @@ pub fn node(address: Ipv4Addr, now: Timestamp) -> Node {
     };
     Node {
         metadata: ObjectMeta {
-            name: Some(NODE_NAME.to_owned()),
-            labels: Some(
-                labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-            ),
+            name: Some(name.to_owned()),
+            labels: Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()),
             ..ObjectMeta::default()
         },
         spec: Some(Default::default()),
@@ -68,7 +79,7 @@ pub fn node(address: Ipv4Addr, now: Timestamp) -> Node {
             allocatable: Some(amounts),
             addresses: Some(vec![
                 NodeAddress { type_: "InternalIP".into(), address: address.to_string() },
-                NodeAddress { type_: "Hostname".into(), address: NODE_NAME.into() },
+                NodeAddress { type_: "Hostname".into(), address: name.into() },
             ]),
             conditions: Some(vec![
                 condition(

@@ -42,6 +42,7 @@ mod service_proxy;
 mod sources;
 pub mod status;
 mod terminal;
+mod usage;
 mod volumes;
 mod warden;
 mod worker;
@@ -62,7 +63,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use container::AGGRESSIVE_PROBE_ANNOTATION;
 pub use isolation::{Isolation, Tools};
-pub use machine::{NODE_NAME, node};
+pub use machine::{NODE_NAME, node, node_names};
 pub use process::Launch;
 
 pub(crate) use addresses::PodNetwork;
@@ -71,6 +72,7 @@ pub(crate) use names::HostsFiles;
 pub(crate) use registry::Registry;
 pub(crate) use machine::capacity;
 pub(crate) use process::Processes;
+pub(crate) use usage::Meter;
 
 use crate::{
     adapter::{Executor, Recorder, Store},
@@ -105,6 +107,8 @@ pub(crate) struct Context {
     pub(crate) hosts: HostsFiles,
     /// Ends all pods.
     pub(crate) stop: CancellationToken,
+    /// What containers use.
+    pub(crate) usage: Arc<Meter>,
     pub(crate) retired_logs: Mutex<VecDeque<PathBuf>>,
 }
 
@@ -176,8 +180,9 @@ pub(crate) async fn run_services(context: Arc<Context>) {
 }
 
 fn look_at(context: &Arc<Context>, key: &Key, workers: &mut HashMap<Key, Worker>, tasks: &mut JoinSet<()>) {
-    let is_ours =
-        |pod: &Arc<Pod>| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(NODE_NAME);
+    let is_ours = |pod: &Arc<Pod>| {
+        pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).is_some_and(machine::is_ours)
+    };
     let pod = context.store.read(|world| world.pods.get(key).filter(|pod| is_ours(pod)).cloned());
     if let Some(worker) = workers.get(key) {
         let same = pod.filter(|pod| pod.metadata.uid.as_deref() == Some(worker.uid.as_str()));

@@ -33,10 +33,33 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
+    /// Writes what the kubeconfig holds into the files `ca`, `certificate` and `key`; gives their folder.
+    pub(crate) fn write_credentials(&self) -> &std::path::Path {
+        use base64::{Engine as _, engine::general_purpose::STANDARD};
+        let config = std::fs::read_to_string(self.cluster.kubeconfig()).expect("the kubeconfig");
+        for (field, file) in [
+            ("certificate-authority-data: ", "ca"),
+            ("client-certificate-data: ", "certificate"),
+            ("client-key-data: ", "key"),
+        ] {
+            let data = config.lines().find_map(|line| line.trim().strip_prefix(field)).expect(field);
+            let pem = STANDARD.decode(data).expect("base64");
+            std::fs::write(self.folder.path().join(file), pem).expect("written");
+        }
+        self.folder.path()
+    }
+
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A cluster with changed options.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Options)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let token = format!("{}-{}", std::process::id(), folder.path().display());
-        let cluster = EmbeddedCluster::start(options(folder.path().join("cluster"), &token)).await;
+        let mut options = options(folder.path().join("cluster"), &token);
+        change(&mut options);
+        let cluster = EmbeddedCluster::start(options).await;
         Self { cluster: cluster.expect("a cluster"), folder, token }
     }
 

@@ -1,12 +1,19 @@
 //! Tests of the cluster: tables for the pure controllers, and real clusters with real processes.
 
+mod autoscalers;
 mod clusters;
 mod deployments;
+mod disruption;
+mod endpoint_slices;
 mod endpoints;
 mod flight;
+mod jobs;
 mod latency;
 mod model;
 mod pods;
 mod replica_sets;
 mod scheduling;
+mod stateful_sets;
 mod statuses;
+mod volumes;
+mod workloads;

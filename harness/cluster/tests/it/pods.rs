@@ -206,11 +206,14 @@ async fn a_port_taken_on_all_addresses_is_remapped() {
 async fn a_deleted_pod_leaves_its_endpoints_before_it_is_told_to_end() {
     let flight = Flight::start().await;
     let seen = flight.folder.path().join("seen");
+    let folder = flight.write_credentials().display();
     let script = format!(
-        "import os, signal, sys, threading, urllib.request\n\
+        "import os, signal, ssl, sys, threading, urllib.request\n\
+         trust = ssl.create_default_context(cafile='{folder}/ca')\n\
+         trust.load_cert_chain('{folder}/certificate', '{folder}/key')\n\
          def end(*_):\n\
          \x20   url = '{}/api/v1/namespaces/default/endpoints/p'\n\
-         \x20   open('{}', 'w').write(urllib.request.urlopen(url).read().decode())\n\
+         \x20   open('{}', 'w').write(urllib.request.urlopen(url, context=trust).read().decode())\n\
          \x20   os._exit(0)\n\
          signal.signal(signal.SIGTERM, end)\n\
          open('{}.up', 'w')\n\

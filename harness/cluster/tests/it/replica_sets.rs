@@ -7,7 +7,11 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use serde_json::{Value, json};
-use windtunnel_cluster::{controllers::replica_set, effect::Effect, world::Key};
+use windtunnel_cluster::{
+    controllers::replica_set,
+    effect::Effect,
+    world::{Key, Kind},
+};
 
 use crate::model::Model;
 
@@ -137,7 +141,10 @@ fn the_least_useful_pod_goes_first() {
 #[test]
 fn a_creation_that_fails_is_shown_and_tried_one_at_a_time() {
     let (mut model, key) = with_set(5);
-    model.world.pod_creation_failures.insert(key.clone(), "pods \"r-\" is forbidden: quota".into());
+    model
+        .world
+        .pod_creation_failures
+        .insert((Kind::ReplicaSet, key.clone()), "pods \"r-\" is forbidden: quota".into());
     let outcome = replica_set::reconcile(&model.world, &key, model.now);
     let creations = outcome.effects.iter().filter(|effect| matches!(effect, Effect::CreatePod(_))).count();
     assert_eq!(creations, 1);

@@ -103,3 +103,187 @@ fn other_schedulers_pods_are_left_alone() {
         assert_eq!(decide(&world.clone().with(pod("p", &spec))), [], "{spec}");
     }
 }
+
+/// What the pod is told, if it has to wait.
+fn refusal(world: &World) -> String {
+    let message = decide(world).into_iter().find_map(|effect| match effect {
+        Effect::Report(note) if note.reason == "FailedScheduling" => Some(note.message),
+        _ => None,
+    });
+    message.expect("a refusal")
+}
+
+fn labelled(name: &str, zone: &str, taints: &Value) -> Node {
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "zone": zone}},
+        "spec": {"taints": taints},
+        "status": {"allocatable": {"cpu": "4", "memory": "4Gi", "pods": "10", "nvidia.com/gpu": "2"}},
+    }))
+    .expect("a node")
+}
+
+fn placed(name: &str, node: &str, spec: &Value) -> Pod {
+    let mut spec = spec.clone();
+    spec["nodeName"] = node.into();
+    let mut pod = pod(name, &spec);
+    pod.metadata.labels = Some([("app".to_owned(), "a".to_owned())].into());
+    pod
+}
+
+/// If this fails people who read the event of a pending pod look in the wrong place.
+#[test]
+fn a_pod_that_fits_nowhere_is_told_why_in_upstreams_words() {
+    let taint = json!([{"key": "dedicated", "value": "x", "effect": "NoSchedule"}]);
+    let world = World::default()
+        .with(labelled("a", "1", &taint))
+        .with(labelled("b", "1", &json!(null)))
+        .with(labelled("c", "2", &json!(null)));
+    let huge =
+        json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "100", "memory": "64Gi"}}}]});
+    assert_eq!(
+        refusal(&world.clone().with(pod("p", &huge))),
+        "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu, 2 Insufficient memory. no new \
+claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+    );
+    let gpus = |count: &str| json!({"containers": [{"name": "c", "resources": {"requests": {"nvidia.com/gpu": count}}}]});
+    let full = world.with(placed("x", "b", &gpus("2"))).with(placed("y", "c", &gpus("1")));
+    assert_eq!(bound_to(&full.clone().with(pod("p", &gpus("1")))).as_deref(), Some("c"));
+    assert_eq!(
+        refusal(&full.with(pod("p", &gpus("2")))),
+        "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient nvidia.com/gpu. no new claims to \
+deallocate, preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, 2 No preemption victims \
+found for incoming pod."
+    );
+}
+
+/// If this fails pods land on machines that were kept for others.
+#[test]
+fn taints_are_tolerated_by_key_value_and_effect() {
+    let taint = json!([{"key": "dedicated", "value": "x", "effect": "NoSchedule"}]);
+    let world = World::default().with(labelled("a", "1", &taint));
+    for (toleration, fits) in [
+        (json!({"key": "dedicated", "operator": "Equal", "value": "x", "effect": "NoSchedule"}), true),
+        (json!({"key": "dedicated", "value": "y"}), false),
+        (json!({"key": "dedicated", "operator": "Exists"}), true),
+        (json!({"operator": "Exists"}), true),
+        (json!({"key": "dedicated", "operator": "Exists", "effect": "NoExecute"}), false),
+    ] {
+        let found = bound_to(&world.clone().with(pod("p", &json!({"tolerations": [toleration]}))));
+        assert_eq!(found.is_some(), fits, "{toleration}");
+    }
+    let soft = json!([{"key": "k", "effect": "PreferNoSchedule"}]);
+    let world = World::default().with(labelled("a", "1", &soft)).with(labelled("b", "1", &json!(null)));
+    assert_eq!(
+        bound_to(&world.with(pod("p", &json!({})))).as_deref(),
+        Some("b"),
+        "avoided while there is another"
+    );
+}
+
+/// If this fails a model lands on a machine without its accelerator.
+#[test]
+fn node_affinity_selects_and_prefers() {
+    let world =
+        World::default().with(labelled("a", "1", &json!(null))).with(labelled("b", "2", &json!(null)));
+    let required = |operator: &str, values: Value| {
+        json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms":
+            [{"matchExpressions": [{"key": "zone", "operator": operator, "values": values}]}]}}}})
+    };
+    let found = |spec: Value| bound_to(&world.clone().with(pod("p", &spec)));
+    assert_eq!(found(required("In", json!(["2"]))).as_deref(), Some("b"));
+    assert_eq!(found(required("NotIn", json!(["2"]))).as_deref(), Some("a"));
+    assert_eq!(found(required("Gt", json!(["1"]))).as_deref(), Some("b"));
+    assert_eq!(found(required("DoesNotExist", json!(null))), None);
+    let preferred = json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+        {"weight": 1, "preference": {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["2"]}]}}]}}});
+    assert_eq!(found(preferred).as_deref(), Some("b"));
+}
+
+/// If this fails replicas share the machine that they were meant to be kept apart from.
+#[test]
+fn pod_affinity_and_anti_affinity_look_at_domains() {
+    let term = |key: &str| json!([{"labelSelector": {"matchLabels": {"app": "a"}}, "topologyKey": key}]);
+    let anti = |key: &str| json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term(key)}}});
+    let near = |key: &str| json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term(key)}}});
+    let world = World::default()
+        .with(labelled("a", "1", &json!(null)))
+        .with(labelled("b", "1", &json!(null)))
+        .with(labelled("c", "2", &json!(null)))
+        .with(placed("x", "a", &json!({})));
+    let found = |spec: &Value| bound_to(&world.clone().with(pod("p", spec)));
+    assert_eq!(found(&anti("zone")).as_deref(), Some("c"));
+    assert_ne!(found(&anti("kubernetes.io/hostname")).as_deref(), Some("a"));
+    assert_eq!(found(&near("kubernetes.io/hostname")).as_deref(), Some("a"));
+    // The one that is there does not want company either.
+    let shy = world.clone().with(placed("y", "c", &anti("zone")));
+    let mut newcomer = pod("p", &anti("zone"));
+    newcomer.metadata.labels = Some([("app".to_owned(), "a".to_owned())].into());
+    assert_eq!(
+        refusal(&shy.with(newcomer)),
+        "0/3 nodes are available: 1 node(s) didn't satisfy existing pods anti-affinity rules, 2 node(s) didn't match pod \
+anti-affinity rules. no new claims to deallocate, preemption: 0/3 nodes are available: 3 No preemption victims found \
+for incoming pod."
+    );
+    // The first of a group that wants to be together starts it.
+    let empty = World::default().with(labelled("a", "1", &json!(null)));
+    let mut first = pod("p", &near("zone"));
+    assert_eq!(bound_to(&empty.clone().with(first.clone())), None, "not one of the group itself");
+    first.metadata.labels = Some([("app".to_owned(), "a".to_owned())].into());
+    assert!(bound_to(&empty.with(first)).is_some());
+}
+
+/// If this fails all replicas of a service go down with one zone.
+#[test]
+fn topology_spread_keeps_the_skew() {
+    let constraint = json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone",
+        "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "a"}}}]});
+    let mut newcomer = pod("p", &constraint);
+    newcomer.metadata.labels = Some([("app".to_owned(), "a".to_owned())].into());
+    let world = World::default()
+        .with(labelled("a", "1", &json!(null)))
+        .with(labelled("b", "2", &json!(null)))
+        .with(placed("x", "a", &json!({})));
+    assert_eq!(bound_to(&world.clone().with(newcomer.clone())).as_deref(), Some("b"));
+    let full = asking("4");
+    let world = world.with(placed("other", "b", &full)).with(placed("w", "a", &json!({})));
+    let mut asks = newcomer;
+    asks.spec.as_mut().expect("a spec").containers =
+        serde_json::from_value(asking("1")["containers"].clone()).expect("containers");
+    let message = refusal(&world.with(asks));
+    assert!(
+        message.starts_with(
+            "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match pod topology spread constraints."
+        ),
+        "{message}"
+    );
+}
+
+/// If this fails an important service waits behind batch work, or takes more away than it needs.
+#[test]
+fn pods_of_higher_priority_take_the_place_of_lower_ones() {
+    let mut important = asking("3");
+    important["priority"] = 100.into();
+    let mut small = asking("2");
+    small["priority"] = 1.into();
+    let mut tiny = asking("1");
+    tiny["priority"] = 2.into();
+    let world = World::default()
+        .with(labelled("a", "1", &json!(null)))
+        .with(placed("small", "a", &small))
+        .with(placed("tiny", "a", &tiny));
+    let effects = decide(&world.clone().with(pod("p", &important)));
+    let gone: Vec<&str> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Delete { key, .. } => Some(key.name.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(gone, ["small"], "the more important of the two is spared");
+    let nominated = json!({"status": {"nominatedNodeName": "a"}});
+    assert!(
+        effects.iter().any(|effect| matches!(effect, Effect::Patch { patch, .. } if *patch == nominated))
+    );
+    important["preemptionPolicy"] = "Never".into();
+    assert!(refusal(&world.with(pod("p", &important))).contains("Insufficient cpu"));
+}

@@ -5,7 +5,7 @@
 //!
 //! | what | bound |
 //! | --- | --- |
-//! | latencies | [`LatencyHistogram`]s: in total and over time, by revision and service, within 0.2 % to p99.99 |
+//! | latencies, times of tokens | [`LatencyHistogram`]s: in total and over time, by revision and service, within 0.2 % to p99.99 |
 //! | time | [`MOST_BUCKETS`] stretches, merged in pairs as the run grows |
 //! | causes of failures | [`MOST_CAUSES`] |
 //! | cold starts | [`MOST_PHASES`] phases as histograms, the first [`MOST_KEPT`] starts |
@@ -33,6 +33,7 @@ mod causes;
 mod series;
 mod starts;
 mod time;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,13 +43,14 @@ use windtunnel_scenario::Scenario;
 use crate::histogram::LatencyHistogram;
 use crate::judge::{Gate, Tallies, gates};
 use crate::recorder::{Recorder, SeriesId};
-use crate::recording::{ColdStart, Decision, Event, Meta, Recording, Request, Revision, SeriesKey};
+use crate::recording::{ColdStart, Decision, Event, Measure, Meta, Recording, Request, Revision, SeriesKey};
 use crate::stability;
 
 pub use causes::{Cause, MOST_CAUSES};
 pub use series::{MOST_POINTS, MOST_SERIES, ThinSeries, ThinSeriesSet};
 pub use starts::{MOST_KEPT, MOST_PHASES, Starts};
 pub use time::{MOST_BUCKETS, TimeBucket, TimeBuckets};
+pub use tokens::TokenTimes;
 
 use causes::Causes;
 use time::count_at;
@@ -70,8 +72,23 @@ const LATE_NS: u64 = 10_000_000;
 pub struct RevisionCounts {
     /// Latencies of its successful answers.
     pub latencies: LatencyHistogram,
+    /// What language models took for tokens of those.
+    pub tokens: TokenTimes,
     /// Requests that it did not answer successfully.
     pub failed: u64,
+}
+
+impl RevisionCounts {
+    /// Times of its successful answers.
+    pub fn times(&self, measure: Measure) -> &LatencyHistogram {
+        self.tokens.times(measure).unwrap_or(&self.latencies)
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.latencies.add(&other.latencies);
+        self.tokens.add(&other.tokens);
+        self.failed += other.failed;
+    }
 }
 
 /// What was observed in a run, counted.
@@ -200,8 +217,13 @@ impl Digest {
 
     /// Latencies of all successful requests.
     pub fn latencies(&self) -> LatencyHistogram {
+        self.times(Measure::Latency)
+    }
+
+    /// Times of all successful requests.
+    pub fn times(&self, measure: Measure) -> LatencyHistogram {
         let mut all = LatencyHistogram::new();
-        self.counts().for_each(|counts| all.add(&counts.latencies));
+        self.counts().for_each(|counts| all.add(counts.times(measure)));
         all
     }
 
@@ -224,14 +246,12 @@ impl Digest {
         for (index, counts) in self.by_revision.iter().enumerate().take(MOST_REVISIONS) {
             let Some(revision) = self.revisions.get(index) else { continue };
             let service = services.entry(revision.service()).or_default();
-            service.latencies.add(&counts.latencies);
-            service.failed += counts.failed;
+            service.add(counts);
         }
         if services.len() == 1
             && let Some(service) = services.values_mut().next()
         {
-            service.latencies.add(&self.unrouted.latencies);
-            service.failed += self.unrouted.failed;
+            service.add(&self.unrouted);
         }
         services
     }
@@ -300,6 +320,7 @@ impl Digest {
         bucket.offered += 1;
         if succeeded {
             bucket.latencies.record(request.latency_ns);
+            bucket.tokens.count(request);
         }
         let counts = match request.revision {
             Some(revision) => {
@@ -323,6 +344,7 @@ impl Digest {
         }
         if succeeded {
             counts.latencies.record(request.latency_ns);
+            counts.tokens.count(request);
             self.time.at(request.done_ns()).served += 1;
         } else {
             counts.failed += 1;

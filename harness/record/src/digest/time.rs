@@ -1,6 +1,9 @@
 //! Counts over time in a bounded number of buckets.
 
 use crate::histogram::LatencyHistogram;
+use crate::recording::Measure;
+
+use super::tokens::TokenTimes;
 
 /// Buckets of a run, at most. A run that needs more gets buckets twice as wide, so there are never fewer than half
 /// of them.
@@ -26,6 +29,8 @@ pub struct TimeBucket {
     pub starts_from_zero: u64,
     /// Latencies of the successful requests that were meant to be sent in it.
     pub latencies: LatencyHistogram,
+    /// What language models took for tokens of those requests.
+    pub tokens: TokenTimes,
     /// Failures by the index of their cause.
     pub(super) causes: Vec<u64>,
     /// Requests by the index of the revision that they were routed to.
@@ -42,8 +47,14 @@ impl TimeBucket {
         self.starts += other.starts;
         self.starts_from_zero += other.starts_from_zero;
         self.latencies.add(&other.latencies);
+        self.tokens.add(&other.tokens);
         add_counts(&mut self.causes, &other.causes);
         add_counts(&mut self.routed, &other.routed);
+    }
+
+    /// Times of the successful requests that were meant to be sent in it.
+    pub fn times(&self, measure: Measure) -> &LatencyHistogram {
+        self.tokens.times(measure).unwrap_or(&self.latencies)
     }
 
     /// The share of its routed requests that went to a revision; `None` without routed requests.

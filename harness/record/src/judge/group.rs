@@ -6,7 +6,7 @@
 use windtunnel_scenario::objective::{Objective, Operator, Scope};
 
 use crate::histogram::{LatencyHistogram, rank};
-use crate::recording::{Prediction, Request};
+use crate::recording::{Measure, Prediction, Request};
 
 /// Stretches of time in which latencies are summed up for the interval of a mean.
 const STRETCHES: u64 = 1024;
@@ -16,6 +16,9 @@ const STRETCHES: u64 = 1024;
 pub(super) struct Seen {
     pub(super) intended_ns: u64,
     pub(super) latency_ns: u64,
+    /// Times of tokens, where there are some.
+    pub(super) first_token_ns: Option<u64>,
+    pub(super) token_ns: Option<u64>,
     /// How much later than intended it left.
     pub(super) lag_ns: u64,
     pub(super) succeeded: bool,
@@ -29,6 +32,8 @@ impl Seen {
         Self {
             intended_ns: request.intended_ns,
             latency_ns: request.latency_ns,
+            first_token_ns: request.first_token_ns,
+            token_ns: request.token_ns,
             lag_ns: request.sent_ns.saturating_sub(request.intended_ns),
             succeeded: request.succeeded(),
             held: request.held_ns > 0,
@@ -133,6 +138,8 @@ pub(super) struct Group {
     pub(super) scope: Scope,
     /// From when to when requests count, by their intended time.
     pub(super) window: (u64, u64),
+    /// What is measured of them; answers of which it was not are not among them.
+    pub(super) measure: Measure,
     pub(super) samples: u64,
     pub(super) failed: u64,
     pub(super) held: u64,
@@ -148,10 +155,11 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(scope: Scope, window: (u64, u64)) -> Self {
+    pub(super) fn new(scope: Scope, window: (u64, u64), measure: Measure) -> Self {
         Self {
             scope,
             window,
+            measure,
             samples: 0,
             failed: 0,
             held: 0,
@@ -216,6 +224,21 @@ impl Group {
 
     #[inline]
     pub(super) fn add(&mut self, seen: &Seen) {
+        if self.measure == Measure::Latency || !seen.succeeded {
+            return self.count(seen);
+        }
+        // A token's time is counted like a latency. Only that of the first one holds the time that the client lost.
+        let (time_ns, lag_ns) = match self.measure {
+            Measure::PerToken => (seen.token_ns, 0),
+            Measure::FirstToken | Measure::Latency => (seen.first_token_ns, seen.lag_ns),
+        };
+        if let Some(latency_ns) = time_ns {
+            self.count(&Seen { latency_ns, lag_ns, ..*seen });
+        }
+    }
+
+    #[inline]
+    fn count(&mut self, seen: &Seen) {
         self.samples += 1;
         self.held += u64::from(seen.held);
         self.worst_lag_ns = self.worst_lag_ns.max(seen.lag_ns);

@@ -6,6 +6,7 @@ use windtunnel_scenario::objective::{Metric, Objective};
 
 use super::group::Group;
 use super::{CONFIDENCE, Evidence, Finding, Verdict, requests_text};
+use crate::recording::Measure;
 
 /// Blocks of a mean. Neighbouring latencies are alike; the means of long blocks are nearly independent.
 const BLOCKS: usize = 20;
@@ -16,6 +17,11 @@ const MIN_FOR_MEAN: u64 = 2 * BLOCKS as u64;
 pub(super) fn percentile(objective: &Objective, percentile: f64, evidence: &Evidence<'_>) -> Finding {
     let group = evidence.group;
     let samples = group.samples;
+    if samples == group.failed && group.measure != Measure::Latency {
+        let reason = "No answer with tokens was measured: name a service of a language model, and simulate it with \
+                      server.llm.";
+        return Finding { reason: reason.to_owned(), samples, ..Finding::nothing() };
+    }
     if samples == 0 {
         return Finding::nothing();
     }

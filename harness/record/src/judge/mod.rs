@@ -9,7 +9,8 @@
 //! * The canary's share is judged by one exact two-sided binomial test with a false-alarm probability of 10⁻⁶.
 //! * Counts, maxima, throughput, queues, replicas, cost, recovery and the delay of a drift alarm are what they are.
 //! * Whether a run is stable is a statistical test of its own, see [`crate::stability`].
-//! * A failed request counts as over every latency limit.
+//! * A failed request counts as over every latency limit, and as over every limit of a token's time. Answers without
+//!   tokens are not counted for those; an answer of one token has no further one.
 //! * Nothing measured is never a pass.
 //!
 //! Everything is counted in bounded memory as a run goes ([`crate::Digest`]); a [`Recording`] is counted afterwards, in
@@ -234,7 +235,9 @@ fn finding(objective: &Objective, evidence: &Evidence<'_>) -> Finding {
         );
     }
     match objective.metric {
-        Metric::Percentile(percentile) => latency::percentile(objective, percentile, evidence),
+        Metric::Percentile(percentile) | Metric::FirstToken(percentile) | Metric::PerToken(percentile) => {
+            latency::percentile(objective, percentile, evidence)
+        }
         Metric::Average => latency::average(objective, evidence),
         Metric::Maximum => latency::maximum(objective, evidence),
         Metric::ErrorRate => shares::error_rate(objective, evidence),

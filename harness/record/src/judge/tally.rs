@@ -12,7 +12,7 @@ use super::canary::CanaryClock;
 use super::gauge::Gauge;
 use super::group::{Group, Seen};
 use super::recovery::Recovery;
-use crate::recording::{Event, Recording, Request, Revision, Source, is_of_service};
+use crate::recording::{Event, Measure, Recording, Request, Revision, Source, is_of_service};
 
 /// Requests of a split that wait until it is certain which revision was the canary when they were sent; a request
 /// that is answered later than so many others is attributed by what was known by then.
@@ -116,12 +116,13 @@ impl Tallies {
 
     fn place(&mut self, objective: &Objective, window: Option<(u64, u64)>, exact: bool) {
         let span = window.unwrap_or((0, 0));
-        let everyone = self.group(&Scope::All, span);
-        let group = self.group(&objective.scope, span);
+        let measure = measure_of(objective.metric);
+        let everyone = self.group(&Scope::All, span, Measure::Latency);
+        let group = self.group(&objective.scope, span, measure);
         let mut gauge = None;
         let mut recovery = None;
         match objective.metric {
-            Metric::Percentile(_) => {
+            Metric::Percentile(_) | Metric::FirstToken(_) | Metric::PerToken(_) => {
                 self.groups[group].want_quantiles(exact);
                 self.groups[group].want_limit(objective);
             }
@@ -146,9 +147,10 @@ impl Tallies {
         self.places.push(Place { objective: objective.clone(), window, group, everyone, gauge, recovery });
     }
 
-    fn group(&mut self, scope: &Scope, window: (u64, u64)) -> usize {
-        let known = self.groups.iter().position(|group| group.scope == *scope && group.window == window);
-        known.unwrap_or_else(|| {
+    fn group(&mut self, scope: &Scope, window: (u64, u64), measure: Measure) -> usize {
+        let is_it =
+            |group: &Group| group.scope == *scope && group.window == window && group.measure == measure;
+        self.groups.iter().position(is_it).unwrap_or_else(|| {
             self.minds_split |= matches!(scope, Scope::Canary | Scope::Stable);
             self.takes.push(Vec::new());
             self.takes_unrouted.push(match scope {
@@ -156,7 +158,7 @@ impl Tallies {
                 Scope::Revision(name) => self.only_target.as_deref() == Some(name),
                 Scope::Canary | Scope::Stable => false,
             });
-            self.groups.push(Group::new(scope.clone(), window));
+            self.groups.push(Group::new(scope.clone(), window, measure));
             self.groups.len() - 1
         })
     }
@@ -395,6 +397,15 @@ impl Tallies {
                 Item::Request(request) => self.request(request),
             }
         }
+    }
+}
+
+/// What an objective measures of requests.
+fn measure_of(metric: Metric) -> Measure {
+    match metric {
+        Metric::FirstToken(_) => Measure::FirstToken,
+        Metric::PerToken(_) => Measure::PerToken,
+        _ => Measure::Latency,
     }
 }
 

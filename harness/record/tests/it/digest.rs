@@ -15,7 +15,7 @@ use windtunnel_scenario::{Duration, Scenario};
 use crate::flights::{MS, SECOND, recording, scenario};
 
 /// Every rule that can be judged on counts alone.
-const RULES: [&str; 24] = [
+const RULES: [&str; 28] = [
     "p99<300ms",
     "p99<=300ms",
     "p90<100ms",
@@ -40,6 +40,10 @@ const RULES: [&str; 24] = [
     "replicas<=3",
     "cost<2.5/h",
     "recovery<60s",
+    "ttft-p90<40ms",
+    "ttft-p50<=10ms for canary",
+    "tpot-p50<9ms",
+    "tpot-p95<100ms for a-00001",
 ];
 
 fn rules() -> Scenario {
@@ -113,6 +117,9 @@ fn request() -> impl Strategy<Value = Request> {
                 revision: (is_known || status == 200).then_some(revision),
                 weight_percent,
                 held_ns,
+                // Some answers have no tokens, others only one.
+                first_token_ns: (latency_ns % 5 > 0).then_some(latency_ns / 3),
+                token_ns: (latency_ns % 5 > 1).then_some(latency_ns / 7),
                 prediction,
                 error: error.map(str::to_owned),
                 ..Request::answered(intended_ns, latency_ns, revision)

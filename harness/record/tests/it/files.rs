@@ -127,6 +127,8 @@ fn request() -> impl Strategy<Value = Request> {
             revision,
             weight_percent,
             held_ns,
+            first_token_ns: revision.map(u64::from),
+            token_ns: revision.filter(|revision| revision % 2 == 0).map(u64::from),
             row,
             prediction,
             error,

@@ -1,6 +1,8 @@
 //! A run, kept or counted, seen through a grid of equal bins: what the charts draw.
 
-use windtunnel_record::{ColdStart, Decision, Digest, Event, Meta, Point, Recording, Revision, SeriesKey};
+use windtunnel_record::{
+    ColdStart, Decision, Digest, Event, Measure, Meta, Point, Recording, Revision, SeriesKey,
+};
 
 /// Nanoseconds in a second.
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
@@ -192,13 +194,15 @@ impl<'a> View<'a> {
 
     /// Latency quantiles of each bin, nanoseconds, over answered requests by their intended time: one row for each
     /// of `quantiles`. `None` where a bin holds no answer.
-    pub(crate) fn latency(self, grid: Grid, quantiles: &[f64]) -> Vec<Vec<Option<f64>>> {
+    pub(crate) fn times(self, measure: Measure, grid: Grid, quantiles: &[f64]) -> Vec<Vec<Option<f64>>> {
         match self {
             Self::Kept(recording) => {
                 let mut samples: Vec<Vec<u64>> = vec![Vec::new(); grid.bins];
                 for request in recording.requests.iter().filter(|request| request.succeeded()) {
-                    if let Some(bin) = grid.bin_of(request.intended_ns) {
-                        samples[bin].push(request.latency_ns);
+                    if let Some(bin) = grid.bin_of(request.intended_ns)
+                        && let Some(time_ns) = request.measured(measure)
+                    {
+                        samples[bin].push(time_ns);
                     }
                 }
                 samples.iter_mut().for_each(|bin| bin.sort_unstable());
@@ -212,9 +216,9 @@ impl<'a> View<'a> {
                         let (from, to) = (grid.start_ns(bin), grid.start_ns(bin + 1));
                         // A bin is a bucket, or a whole number of them.
                         let latencies = if grid.width_ns == width_ns {
-                            digest.time().iter().nth(bin)?.latencies.quantile(*quantile)
+                            digest.time().iter().nth(bin)?.times(measure).quantile(*quantile)
                         } else {
-                            digest.time().total_in(from, to).latencies.quantile(*quantile)
+                            digest.time().total_in(from, to).times(measure).quantile(*quantile)
                         };
                         latencies.map(|latency| latency as f64)
                     };

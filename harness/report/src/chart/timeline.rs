@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use windtunnel_record::Measure;
 use windtunnel_scenario::Scenario;
 use windtunnel_scenario::load::Flight;
-use windtunnel_scenario::objective::{Scope, Unit as MetricUnit};
+use windtunnel_scenario::objective::{Metric, Scope, Unit as MetricUnit};
 
 use super::axis::Scale;
 use super::bins::{self, Grid, View};
@@ -111,7 +112,13 @@ pub(crate) fn build(scenario: &Scenario, flight: Flight, sources: &Sources<'_>) 
     }
     let drawn = &names[..names.len().min(MOST_REVISIONS)];
 
-    let mut panels = vec![load_panel(sources, grid), latency_panel(scenario, flight, sources, grid, end_ns)];
+    let mut panels = vec![load_panel(sources, grid)];
+    for measure in Measure::ALL {
+        let panel = time_panel(measure, scenario, flight, sources, grid, end_ns);
+        if measure == Measure::Latency || !panel.layers.iter().all(Layer::is_empty) {
+            panels.push(panel);
+        }
+    }
     panels.extend(replica_panels(sources, drawn));
     if names.len() > 1 {
         panels.push(traffic_panel(sources, drawn, grid));
@@ -213,7 +220,8 @@ fn load_panel(sources: &Sources<'_>, grid: Grid) -> Panel {
     }
 }
 
-fn latency_panel(
+fn time_panel(
+    measure: Measure,
     scenario: &Scenario,
     flight: Flight,
     sources: &Sources<'_>,
@@ -222,7 +230,7 @@ fn latency_panel(
 ) -> Panel {
     let quantiles: Vec<f64> = QUANTILES.iter().map(|(quantile, _, _)| *quantile).collect();
     let rows: Vec<Vec<Vec<Option<f64>>>> =
-        sources.recordings.iter().map(|(_, recording)| recording.latency(grid, &quantiles)).collect();
+        sources.recordings.iter().map(|(_, recording)| recording.times(measure, grid, &quantiles)).collect();
     let mut all: Vec<Layer> = Vec::new();
     for (index, (_, name, weight)) in QUANTILES.iter().enumerate() {
         let tone = Tone::Hue([2, 0, 3][index]);
@@ -230,11 +238,16 @@ fn latency_panel(
             (Shape::Line(Join::Straight), present(grid, &rows[recording][index]))
         }));
     }
-    let limits = latency_limits(scenario, flight, end_ns);
+    let limits = time_limits(measure, scenario, flight, end_ns);
+    let (title, of) = match measure {
+        Measure::Latency => ("Latency", "answered requests"),
+        Measure::FirstToken => ("Time to first token", "answers of language models"),
+        Measure::PerToken => ("Time per further token", "answers of language models"),
+    };
     let (low, high) = extent(&all, &limits);
     Panel {
-        title: "Latency".to_owned(),
-        subtitle: format!("answered requests by intended send time, {}, log scale", per_bin(grid)),
+        title: title.to_owned(),
+        subtitle: format!("{of} by intended send time, {}, log scale", per_bin(grid)),
         readout_prefix: String::new(),
         height: 150.0,
         scale: Scale::logarithmic(low, high),
@@ -350,11 +363,18 @@ fn in_flight_panel(sources: &Sources<'_>) -> Panel {
 }
 
 /// Objectives that are a height in the latency panel, over their windows.
-fn latency_limits(scenario: &Scenario, flight: Flight, end_ns: u64) -> Vec<Limit> {
+fn time_limits(measure: Measure, scenario: &Scenario, flight: Flight, end_ns: u64) -> Vec<Limit> {
     scenario
         .objectives
         .iter()
-        .filter(|objective| objective.metric.unit() == MetricUnit::Latency)
+        .filter(|objective| {
+            let measured = match objective.metric {
+                Metric::FirstToken(_) => Measure::FirstToken,
+                Metric::PerToken(_) => Measure::PerToken,
+                _ => Measure::Latency,
+            };
+            objective.metric.unit() == MetricUnit::Latency && measured == measure
+        })
         .filter_map(|objective| {
             let whole = objective.from.is_none() && objective.to.is_none();
             let (from_ns, to_ns) =

@@ -168,6 +168,8 @@ pub(crate) fn recording(scenario: &str, source: Source, bad: bool) -> Recording 
                 (true, true) => 10,
             },
             held_ns,
+            first_token_ns: None,
+            token_ns: None,
             row,
             prediction: if live { Prediction::Equal } else { Prediction::Unchecked },
             error: failed.then(|| "503 Service Unavailable: upstream connect error".to_owned()),

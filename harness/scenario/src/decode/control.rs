@@ -2,11 +2,12 @@
 
 use windtunnel_kernel::autoscale::hpa;
 
+use super::distribution::distribution;
 use super::reader::Reader;
 use crate::quantity::Duration;
 use crate::scenario::{
-    Control, ControlPhases, Drift, DriftDetector, DriftShift, DriftTest, FlaggerControl, FlaggerVersion,
-    HpaTiming, KedaTiming,
+    Activator, Control, ControlPhases, Drift, DriftDetector, DriftShift, DriftTest, FlaggerControl,
+    FlaggerVersion, HpaTiming, KedaTiming, KpaTiming, LateConnections,
 };
 use crate::yaml::{Node, Value};
 
@@ -21,6 +22,13 @@ const MAX_PSI: f64 = 100.0;
 
 pub(super) fn control(reader: &mut Reader<'_>, node: &Node, path: &str) -> Option<Control> {
     let mut fields = reader.fields(node, path)?;
+    let kpa = fields.or(reader, "kpa", KpaTiming::default(), |reader, node, path| {
+        let mut fields = reader.fields(node, path)?;
+        let scrape_time = fields.maybe(reader, "scrape-time", distribution);
+        fields.finish(reader);
+        Some(KpaTiming { scrape_time: scrape_time? })
+    });
+    let activator = fields.or(reader, "activator", Activator::default(), activator);
     let hpa = fields.or(reader, "hpa", HpaTiming::default(), |reader, node, path| {
         let default = HpaTiming::default();
         let mut fields = reader.fields(node, path)?;
@@ -64,7 +72,27 @@ pub(super) fn control(reader: &mut Reader<'_>, node: &Node, path: &str) -> Optio
         })
     });
     fields.finish(reader);
-    Some(Control { hpa: hpa?, keda: keda?, flagger: flagger?, phases: phases? })
+    Some(Control {
+        kpa: kpa?,
+        activator: activator?,
+        hpa: hpa?,
+        keda: keda?,
+        flagger: flagger?,
+        phases: phases?,
+    })
+}
+
+fn activator(reader: &mut Reader<'_>, node: &Node, path: &str) -> Option<Activator> {
+    let default = Activator::default();
+    let mut fields = reader.fields(node, path)?;
+    let probe_timeout = fields.or(reader, "probe-timeout", default.probe_timeout, Reader::positive_duration);
+    let late_connections =
+        fields.or(reader, "late-connections", default.late_connections, |reader, node, path| {
+            let words = [("kept", LateConnections::Kept), ("dropped", LateConnections::Dropped)];
+            reader.choice(node, path, &words)
+        });
+    fields.finish(reader);
+    Some(Activator { probe_timeout: probe_timeout?, late_connections: late_connections? })
 }
 
 /// A release; one without quotation marks is a number in YAML.

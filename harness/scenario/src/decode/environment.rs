@@ -9,11 +9,11 @@ use super::distribution::distribution;
 use super::nodes::{bandwidth, nodes};
 use super::pod_start::pod_start;
 use super::reader::Reader;
-use super::server::{models, server};
+use super::server::{models, positive_bytes, server};
 use crate::quantity::Duration;
 use crate::scenario::{
-    Distribution, Environment, ModelLoad, Network, PodStart, PodStop, Profile, Server, SharedBandwidth,
-    Transfer,
+    Distribution, Environment, ImageSize, ModelLoad, Network, PodStart, PodStop, Profile, Server,
+    SharedBandwidth, Transfer,
 };
 use crate::yaml::Node;
 
@@ -52,8 +52,15 @@ pub(super) fn environment(
     let network = fields.or(reader, "network", Network::default(), |reader, node, path| {
         let mut fields = reader.fields(node, path)?;
         let gateway = fields.or(reader, "gateway", Network::default().gateway, Reader::duration);
+        let connect_timeout = fields.or(
+            reader,
+            "connect-timeout",
+            Network::default().connect_timeout,
+            Reader::positive_duration,
+        );
+        let round_trip = fields.or(reader, "round-trip", Network::default().round_trip, Reader::duration);
         fields.finish(reader);
-        Some(Network { gateway: gateway? })
+        Some(Network { gateway: gateway?, round_trip: round_trip?, connect_timeout: connect_timeout? })
     });
     let service_time = fields.or(reader, "service-time", Distribution::default(), distribution);
     let server = fields.or(reader, "server", Server::default(), |reader, node, path| {
@@ -63,6 +70,7 @@ pub(super) fn environment(
     let base = server.unwrap_or_default();
     let models =
         fields.or(reader, "models", Vec::new(), |reader, node, path| models(reader, node, path, &base));
+    let images = fields.or(reader, "images", Vec::new(), images);
     let pod_start_node = fields.optional("pod-start");
     let pod_start = fields.or(reader, "pod-start", PodStart::default(), pod_start);
     let pod_stop = fields.or(reader, "pod-stop", PodStop::default(), |reader, node, path| {
@@ -89,6 +97,7 @@ pub(super) fn environment(
         network: network?,
         service_time: service_time?,
         models: models?,
+        images: images?,
         server: server?,
         pod_start: pod_start?,
         pod_stop: pod_stop?,
@@ -117,8 +126,8 @@ fn sizes_have_speeds(reader: &mut Reader<'_>, node: &Node, environment: &Environ
         reader.fault(place, message, hint);
         sound = false;
     };
-    if matches!(start.image_pull, Transfer::Size(_)) && environment.bandwidth.registry.is_none() && !of_nodes
-    {
+    let pulls = matches!(start.image_pull, Transfer::Size(_)) || !environment.images.is_empty();
+    if pulls && environment.bandwidth.registry.is_none() && !of_nodes {
         complain(
             "image-pull",
             "the image has a size, but nothing says how fast it comes",
@@ -144,6 +153,31 @@ fn sizes_have_speeds(reader: &mut Reader<'_>, node: &Node, environment: &Environ
         );
     }
     sound
+}
+
+fn images(reader: &mut Reader<'_>, node: &Node, path: &str) -> Option<Vec<ImageSize>> {
+    let mut seen: Vec<(String, u32)> = Vec::new();
+    reader.items(node, path, "{match: vllm/vllm-openai, size: 12GiB}", |reader, node, path| {
+        let mut fields = reader.fields(node, path)?;
+        let prefix = fields.need(reader, "match", "match: vllm/vllm-openai", |reader, node, path| {
+            reader.text(node, path, "vllm/vllm-openai").map(str::to_owned)
+        });
+        let size = fields.need(reader, "size", "size: 12GiB", positive_bytes);
+        fields.finish(reader);
+        let image = ImageSize { prefix: prefix?, size: size? };
+        if let Some((prefix, line)) =
+            seen.iter().find(|(prefix, _)| image.prefix.starts_with(prefix.as_str()))
+        {
+            reader.fault(
+                node.get("match").map_or(node.place, |node| node.place),
+                format!("{path} is never used: \"{}\" on line {line} matches first", prefix.escape_debug()),
+                "write the longer prefix first",
+            );
+            return None;
+        }
+        seen.push((image.prefix.clone(), node.place.line));
+        Some(image)
+    })
 }
 
 fn knative(

@@ -41,6 +41,10 @@ pub(super) fn nodes(reader: &mut Reader<'_>, node: &Node, path: &str) -> Option<
         reader.choice(node, path, &[("spread", Scheduling::Spread), ("pack", Scheduling::Pack)])
     });
     let autoscaler = fields.maybe(reader, "autoscaler", autoscaler);
+    let grace =
+        fields.or(reader, "monitor-grace-period", Nodes::MONITOR_GRACE_PERIOD, Reader::positive_duration);
+    let toleration =
+        fields.or(reader, "unreachable-toleration", Nodes::UNREACHABLE_TOLERATION, Reader::duration);
     fields.finish(reader);
     let pools = pools?;
     if pools.iter().all(|pool| pool.most == 0) {
@@ -51,7 +55,13 @@ pub(super) fn nodes(reader: &mut Reader<'_>, node: &Node, path: &str) -> Option<
         );
         return None;
     }
-    Some(Nodes { pools, scheduling: scheduling?, autoscaler: autoscaler? })
+    Some(Nodes {
+        pools,
+        scheduling: scheduling?,
+        autoscaler: autoscaler?,
+        monitor_grace_period: grace?,
+        unreachable_toleration: toleration?,
+    })
 }
 
 fn pool(reader: &mut Reader<'_>, node: &Node, path: &str, autoscaler: bool) -> Option<Pool> {

@@ -95,19 +95,27 @@ fn metric(rule: &Rule<'_>, text: &str, at: usize) -> Result<Metric, ObjectiveErr
     if let Some(metric) = Metric::named(name) {
         return Ok(metric);
     }
-    let number = name.strip_prefix('p').map(|rest| match rest.strip_prefix('(') {
+    let (of, plain): (fn(f64) -> Metric, &str) =
+        match (name.strip_prefix("ttft-"), name.strip_prefix("tpot-")) {
+            (Some(rest), _) => (Metric::FirstToken, rest),
+            (_, Some(rest)) => (Metric::PerToken, rest),
+            _ => (Metric::Percentile, name),
+        };
+    let number = plain.strip_prefix('p').map(|rest| match rest.strip_prefix('(') {
         Some(inner) => inner.strip_suffix(')').unwrap_or("").trim(),
         None => rest,
     });
     match number.and_then(quantity::plain_number) {
-        Some(percentile) if percentile > 0.0 && percentile < 100.0 => Ok(Metric::Percentile(percentile)),
+        Some(percentile) if percentile > 0.0 && percentile < 100.0 => Ok(of(percentile)),
         Some(_) => Err(rule.fault(
             at,
             format!("{name} is not a percentile"),
             "write one between p0 and p100, such as p50, p99 or p99.9; the slowest request is max",
         )),
         None => {
-            let known = ["p50", "p90", "p95", "p99", "p99.9"].into_iter().chain(Metric::NAMES);
+            let known = ["p50", "p90", "p95", "p99", "p99.9", "ttft-p99", "tpot-p99"]
+                .into_iter()
+                .chain(Metric::NAMES);
             Err(rule.fault(at, format!("unknown metric \"{name}\""), suggest::hint(name, "metrics", known)))
         }
     }
@@ -121,7 +129,13 @@ fn check_operator(
 ) -> Result<(), ObjectiveError> {
     let upper = matches!(operator, Operator::Less | Operator::AtMost);
     let problem = match metric {
-        Metric::Percentile(_) | Metric::Average | Metric::Maximum if !upper => {
+        Metric::Percentile(_)
+        | Metric::FirstToken(_)
+        | Metric::PerToken(_)
+        | Metric::Average
+        | Metric::Maximum
+            if !upper =>
+        {
             Some("a latency has an upper limit: write < or <=")
         }
         Metric::ErrorRate if !upper => Some("an error rate has an upper limit: write < or <="),
@@ -283,6 +297,8 @@ mod tests {
             ("p95<500ms", Percentile(95.0), Less, 500e6, Scope::All),
             ("p(95)<500", Percentile(95.0), Less, 500e6, Scope::All),
             ("p99.9 <= 1.5s", Percentile(99.9), AtMost, 1.5e9, Scope::All),
+            ("ttft-p95<2s", FirstToken(95.0), Less, 2e9, Scope::All),
+            ("tpot-p(99) <= 40", PerToken(99.0), AtMost, 40e6, Scope::All),
             ("avg<2", Average, Less, 2e6, Scope::All),
             ("max<=1m", Maximum, AtMost, 60e9, Scope::All),
             ("error-rate<1%", ErrorRate, Less, 0.01, Scope::All),

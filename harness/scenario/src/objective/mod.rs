@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! objective = ( metric operator value [unit] | "stable" ) ["for" name]
-//! metric    = "p" number | "p(" number ")" | "avg" | "max" | "error-rate" | "rps"
+//! metric    = "p" number | "p(" number ")" | "ttft-p" number | "tpot-p" number | "avg" | "max" | "error-rate" | "rps"
 //!           | "cold-starts" | "cold-requests" | "canary-share" | "mismatches"
 //!           | "queued" | "replicas" | "cost" | "cost-per-million" | "drift-detected" | "recovery"
 //! operator  = "<" | "<=" | ">" | ">=" | "=" | "=="
@@ -78,6 +78,11 @@ impl fmt::Display for Objective {
 pub enum Metric {
     /// A latency percentile between 0 and 100, both exclusive.
     Percentile(f64),
+    /// A percentile of the time to the first token of a language model's answer, from when the request was meant to be
+    /// sent.
+    FirstToken(f64),
+    /// A percentile of the mean time of a further token of a language model's answer.
+    PerToken(f64),
     /// Mean latency.
     Average,
     /// The slowest request.
@@ -106,7 +111,8 @@ pub enum Metric {
     Stable,
     /// From the beginning of a drift to its alarm.
     DriftDetected,
-    /// From the beginning of the last fault to the moment from which on latencies are as before it.
+    /// From a fault to the last trouble after it, the longest of the window's faults: a request that fails, answers that are
+    /// slower than before the fault, or fewer ready pods than before it although they are wanted.
     Recovery,
 }
 
@@ -146,7 +152,9 @@ impl Metric {
     /// The unit of its values.
     pub const fn unit(self) -> Unit {
         match self {
-            Self::Percentile(_) | Self::Average | Self::Maximum => Unit::Latency,
+            Self::Percentile(_) | Self::FirstToken(_) | Self::PerToken(_) | Self::Average | Self::Maximum => {
+                Unit::Latency
+            }
             Self::DriftDetected | Self::Recovery => Unit::Time,
             Self::ErrorRate | Self::CanaryShare => Unit::Share,
             Self::Throughput => Unit::Rate,
@@ -163,6 +171,8 @@ impl Metric {
     pub const fn of_requests(self) -> bool {
         match self {
             Self::Percentile(_)
+            | Self::FirstToken(_)
+            | Self::PerToken(_)
             | Self::Average
             | Self::Maximum
             | Self::ErrorRate
@@ -225,6 +235,8 @@ impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Percentile(percentile) => write!(f, "p{percentile}"),
+            Self::FirstToken(percentile) => write!(f, "ttft-p{percentile}"),
+            Self::PerToken(percentile) => write!(f, "tpot-p{percentile}"),
             named => {
                 let name = NAMED.iter().find(|(_, metric)| metric == named).map_or("", |(name, _)| name);
                 f.write_str(name)

@@ -3,11 +3,16 @@
 use serde::{Deserialize, Serialize};
 use windtunnel_kernel::autoscale::hpa;
 
+use super::distribution::Distribution;
 use crate::quantity::Duration;
 
 /// Cycles and delays of the control plane; the defaults are upstream's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Control {
+    /// The Knative autoscaler's metrics.
+    pub kpa: KpaTiming,
+    /// Knative's activator.
+    pub activator: Activator,
     /// The HorizontalPodAutoscaler and the metrics that it reads.
     pub hpa: HpaTiming,
     /// KEDA.
@@ -16,6 +21,40 @@ pub struct Control {
     pub flagger: FlaggerControl,
     /// When each loop's first cycle is.
     pub phases: ControlPhases,
+}
+
+/// Delays of the Knative autoscaler.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KpaTiming {
+    /// How long a scrape of a revision's pods takes, while the activator is not in their path (upstream's metric
+    /// `scrape_time`): what it read counts for the second in which it ends. `None` takes no time.
+    pub scrape_time: Option<Distribution>,
+}
+
+/// How Knative's activator finds out that it can reach a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activator {
+    /// The deadline of a probe (`PROBE_TIMEOUT`).
+    pub probe_timeout: Duration,
+    /// What becomes of a connection that is made after that.
+    pub late_connections: LateConnections,
+}
+
+impl Default for Activator {
+    fn default() -> Self {
+        Self { probe_timeout: Duration::from_ms(300), late_connections: LateConnections::default() }
+    }
+}
+
+/// What becomes of a connection that is made when the activator's probe has been given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LateConnections {
+    /// A later probe finds it, as in activators that are built with Go 1.23 or later.
+    #[default]
+    Kept,
+    /// It is not made: each probe begins anew, as in older ones (release 1.10). A round trip of 70 ms is too long then.
+    Dropped,
 }
 
 /// Cycles and delays of the HorizontalPodAutoscaler.

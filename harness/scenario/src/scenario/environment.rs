@@ -23,6 +23,8 @@ pub struct Environment {
     pub service_time: Distribution,
     /// What versions of the model do differently; the first whose prefix matches counts.
     pub models: Vec<ModelProfile>,
+    /// Sizes of images; the first whose prefix matches counts.
+    pub images: Vec<ImageSize>,
     /// How the model server works.
     pub server: Server,
     /// What a starting pod waits for.
@@ -68,6 +70,25 @@ impl Environment {
         })
     }
 
+    /// The size of a container image, when the environment knows it.
+    pub fn image_size(&self, image: &str) -> Option<Bytes> {
+        let listed = self.images.iter().find(|listed| image.starts_with(&listed.prefix));
+        listed.map(|listed| listed.size).or(match self.pod_start.image_pull {
+            Transfer::Size(size) => Some(size),
+            Transfer::Takes(_) => None,
+        })
+    }
+
+    /// How long a node may be silent until the cluster takes it for lost.
+    pub fn monitor_grace_period(&self) -> Duration {
+        self.nodes.as_ref().map_or(Nodes::MONITOR_GRACE_PERIOD, |nodes| nodes.monitor_grace_period)
+    }
+
+    /// How long pods stay on a node that is lost, unless they say otherwise.
+    pub fn unreachable_toleration(&self) -> Duration {
+        self.nodes.as_ref().map_or(Nodes::UNREACHABLE_TOLERATION, |nodes| nodes.unreachable_toleration)
+    }
+
     /// Whether a model needs no download: it is on a mounted volume or in the node's cache.
     pub fn is_local(&self, storage_uri: &str) -> bool {
         storage_uri.starts_with("pvc://")
@@ -75,16 +96,34 @@ impl Environment {
     }
 }
 
+/// How large images are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageSize {
+    /// Of images whose name begins so.
+    pub prefix: String,
+    /// What a node without them pulls.
+    pub size: Bytes,
+}
+
 /// Latency on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
-    /// Added to every request, gateway and network together.
+    /// Added to every request, gateway and network together: the way to the gateway.
     pub gateway: Duration,
+    /// How long the gateway tries to connect to a pod whose machine does not answer.
+    pub connect_timeout: Duration,
+    /// There and back between the gateway, which is the activator, and a pod. Every request that the gateway sends to a
+    /// pod takes so much longer, and so does each round trip of the activator's probe of a new pod.
+    pub round_trip: Duration,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { gateway: Duration::from_ns(300_000) }
+        Self {
+            gateway: Duration::from_ns(300_000),
+            round_trip: Duration::ZERO,
+            connect_timeout: Duration::from_s(10),
+        }
     }
 }
 

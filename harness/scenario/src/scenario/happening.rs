@@ -168,7 +168,7 @@ pub enum DisturbanceKind {
         /// For how long.
         length: Duration,
     },
-    /// Nodes are gone with all their pods.
+    /// Nodes answer no more, with all their pods.
     NodeLoss {
         /// Of which pool.
         pool: String,

@@ -17,11 +17,11 @@ use crate::objective::Objective;
 use crate::quantity::Duration;
 
 pub use control::{
-    Control, ControlPhases, Drift, DriftDetector, DriftShift, DriftTest, FlaggerControl, FlaggerVersion,
-    HpaTiming, KedaTiming, Profile,
+    Activator, Control, ControlPhases, Drift, DriftDetector, DriftShift, DriftTest, FlaggerControl,
+    FlaggerVersion, HpaTiming, KedaTiming, KpaTiming, LateConnections, Profile,
 };
 pub use distribution::Distribution;
-pub use environment::{Environment, ModelLoad, Network, PodStart, PodStop, Probe, Transfer};
+pub use environment::{Environment, ImageSize, ModelLoad, Network, PodStart, PodStop, Probe, Transfer};
 pub use happening::{Action, Command, Disturbance, DisturbanceKind, Event, Patch, Verb, When};
 pub use load::{
     Arrivals, Broker, Burst, DEFAULT_TIMEOUT, Load, Phase, Process, Protocol, Queue, Retries, RetryOn, Shape,

@@ -15,6 +15,17 @@ pub struct Nodes {
     pub scheduling: Scheduling,
     /// What adds and removes nodes; `None` keeps each pool at its count.
     pub autoscaler: Option<NodeAutoscaler>,
+    /// How long a node may be silent until the cluster takes it for lost.
+    pub monitor_grace_period: Duration,
+    /// How long pods stay on a node that is lost, unless they say otherwise.
+    pub unreachable_toleration: Duration,
+}
+
+impl Nodes {
+    /// The controller manager's `--node-monitor-grace-period` since Kubernetes 1.32; 40 s before.
+    pub const MONITOR_GRACE_PERIOD: Duration = Duration::from_s(50);
+    /// The API server's `--default-unreachable-toleration-seconds`.
+    pub const UNREACHABLE_TOLERATION: Duration = Duration::from_s(300);
 }
 
 /// Machines of one kind.

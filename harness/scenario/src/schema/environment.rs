@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use super::load::DistributionFile;
 use super::nodes::{NodesFile, SharedBandwidthFile};
 use super::quantities::{BandwidthText, BytesText, DurationText, PercentText, RateText, StoragePrefix};
-use crate::scenario::{DriftTest, FlaggerVersion, Profile};
+use crate::scenario::{DriftTest, FlaggerVersion, LateConnections, Profile};
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
@@ -23,6 +23,9 @@ pub(super) struct EnvironmentFile {
     /// What versions of the model do differently; the first that matches counts.
     #[schemars(length(min = 1))]
     models: Option<Vec<ModelFile>>,
+    /// Sizes of container images; the first that matches counts, and pod-start.image-pull where none does.
+    #[schemars(length(min = 1))]
+    images: Option<Vec<ImageFile>>,
     /// What a starting pod waits for.
     pod_start: Option<PodStartFile>,
     /// What a stopping pod waits for.
@@ -58,10 +61,17 @@ enum Scalar {
 }
 
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct NetworkFile {
-    /// Added to every request.
+    /// Added to every request on its way to the gateway; 300us unless given.
     gateway: Option<DurationText>,
+    /// How long the gateway tries to connect to a pod whose machine does not answer, before it answers 503; 10s unless
+    /// given, as in Envoy.
+    connect_timeout: Option<DurationText>,
+    /// There and back between the gateway (Knative's activator) and a pod; 0s unless given. Added to every request that the
+    /// gateway sends to a pod, but not to messages of a queue. The activator also probes each new pod over it before it
+    /// sends requests there: see control.activator.
+    round_trip: Option<DurationText>,
 }
 
 #[derive(JsonSchema)]
@@ -163,6 +173,16 @@ struct ModelFile {
 }
 
 #[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct ImageFile {
+    /// The beginning of the image's name, as it stands in the rendered container: a repository, or one with a tag.
+    #[schemars(length(min = 1))]
+    r#match: String,
+    /// What a node pulls that has it not; other containers of a pod are pulled too where an entry matches theirs.
+    size: BytesText,
+}
+
+#[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct MemoryUseFile {
     /// Whether or not there are requests.
@@ -245,6 +265,10 @@ struct PodStopFile {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct ControlFile {
+    /// The Knative autoscaler's metrics.
+    kpa: Option<KpaTimingFile>,
+    /// How Knative's activator finds out that it can reach a pod, on a network with a round trip.
+    activator: Option<ActivatorFile>,
     /// The HorizontalPodAutoscaler and its metrics.
     hpa: Option<HpaTimingFile>,
     /// KEDA where a ScaledObject says nothing.
@@ -271,6 +295,24 @@ enum HpaVersionFile {
     V1_33,
     #[schemars(rename = "1.37")]
     V1_37,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct KpaTimingFile {
+    /// How long a scrape of a revision's pods takes while the activator is not in their path (target-burst-capacity 0, or
+    /// capacity to spare); no time unless given. What it read counts for the second in which it ends, so two scrapes may
+    /// count for one second: the later one alone, or their sum with profile upstream (knative/serving#6743).
+    scrape_time: Option<DistributionFile>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct ActivatorFile {
+    /// The deadline of a probe (PROBE_TIMEOUT of the activator); 300ms unless given.
+    probe_timeout: Option<DurationText>,
+    /// What becomes of a connection that is made after it; kept unless given (knative/serving#14202).
+    late_connections: Option<LateConnections>,
 }
 
 #[derive(JsonSchema)]
@@ -308,7 +350,8 @@ struct KedaTimingFile {
 struct ControlPhasesFile {
     /// The Knative autoscaler's ticks.
     kpa: Option<DurationText>,
-    /// The readings of metrics.
+    /// The readings of metrics: the Knative autoscaler's (each second; on whole seconds unless given) and the metrics
+    /// server's.
     scrape: Option<DurationText>,
     /// The HorizontalPodAutoscaler's decisions.
     hpa: Option<DurationText>,

@@ -82,7 +82,7 @@ enum DisturbanceKindFile {
     PodCrash,
     /// Pods end soon after they start.
     CrashLoop,
-    /// Nodes are gone with their pods.
+    /// Nodes answer no more; see environment.nodes for when that is noticed. After their time they are back, empty.
     NodeLoss,
     /// Downloads take longer.
     SlowStorage,

@@ -8,7 +8,7 @@ use super::quantities::{BandwidthText, BytesText, DurationText, PriceText};
 use crate::scenario::Scheduling;
 
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct NodesFile {
     /// Machines of one kind each.
     #[schemars(length(min = 1))]
@@ -17,6 +17,12 @@ pub(super) struct NodesFile {
     scheduling: Option<Scheduling>,
     /// What adds and removes nodes; nothing does unless given.
     autoscaler: Option<NodeAutoscalerFile>,
+    /// How long a node may be silent until the cluster takes it for lost and its pods leave the endpoints: the
+    /// controller manager's --node-monitor-grace-period. 50s unless given, as since Kubernetes 1.32; 40s before.
+    monitor_grace_period: Option<DurationText>,
+    /// How long pods then stay bound to it before they are replaced, unless their own tolerations say otherwise: the
+    /// API server's --default-unreachable-toleration-seconds. 300s unless given.
+    unreachable_toleration: Option<DurationText>,
 }
 
 #[derive(JsonSchema)]

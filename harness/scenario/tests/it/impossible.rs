@@ -158,6 +158,18 @@ fn environments() {
             "a model that never matches",
             environment("models: [{match: \"s3://a\"}, {match: \"s3://a/b\", different: 5%}]"),
         ),
+        (
+            "an image that never matches",
+            environment(
+                "images: [{match: vllm/, size: 1GiB}, {match: vllm/openai, size: 2GiB}, {match: a, size: 0GiB}]"
+            ),
+        ),
+        (
+            "nodes that nobody watches",
+            environment(
+                "nodes: {pools: [{name: a, count: 1, cpu: 1, memory: 1GiB}], monitor-grace-period: 0s}"
+            ),
+        ),
         ("an image without a network", environment("pod-start: {image-pull: {size: 4GiB}}")),
         ("a model without a network", environment("pod-start: {download: {size: 4GiB}}")),
         ("a rate without a size", environment("pod-start: {load: {rate: 1GiB/s}}")),
@@ -190,6 +202,13 @@ fn environments() {
         ),
         ("a cache of nowhere", environment("local-model-cache: [llama]")),
         ("loops that never run", environment("control: {hpa: {sync: 0s, scrape: 0s}, keda: {polling: 0s}}")),
+        ("a way back in time", environment("network: {round-trip: -40ms, roundtrip: 40ms}")),
+        (
+            "probes without time",
+            environment(
+                "control: {activator: {probe-timeout: 0s, late-connections: lost}, kpa: {scrape-time: 20ms}}"
+            ),
+        ),
         ("a profile of nobody", environment("profile: upsteam")),
         ("no drift", environment("drift: {detector: {test: ks}}")),
         ("drift after the end", environment("drift: {feature: {at: 10m, shift: 0}}")),

@@ -126,7 +126,7 @@ pub(crate) fn full_with_phases() -> Value {
             ],
             "environment": {
                 "knative": {"config-autoscaler": {"scale-to-zero-grace-period": "6s", "max-scale": 3}},
-                "network": {"gateway": "300us"},
+                "network": {"gateway": "300us", "round-trip": "40ms", "connect-timeout": "10s"},
                 "service-time": {"distribution": "lognormal", "mean": "1ms", "cv": 0.2},
                 "server": {
                     "cores": 2,
@@ -188,10 +188,15 @@ pub(crate) fn full_with_phases() -> Value {
                     ],
                     "scheduling": "pack",
                     "autoscaler": {"provisioning": "90s", "scan": "10s", "idle": "10m"},
+                    "monitor-grace-period": "40s",
+                    "unreachable-toleration": "30s",
                 },
                 "bandwidth": {"registry": "10Gbit/s", "storage": {"s3://": "20Gbit/s"}},
                 "local-model-cache": ["s3://models/llama"],
+                "images": [{"match": "vllm/vllm-openai:v1", "size": "12GiB"}, {"match": "vllm/", "size": "9GiB"}],
                 "control": {
+                    "kpa": {"scrape-time": {"distribution": "gamma", "mean": "20ms", "cv": 0.5}},
+                    "activator": {"probe-timeout": "300ms", "late-connections": "dropped"},
                     "hpa": {"sync": "15s", "scrape": "15s", "delay": "30s", "version": "1.27"},
                     "keda": {"polling": "30s", "delay": "1s"},
                     "flagger": {"version": "1.0"},

@@ -89,8 +89,9 @@ impl<E: Copy> Schedule<E> {
     /// Like [`Schedule::pop`]; `None` also when nothing is due at or before `until_ns`. What is due later stays.
     ///
     /// Entries are copied whole, never through an `Option` of one: its tag lies within the event, and taking it apart
-    /// and together again stalls the processor for longer than all comparisons take.
-    #[inline(always)]
+    /// and together again stalls the processor for longer than all comparisons take. Inlined into a caller that is what
+    /// would happen.
+    #[inline(never)]
     pub fn pop_until(&mut self, until_ns: u64) -> Option<(u64, E)> {
         let (next, from_lane) = match (&self.lane, self.heap.first()) {
             (Some(lane), Some(top)) if lane.rank() < top.rank() => (lane, true),
@@ -141,6 +142,7 @@ impl<E: Copy> Schedule<E> {
         Entry { time_ns: time_ns.max(self.now_ns), sequence, event }
     }
 
+    #[inline]
     fn remove_top(&mut self) {
         self.heap.swap_remove(0);
         if !self.heap.is_empty() {
@@ -161,6 +163,7 @@ impl<E: Copy> Schedule<E> {
         self.heap[at] = moving;
     }
 
+    #[inline]
     fn sink(&mut self, mut at: usize) {
         let moving = self.heap[at];
         let rank = moving.rank();

@@ -24,7 +24,7 @@ pub enum NodeState {
     Ready,
     /// Cordoned: it takes no more pods and is removed once it is empty.
     Draining,
-    /// Out of reach; its pods are gone.
+    /// Known to be out of reach (`NotReady`): it takes no more pods, and those that are on it wait for their eviction.
     Lost,
 }
 
@@ -35,6 +35,8 @@ pub struct Node {
     pub pool: usize,
     /// Where it is in its life.
     pub state: NodeState,
+    /// The machine answers. When it does no longer, the cluster learns it later: see [`NodeState::Lost`].
+    pub is_reachable: bool,
     pub(super) room: Room,
     pub(super) pods: BTreeSet<PodId>,
     pub(super) workloads: BTreeMap<Workload, u32>,
@@ -48,6 +50,7 @@ impl Node {
         Self {
             pool,
             state,
+            is_reachable: true,
             room,
             pods: BTreeSet::new(),
             workloads: BTreeMap::new(),

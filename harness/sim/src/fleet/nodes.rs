@@ -252,25 +252,39 @@ impl Fleet {
         None
     }
 
-    /// The node is out of reach: it takes no pods and has lost those that it had, which are returned and are
-    /// released. Nothing happens to a node that is provisioning, lost already or not there.
+    /// The node is out of reach, which nobody knows yet: the scheduler goes on giving it pods. Its pods are returned
+    /// and stay on it. Nothing happens to a node that is provisioning, out of reach already or not there.
     pub fn lose(&mut self, node: NodeId) -> Vec<PodId> {
         let Some(entry) = self.nodes.get_mut(&node) else { return Vec::new() };
-        if !matches!(entry.state, NodeState::Ready | NodeState::Draining) {
+        if !matches!(entry.state, NodeState::Ready | NodeState::Draining) || !entry.is_reachable {
+            return Vec::new();
+        }
+        entry.is_reachable = false;
+        entry.pods().collect()
+    }
+
+    /// The cluster notices that a node is out of reach: it takes no more pods. Returns those that are on it. Nothing
+    /// happens to a node that answers or is known to be lost.
+    pub fn give_up(&mut self, node: NodeId) -> Vec<PodId> {
+        let Some(entry) = self.nodes.get_mut(&node) else { return Vec::new() };
+        if entry.is_reachable || entry.state == NodeState::Lost {
             return Vec::new();
         }
         entry.state = NodeState::Lost;
         self.changes += 1;
-        self.empty(node)
+        entry.pods().collect()
     }
 
-    /// A lost node is back, empty. False when it was not lost.
+    /// A node that was out of reach is back, with the pods that were not released meanwhile. False when it was not.
     pub fn recover(&mut self, node: NodeId) -> bool {
         let Some(entry) = self.nodes.get_mut(&node) else { return false };
-        if entry.state != NodeState::Lost {
+        if entry.is_reachable {
             return false;
         }
-        entry.state = NodeState::Ready;
+        entry.is_reachable = true;
+        if entry.state == NodeState::Lost {
+            entry.state = NodeState::Ready;
+        }
         self.freed = true;
         self.changes += 1;
         true

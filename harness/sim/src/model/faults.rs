@@ -16,7 +16,7 @@ use super::control::{self, Cause};
 use super::{Event as Any, World, deployments};
 use crate::engine::{Schedule, Stream};
 use crate::fleet::NodeId;
-use crate::plan::Plan;
+use crate::plan::{Plan, is_all_local};
 
 /// What happens to faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,15 +197,15 @@ impl World<'_> {
                 }
             }
             DisturbanceKind::SlowStorage { prefix, factor, length } => {
-                self.tell_fault(now_ns, prefix, &format!("slow-storage for {length}: slower by {factor}"));
+                let effect = self.storage_effect(prefix);
+                let text = format!("slow-storage for {length}: slower by {factor}{effect}");
+                self.tell_fault(now_ns, prefix, &text);
                 self.rate_storage(now_ns, schedule);
             }
             DisturbanceKind::StorageFailure { prefix, length } => {
-                self.tell_fault(
-                    now_ns,
-                    prefix,
-                    &format!("storage-failure for {length}: downloads stand still"),
-                );
+                let effect = self.storage_effect(prefix);
+                let text = format!("storage-failure for {length}: downloads stand still{effect}");
+                self.tell_fault(now_ns, prefix, &text);
                 self.rate_storage(now_ns, schedule);
             }
             DisturbanceKind::MetricsGap { length } => {
@@ -223,6 +223,15 @@ impl World<'_> {
                 self.tell_fault(now_ns, "", &format!("clock-phase: control loops come {shift} later"));
                 shift_loops(*shift, schedule);
             }
+        }
+    }
+
+    /// A word about a fault of storage that strikes nobody.
+    fn storage_effect(&self, prefix: &str) -> &'static str {
+        if is_all_local(self.plan, prefix) {
+            "; without effect: all models from there lie on the nodes already"
+        } else {
+            ""
         }
     }
 

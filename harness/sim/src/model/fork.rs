@@ -22,6 +22,10 @@ impl<'a> World<'a> {
         schedule: &mut Schedule<Event>,
     ) -> Self {
         let (profiles, finished) = (Vec::new(), Vec::new());
+        let (scrape_time, fault) = match super::scrape_time_of(plan) {
+            Ok(scrape_time) => (scrape_time, None),
+            Err(error) => (None, Some(error)),
+        };
         let mut world = Self {
             plan,
             recorder,
@@ -29,8 +33,11 @@ impl<'a> World<'a> {
             state,
             profiles,
             finished,
+            tokens: None,
+            round_trip_ns: plan.environment.network.round_trip.as_ns(),
+            scrape_time,
             book: super::outputs::Book::default(),
-            fault: None,
+            fault,
         };
         world.resolve_profiles();
         for workload in &mut world.state.workloads {
@@ -44,6 +51,8 @@ impl<'a> World<'a> {
         world.replan_end(schedule);
         schedule.advance_to(plan.epoch_ns.saturating_add(from_ns));
         world.replan_cluster(plan.epoch_ns.saturating_add(from_ns), schedule);
+        world.replan_servers(plan.epoch_ns.saturating_add(from_ns), schedule);
+        world.probe_again(plan.epoch_ns.saturating_add(from_ns), schedule);
         for service in 0..world.state.services.len() {
             world.replan(from_ns, service, schedule);
         }

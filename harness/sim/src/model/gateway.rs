@@ -21,6 +21,8 @@ pub(crate) enum Event {
     Report,
     /// The oldest request of a workload may have run out of the route's time.
     RouteDeadline(u16),
+    /// What a pod has answered to a request is here.
+    Returned(Key),
 }
 
 /// The gateway's own state; what it knows of a workload is there.
@@ -42,6 +44,7 @@ impl World<'_> {
         match event {
             Event::Report => self.report(now_ns, schedule),
             Event::RouteDeadline(workload) => self.route_deadline(now_ns, workload, schedule),
+            Event::Returned(request) => self.returned(now_ns, request, schedule),
         }
     }
 
@@ -160,6 +163,18 @@ impl World<'_> {
         change: Readiness,
         schedule: &mut Schedule<Any>,
     ) {
+        self.endpoints_known(now_ns, index, change, schedule);
+        self.readiness_changed(now_ns, index, change, schedule);
+    }
+
+    /// The activator has learned it.
+    pub(super) fn endpoints_known(
+        &mut self,
+        now_ns: u64,
+        index: u16,
+        change: Readiness,
+        schedule: &mut Schedule<Any>,
+    ) {
         let workload = &mut self.state.workloads[usize::from(index)];
         let freed = workload.line.update(workload.endpoints.len());
         let released = self.release(now_ns, index, freed, schedule);
@@ -171,7 +186,6 @@ impl World<'_> {
             let plural = if released == 1 { "" } else { "s" };
             self.note(now_ns, "activation", &name, &format!("{released} waiting request{plural} released"));
         }
-        self.readiness_changed(now_ns, index, change, schedule);
     }
 
     /// A request left its pod: the next one may start.
@@ -193,10 +207,9 @@ impl World<'_> {
         self.state.gateway.report_armed = false;
         for position in 0..self.state.workloads.len() {
             let workload = &mut self.state.workloads[position];
-            if workload.control.report(now_ns) {
-                let index = workload.index;
-                self.decide(now_ns, index, Cause::Poke, schedule);
-            }
+            let (index, report) =
+                (workload.index, workload.control.report(now_ns, self.scrape_time.as_ref()));
+            self.reported(now_ns, index, report, schedule);
         }
         if self.state.workloads.iter().any(|workload| workload.control.awaits_report()) {
             self.arm_report(now_ns, schedule);

@@ -75,18 +75,19 @@ fn check_workload(workload: &Workload, now_ns: u64) -> Result<(), Violation> {
     if ready > pods {
         return violated("ready <= pods", format!("{}: {ready} of {pods}", workload.name));
     }
-    let inside = workload.waiting_live + workload.running;
+    let inside = workload.waiting_live + workload.running + workload.returning;
     if workload.routed != workload.answered + workload.failed + inside {
         return violated(
-            "conservation on a workload (routed = answered + failed + waiting + running)",
+            "conservation on a workload (routed = answered + failed + waiting + running + returning)",
             format!(
-                "{}: {} = {} + {} + {} + {}",
+                "{}: {} = {} + {} + {} + {} + {}",
                 workload.name,
                 workload.routed,
                 workload.answered,
                 workload.failed,
                 workload.waiting_live,
-                workload.running
+                workload.running,
+                workload.returning
             ),
         );
     }

@@ -185,7 +185,7 @@ impl World<'_> {
                 sum.in_flight += workload.running;
                 sum.pods += workload.endpoints.len() as u64;
                 for key in &workload.pods {
-                    let Some(pod) = state.pods.get(*key) else { continue };
+                    let Some(pod) = state.pods.get(*key).filter(|pod| !pod.is_cut_off) else { continue };
                     let Some(container_ns) = pod.condition.container_ns() else { continue };
                     let now = Point {
                         at_ns: now_ns,

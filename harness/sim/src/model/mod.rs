@@ -24,6 +24,7 @@ mod nodes;
 mod outputs;
 mod pods;
 mod queue;
+mod reach;
 mod restarts;
 mod rollout;
 mod server;
@@ -37,8 +38,8 @@ use windtunnel_record::Recorder;
 
 use crate::engine::{Key, Model, Schedule, Violation};
 use crate::error::SimError;
-use crate::plan::{ModelProfile, Plan};
-use crate::server::Finished;
+use crate::plan::{ModelProfile, Plan, draw_of, environment_error};
+use crate::server::{Draw, Finished};
 
 pub(crate) use clients::Sources;
 use nodes::Cluster;
@@ -96,6 +97,12 @@ pub(crate) struct World<'a> {
     profiles: Vec<ModelProfile>,
     /// What a server is through with, kept for its room.
     finished: Vec<Finished>,
+    /// Of the answer that is just being closed: time to the first token, and of a further one.
+    tokens: Option<(u64, Option<u64>)>,
+    /// There and back between the gateway and a pod.
+    round_trip_ns: u64,
+    /// How long the autoscaler takes to scrape a revision's pods.
+    scrape_time: Option<Draw>,
     /// Where the recorder keeps series.
     book: outputs::Book,
     /// Something that the plan's checks should have found; ends the run.
@@ -117,6 +124,10 @@ impl<'a> World<'a> {
             Ok(cluster) => state.cluster = cluster,
             Err(error) => fault = Some(error),
         }
+        let scrape_time = scrape_time_of(plan).unwrap_or_else(|error| {
+            fault = Some(error);
+            None
+        });
         Self {
             plan,
             recorder,
@@ -124,6 +135,9 @@ impl<'a> World<'a> {
             state,
             profiles: Vec::new(),
             finished: Vec::new(),
+            tokens: None,
+            round_trip_ns: plan.environment.network.round_trip.as_ns(),
+            scrape_time,
             book: outputs::Book::default(),
             fault,
         }
@@ -221,4 +235,16 @@ impl World<'_> {
             Event::End => self.state.time_is_over = true,
         }
     }
+}
+
+/// How long a scrape takes in a plan's environment; `None` is no time.
+///
+/// # Errors
+/// A distribution with parameters that cannot be.
+fn scrape_time_of(plan: &Plan) -> Result<Option<Draw>, SimError> {
+    let scrape_time = plan.environment.control.kpa.scrape_time.as_ref();
+    scrape_time
+        .map(draw_of)
+        .transpose()
+        .map_err(|error| environment_error("spec.environment.control.kpa.scrape-time", &error))
 }

@@ -15,7 +15,7 @@ pub(super) use cluster::Cluster;
 use super::{Event as Any, World};
 use crate::engine::{Key, Schedule, Violation};
 use crate::error::SimError;
-use crate::fleet::{Action, Bound, Demand, PodId, Workload};
+use crate::fleet::{Action, Bound, Demand, NodeId, PodId, Workload};
 
 /// What happens to machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub(crate) enum Event {
     Transfers,
     /// The cluster's autoscaler looks, or a machine is ready.
     Wake,
+    /// A machine has not answered for so long that it counts as lost.
+    NotReady(NodeId),
 }
 
 impl World<'_> {
@@ -33,6 +35,7 @@ impl World<'_> {
         let due_ns = match event {
             Event::Transfers => &mut cluster.transfers_due_ns,
             Event::Wake => &mut cluster.wake_due_ns,
+            Event::NotReady(node) => return self.node_not_ready(now_ns, node, schedule),
         };
         if *due_ns != Some(now_ns) {
             return;
@@ -41,6 +44,7 @@ impl World<'_> {
         match event {
             Event::Transfers => self.transfers_end(now_ns, schedule),
             Event::Wake => self.cluster_wakes(now_ns, schedule),
+            Event::NotReady(_) => {}
         }
     }
 
@@ -80,6 +84,7 @@ impl World<'_> {
             }
             let Some(key) = cluster.key_of(pod) else { continue };
             let waited_since_ns = cluster.pending_since.remove(&pod);
+            let is_reachable = cluster.fleet.node(node).is_none_or(|node| node.is_reachable);
             let node = cluster.node_name(node);
             if let Some(since_ns) = waited_since_ns
                 && let Some(pod) = self.state.pods.get(key)
@@ -88,7 +93,11 @@ impl World<'_> {
                 let waited = Duration::from_ns(now_ns.saturating_sub(since_ns));
                 self.note(now_ns, "pod", &name, &format!("Scheduled: to {node}, after {waited}"));
             }
-            self.begin_phase(now_ns, key, super::start::PHASES[0], schedule);
+            if is_reachable {
+                self.begin_phase(now_ns, key, super::start::PHASES[0], schedule);
+            } else {
+                self.cut_off(key);
+            }
         }
         self.tell_pending(now_ns);
         self.expect_cluster(now_ns, schedule);
@@ -159,11 +168,13 @@ impl World<'_> {
                         self.evict_pod(now_ns, key, schedule);
                     }
                 }
-                Action::Removed { node, pool } => {
+                Action::Removed { node, pool, pods } => {
+                    let keys: Vec<Key> = pods.into_iter().filter_map(|pod| cluster.key_of(pod)).collect();
                     cluster.forget_node(now_ns, node);
                     cluster.count_cost(pool, now_ns);
                     let name = cluster.node_name_of(pool, node);
                     self.note(now_ns, "node", &name, "ScaleDown: removed");
+                    self.pods_of_removed_node(now_ns, &keys, schedule);
                 }
             }
         }

@@ -156,8 +156,8 @@ impl World<'_> {
         }
         let mut counts = vec![0_u64; services.len()];
         for workload in &self.state.workloads {
-            counts[workload.service] +=
-                (workload.waiting_live + workload.running).saturating_sub(workload.mirrored.inside);
+            let inside = workload.waiting_live + workload.running + workload.returning;
+            counts[workload.service] += inside.saturating_sub(workload.mirrored.inside);
         }
         for (series, count) in series.iter().zip(counts) {
             self.recorder.point(series, t_ns, count as f64);

@@ -5,6 +5,7 @@ use windtunnel_record::ColdStart;
 
 use super::clients::Failure;
 use super::condition::Condition;
+use super::reach::Reach;
 use super::restarts::Restarts;
 use super::server::Server;
 use super::start::{PHASES, Phase, Start};
@@ -22,6 +23,10 @@ pub(crate) enum Event {
     Kill,
     /// Its container is started again.
     Restart,
+    /// It has tolerated for long enough that its node is out of reach.
+    Evict,
+    /// A probe of the activator is answered or given up.
+    Probed,
 }
 
 /// One replica of a workload.
@@ -41,6 +46,10 @@ pub(super) struct Pod {
     pub(super) restarts: Restarts,
     /// What the cluster knows it by.
     pub(super) place: Option<PodId>,
+    /// Its node does not answer.
+    pub(super) is_cut_off: bool,
+    /// When it is evicted for that.
+    pub(super) evict_due_ns: Option<u64>,
     /// It was ready before.
     was_ready: bool,
     /// It exists because a request waited for a workload at zero.
@@ -50,6 +59,8 @@ pub(super) struct Pod {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Life {
     Starting(Start),
+    /// Ready, but the activator's probe has not reached it yet.
+    Probing(Reach),
     Ready,
     Stopping,
 }
@@ -59,10 +70,13 @@ impl Pod {
         self.life == Life::Ready
     }
 
-    /// Whether its server's container runs and is not told to stop.
+    /// Whether its server's container runs, on a machine that answers, and is not told to stop.
     pub(super) fn has_container(&self) -> bool {
+        if self.is_cut_off {
+            return false;
+        }
         match &self.life {
-            Life::Ready => true,
+            Life::Ready | Life::Probing(_) => true,
             // One that waits for its restart has died already.
             Life::Starting(start) => start.phase() >= Phase::Load && start.is_timed(),
             Life::Stopping => false,
@@ -77,6 +91,8 @@ impl World<'_> {
             Event::PhaseEnd => self.end_phase(now_ns, key, schedule),
             Event::Kill => self.pod_kill(now_ns, key, schedule),
             Event::Restart => self.restart(now_ns, key, schedule),
+            Event::Evict => self.toleration_over(now_ns, key, schedule),
+            Event::Probed => self.probed(now_ns, key, schedule),
         }
     }
 
@@ -113,6 +129,8 @@ impl World<'_> {
             server: Server::new(&self.profiles[usize::from(index)]),
             restarts: Restarts::default(),
             place: None,
+            is_cut_off: false,
+            evict_due_ns: None,
             was_ready: false,
             activated,
         });
@@ -178,13 +196,23 @@ impl World<'_> {
 
     /// The gateway knows that the pod is ready.
     fn pod_ready(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
+        let reach = self.reach();
         let Some(pod) = self.state.pods.get_mut(key) else { return };
         let Life::Starting(start) = std::mem::replace(&mut pod.life, Life::Ready) else { return };
         let (name, index) = (pod.name.clone(), pod.workload);
         let workload = &mut self.state.workloads[usize::from(index)];
-        pod.position = workload.endpoints.len();
-        workload.endpoints.push(key);
-        workload.loads.push(0);
+        let is_probed = reach.is_some() && workload.line.waits();
+        match reach.filter(|_| is_probed) {
+            Some(reach) => {
+                pod.life = Life::Probing(reach);
+                workload.probing += 1;
+            }
+            None => {
+                pod.position = workload.endpoints.len();
+                workload.endpoints.push(key);
+                workload.loads.push(0);
+            }
+        }
         pod.condition.set_ready(now_ns, true);
         let cold_start = ColdStart {
             t_ns: pod.created_ns.saturating_sub(self.plan.epoch_ns),
@@ -199,6 +227,10 @@ impl World<'_> {
             self.recorder.cold_start(cold_start);
         }
         self.note(now_ns, "pod", &name, "ready");
+        if is_probed {
+            self.readiness_changed(now_ns, index, Readiness::Gained, schedule);
+            return self.probe(now_ns, key, schedule);
+        }
         self.consumer_ready(now_ns, key, schedule);
         self.endpoints_changed(now_ns, index, Readiness::Gained, schedule);
     }
@@ -224,7 +256,7 @@ impl World<'_> {
         self.scale_pods(now_ns, index, schedule);
     }
 
-    /// A pod is gone with its node, with everything that it computes for. It is not replaced here.
+    /// A pod is gone with its node, which is gone for good, with everything that it computes for. It is not replaced here.
     pub(super) fn lose_pod(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
         self.unlist(key);
         let Some(pod) = self.state.pods.get(key) else { return };
@@ -232,11 +264,14 @@ impl World<'_> {
         if was_ready {
             self.leave_endpoints(key);
         }
+        let was_probed = self.leave_probing(key);
         let freed = self.lose_requests(now_ns, key, Failure::NodeLost, schedule);
         self.note(now_ns, "pod", &name, "lost with its node");
         self.remove_pod(now_ns, key, schedule);
         if was_ready {
             self.endpoints_changed(now_ns, index, Readiness::Lost, schedule);
+        } else if was_probed {
+            self.readiness_changed(now_ns, index, Readiness::Lost, schedule);
         }
         for _ in 0..freed {
             self.slot_freed(now_ns, index, schedule);
@@ -254,29 +289,37 @@ impl World<'_> {
 
     /// A pod that is on no list any more is told to stop.
     fn terminate(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
+        let was_probed = self.leave_probing(key);
         let Some(pod) = self.state.pods.get_mut(key) else { return };
         let index = pod.workload;
         let was_ready = pod.is_ready();
         pod.life = Life::Stopping;
         let name = pod.name.clone();
-        let is_idle = pod.in_flight == 0;
+        let (is_idle, is_cut_off) = (pod.in_flight == 0, pod.is_cut_off);
         if was_ready {
             self.leave_endpoints(key);
         }
         self.note(now_ns, "pod", &name, "stopping");
-        if is_idle {
+        if is_cut_off {
+            // Nobody there stops it; it is Terminating until the node is back or removed.
+        } else if is_idle {
             self.remove_pod(now_ns, key, schedule);
         } else {
             schedule.after(self.plan.environment.pod_stop.grace.as_ns(), Any::Pod(key, Event::Kill));
         }
         if was_ready {
             self.endpoints_changed(now_ns, index, Readiness::Lost, schedule);
+        } else if was_probed {
+            self.readiness_changed(now_ns, index, Readiness::Lost, schedule);
         }
     }
 
     /// A stopping pod's grace has passed: what it still computes is lost.
     fn pod_kill(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
         let Some(pod) = self.state.pods.get(key) else { return };
+        if pod.is_cut_off {
+            return;
+        }
         let index = pod.workload;
         let freed = self.lose_requests(now_ns, key, Failure::PodStopped, schedule);
         self.remove_pod(now_ns, key, schedule);
@@ -326,8 +369,8 @@ impl World<'_> {
         pod.condition.finished += 1;
         match pod.life {
             Life::Ready => self.state.workloads[usize::from(pod.workload)].loads[pod.position] -= 1,
-            Life::Stopping if pod.in_flight == 0 => self.remove_pod(now_ns, key, schedule),
-            Life::Stopping | Life::Starting(_) => {}
+            Life::Stopping if pod.in_flight == 0 && !pod.is_cut_off => self.remove_pod(now_ns, key, schedule),
+            Life::Stopping | Life::Starting(_) | Life::Probing(_) => {}
         }
     }
 

@@ -55,12 +55,13 @@ impl World<'_> {
         failure: Failure,
         schedule: &mut Schedule<Any>,
     ) {
-        let Some(pod) = self.state.pods.get(key) else { return };
+        let Some(pod) = self.state.pods.get(key).filter(|pod| !pod.is_cut_off) else { return };
         let (index, name) = (pod.workload, pod.name.clone());
         let (was_ready, is_stopping) = (pod.is_ready(), matches!(pod.life, Life::Stopping));
         if was_ready {
             self.leave_endpoints(key);
         }
+        let was_probed = self.leave_probing(key);
         let freed = self.lose_requests(now_ns, key, failure, schedule);
         if !is_stopping {
             self.consumer_gone(now_ns, key, schedule);
@@ -73,8 +74,8 @@ impl World<'_> {
             pod.condition.set_ready(now_ns, false);
             let delay_ns = pod.restarts.next_delay_ns(now_ns);
             match &mut pod.life {
-                Life::Starting(start) => start.again(now_ns),
-                life => *life = Life::Starting(super::start::Start::again_from(now_ns)),
+                Life::Starting(start) => start.again(now_ns, Phase::Load),
+                life => *life = Life::Starting(super::start::Start::again_from(now_ns, Phase::Load)),
             }
             schedule.at(now_ns.saturating_add(delay_ns), Any::Pod(key, pods::Event::Restart));
             let after = windtunnel_scenario::Duration::from_ns(delay_ns);
@@ -82,6 +83,8 @@ impl World<'_> {
         }
         if was_ready {
             self.endpoints_changed(now_ns, index, Readiness::Lost, schedule);
+        } else if was_probed {
+            self.readiness_changed(now_ns, index, Readiness::Lost, schedule);
         }
         for _ in 0..freed {
             self.slot_freed(now_ns, index, schedule);
@@ -90,8 +93,12 @@ impl World<'_> {
 
     /// The back-off of a container is over: it loads its model.
     pub(super) fn restart(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
-        let is_starting = |life: &Life| matches!(life, Life::Starting(_));
-        if self.state.pods.get(key).is_some_and(|pod| is_starting(&pod.life)) {
+        // A node that was lost and is back has begun another start meanwhile.
+        let awaits = |life: &Life| match life {
+            Life::Starting(start) => start.phase() == Phase::Load && !start.is_timed(),
+            Life::Probing(_) | Life::Ready | Life::Stopping => false,
+        };
+        if self.state.pods.get(key).is_some_and(|pod| awaits(&pod.life) && !pod.is_cut_off) {
             self.begin_phase(now_ns, key, Phase::Load, schedule);
         }
     }
@@ -125,7 +132,7 @@ impl World<'_> {
             match request.stage {
                 Stage::Running { .. } => self.close_failed(now_ns, request, failure, schedule),
                 Stage::Abandoned { .. } => self.forget_abandoned(index),
-                Stage::Waiting { .. } => {}
+                Stage::Waiting { .. } | Stage::Returning { .. } => {}
             }
             freed += u32::from(request.is_in_line());
         }

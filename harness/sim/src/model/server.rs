@@ -33,6 +33,8 @@ pub(super) struct Server {
     turn: u32,
     /// What is not for every server.
     care: Option<Box<Care>>,
+    /// A what-if has other settings of which it was said that this container keeps its own.
+    keeps_settings: bool,
     /// Up to when its utilisation was written down, and how long it had been busy then.
     sampled_ns: u64,
     sampled_busy_ns: f64,
@@ -64,6 +66,7 @@ impl Server {
             due_ns: None,
             turn: 0,
             care: is_needed.then(|| Box::new(care)),
+            keeps_settings: false,
             sampled_ns: 0,
             sampled_busy_ns: 0.0,
         }
@@ -82,6 +85,18 @@ impl Server {
     /// Its pod is ready from now on.
     pub(super) fn open(&mut self, now_ns: u64) {
         self.sampled_ns = now_ns;
+    }
+
+    /// A what-if has other settings: what is only speed holds from now on. True when others differ, the first time.
+    pub(super) fn adopt_speed(&mut self, now_ns: u64, profile: &ModelProfile) -> bool {
+        let is_same = self.engine.adopt_speed(now_ns, &profile.server);
+        !is_same && !std::mem::replace(&mut self.keeps_settings, true)
+    }
+
+    /// It is called no more: its machine does not answer.
+    pub(super) fn halt(&mut self) {
+        self.due_ns = None;
+        self.turn = self.turn.wrapping_add(1);
     }
 
     /// Requests that wait in the server.
@@ -229,6 +244,10 @@ impl World<'_> {
         workload.loads[position] += 1;
         let Some(pod) = self.state.pods.get_mut(pod_key) else { return };
         pod.in_flight += 1;
+        if pod.is_cut_off {
+            let due_ns = now_ns.saturating_add(self.connect_timeout().as_ns());
+            return schedule.at(due_ns, Any::Server(Event::Fails(key, Failure::Unreachable)));
+        }
         let profile = &self.profiles[index];
         let (context_tokens, generated_tokens) = tokens_of(profile, request);
         let job = Job { key, demand_ns: request.demand_ns, context_tokens, generated_tokens };
@@ -265,8 +284,9 @@ impl World<'_> {
         let mut finished = std::mem::take(&mut self.finished);
         pod.server.engine.advance(now_ns, &mut finished);
         for done in &finished {
-            self.count_tokens(done);
+            self.tokens = self.count_tokens(done);
             self.answer(now_ns, done.key, schedule);
+            self.tokens = None;
         }
         finished.clear();
         self.finished = finished;
@@ -283,6 +303,12 @@ impl World<'_> {
 
     /// A pod has computed an answer.
     pub(super) fn answer(&mut self, now_ns: u64, key: Key, schedule: &mut Schedule<Any>) {
+        if self.hangs(key) {
+            return;
+        }
+        if self.round_trip_ns > 0 && self.sends_back(now_ns, key, None, schedule) {
+            return;
+        }
         let Some(request) = self.state.requests.remove(key) else { return };
         self.state.touched = Some(request.workload);
         let pod_key = match request.stage {
@@ -297,9 +323,30 @@ impl World<'_> {
                 self.forget_abandoned(request.workload);
                 pod
             }
-            Stage::Waiting { .. } => return,
+            Stage::Waiting { .. } | Stage::Returning { .. } => return,
         };
         self.left_server(now_ns, &request, pod_key, schedule);
+    }
+
+    /// Whether a request was sent to a pod whose machine answers no more.
+    fn hangs(&self, key: Key) -> bool {
+        if self.state.cluster.is_none() {
+            return false;
+        }
+        let stage = self.state.requests.get(key).map(|request| request.stage);
+        matches!(stage, Some(Stage::Running { pod, .. } | Stage::Abandoned { pod }) if self.is_cut_off(pod))
+    }
+
+    /// The client of a request has gone that hangs on a machine that does not answer. True when it did so.
+    pub(super) fn hangs_up(&mut self, now_ns: u64, key: Key, pod: Key, schedule: &mut Schedule<Any>) -> bool {
+        if !self.is_cut_off(pod) {
+            return false;
+        }
+        if let Some(request) = self.state.requests.remove(key) {
+            self.leave_pod(now_ns, pod, false, schedule);
+            self.make_room(now_ns, &request, schedule);
+        }
+        true
     }
 
     /// A request is no longer in its pod's server.
@@ -321,6 +368,9 @@ impl World<'_> {
 
     /// A pod refuses a request that it was given.
     fn fails_on_pod(&mut self, now_ns: u64, key: Key, failure: Failure, schedule: &mut Schedule<Any>) {
+        if self.round_trip_ns > 0 && self.sends_back(now_ns, key, Some(failure), schedule) {
+            return;
+        }
         let Some(request) = self.state.requests.remove(key) else { return };
         self.state.touched = Some(request.workload);
         let pod_key = match request.stage {
@@ -332,7 +382,7 @@ impl World<'_> {
                 self.forget_abandoned(request.workload);
                 pod
             }
-            Stage::Waiting { .. } => return,
+            Stage::Waiting { .. } | Stage::Returning { .. } => return,
         };
         self.leave_pod(now_ns, pod_key, false, schedule);
         self.make_room(now_ns, &request, schedule);
@@ -373,17 +423,50 @@ impl World<'_> {
         }
     }
 
-    fn count_tokens(&mut self, done: &Finished) {
-        let Some(first_ns) = done.first_token_ns else { return };
-        let Some(request) = self.state.requests.get(done.key) else { return };
-        if let Stage::Running { .. } = request.stage {
-            let sent_ns = self.plan.epoch_ns + request.arrival.at_ns;
-            let times = &mut self.state.workloads[usize::from(request.workload)].token_times;
-            times.first.add(first_ns.saturating_sub(sent_ns));
-            if let Some(each_ns) = done.per_token_ns() {
-                times.each.add(each_ns);
+    /// What a what-if says of servers comes to the pods that are there, as far as it can without a restart.
+    pub(super) fn replan_servers(&mut self, now_ns: u64, schedule: &mut Schedule<Any>) {
+        for index in 0..self.state.workloads.len() {
+            let mut kept = 0_usize;
+            let keys: Vec<Key> = self
+                .state
+                .pods
+                .iter()
+                .filter(|(_, pod)| usize::from(pod.workload) == index)
+                .map(|(key, _)| key)
+                .collect();
+            for key in keys {
+                let Some(pod) = self.state.pods.get_mut(key) else { continue };
+                kept += usize::from(pod.server.adopt_speed(now_ns, &self.profiles[index]));
+                if !pod.is_cut_off {
+                    self.expect_turn(key, schedule);
+                }
+            }
+            if kept > 0 {
+                let name = self.state.workloads[index].name.clone();
+                let text = format!(
+                    "{kept} running pods keep the workers, batch sizes, slots, cache or kind of server that they were \
+                     started with; the new settings hold for pods that start from now on"
+                );
+                self.note(now_ns, "fork", &name, &text);
             }
         }
+    }
+
+    /// How long the first token of an answer took and a further one, if somebody still waits for it.
+    fn count_tokens(&mut self, done: &Finished) -> Option<(u64, Option<u64>)> {
+        let first_ns = done.first_token_ns?;
+        let request = self.state.requests.get(done.key)?;
+        if !matches!(request.stage, Stage::Running { .. }) {
+            return None;
+        }
+        let sent_ns = self.plan.epoch_ns + request.arrival.at_ns;
+        let times = &mut self.state.workloads[usize::from(request.workload)].token_times;
+        let (first_ns, each_ns) = (first_ns.saturating_sub(sent_ns), done.per_token_ns());
+        times.first.add(first_ns);
+        if let Some(each_ns) = each_ns {
+            times.each.add(each_ns);
+        }
+        Some((first_ns, each_ns))
     }
 
     /// Writes down how busy servers were and how quick language models.
@@ -415,7 +498,7 @@ impl World<'_> {
         let slots = Some(f64::from(workload.line.container_concurrency())).filter(|slots| *slots > 0.0);
         let (mut busy, mut whole) = (0.0, 0.0);
         for key in &workload.endpoints {
-            let Some(pod) = self.state.pods.get_mut(*key) else { continue };
+            let Some(pod) = self.state.pods.get_mut(*key).filter(|pod| !pod.is_cut_off) else { continue };
             let Some(units) = pod.server.engine.units().or(slots) else { continue };
             let busy_ns = pod.server.engine.busy_ns(now_ns);
             let since_ns = pod.server.sampled_ns;

@@ -55,15 +55,15 @@ impl Start {
         Self { phase: PHASES[0], since_ns: now_ns, due_ns: None, lengths_ns: [0; PHASES.len()] }
     }
 
-    /// The start of a container in a pod that was ready before: image and model are there.
-    pub(super) fn again_from(now_ns: u64) -> Self {
-        Self { phase: Phase::Load, ..Self::new(now_ns) }
+    /// The start of a pod that was ready before, which begins with `phase`: what comes before is there.
+    pub(super) fn again_from(now_ns: u64, phase: Phase) -> Self {
+        Self { phase, ..Self::new(now_ns) }
     }
 
-    /// The container died and is started again, which begins with the load of the model.
-    pub(super) fn again(&mut self, now_ns: u64) {
+    /// What was begun is void, and the start goes on with `phase`.
+    pub(super) fn again(&mut self, now_ns: u64, phase: Phase) {
         self.lengths_ns[self.phase as usize] += now_ns - self.since_ns;
-        (self.phase, self.since_ns, self.due_ns) = (Phase::Load, now_ns, None);
+        (self.phase, self.since_ns, self.due_ns) = (phase, now_ns, None);
     }
 
     /// The present phase.

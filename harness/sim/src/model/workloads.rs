@@ -49,6 +49,11 @@ pub(super) struct Workload {
     pub(super) endpoints: Vec<Key>,
     pub(super) loads: Vec<u32>,
 
+    /// Ready pods that the activator's probe has not reached yet.
+    pub(super) probing: u32,
+    /// The chance in those probes.
+    pub(super) probes: Stream,
+
     /// Who may start.
     pub(super) line: Line,
     /// Who waits, in order; those that gave up are still among them.
@@ -57,12 +62,13 @@ pub(super) struct Workload {
     pub(super) choices: Stream,
     pub(super) route_deadlines: Deadlines,
 
-    /// Requests sent to it so far, and where they are: each is in exactly one of the five.
+    /// Requests sent to it so far, and where they are: each is in exactly one of the six.
     pub(super) routed: u64,
     pub(super) answered: u64,
     pub(super) failed: u64,
     pub(super) waiting_live: u64,
     pub(super) running: u64,
+    pub(super) returning: u64,
     /// Those among the failed that a pod still computes for.
     pub(super) abandoned: u64,
     /// Those that are copies.
@@ -89,9 +95,9 @@ pub(super) enum Readiness {
 }
 
 impl Workload {
-    /// Pods that get requests.
+    /// Pods that Kubernetes holds ready: those that get requests, and those that the activator does not reach yet.
     pub(super) fn ready(&self) -> u32 {
-        u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX).saturating_add(self.probing)
     }
 
     /// How a recording names it.
@@ -115,7 +121,8 @@ impl World<'_> {
     ) -> u16 {
         let config = plan.knative().cloned().unwrap_or_default();
         let wanted = config.initial_scale;
-        let control = Control::Knative(Box::new(Knative::new(config, now_ns)));
+        let scrape_times = Stream::named(self.state.seed, &format!("scrape-times/{}", plan.name));
+        let control = Control::Knative(Box::new(Knative::new(config, scrape_times, now_ns)));
         let line = Line::new(plan.container_concurrency);
         self.create_workload(now_ns, service, plan, (control, wanted), line, schedule)
     }
@@ -162,6 +169,8 @@ impl World<'_> {
             pods_made: 0,
             endpoints: Vec::new(),
             loads: Vec::new(),
+            probing: 0,
+            probes: Stream::named(self.state.seed, &format!("activator-probes/{}", plan.name)),
             line,
             waiting: VecDeque::new(),
             choices: Stream::named(self.state.seed, &format!("endpoint-choice/{}", plan.name)),
@@ -171,6 +180,7 @@ impl World<'_> {
             failed: 0,
             waiting_live: 0,
             running: 0,
+            returning: 0,
             abandoned: 0,
             mirrored: Mirrored::default(),
             token_times: TokenTimes::default(),

@@ -34,6 +34,7 @@ impl ClusterPlan {
         let start = &environment.pod_start;
         let is_sized = |transfer| matches!(transfer, Transfer::Size(_));
         let has_sizes = is_sized(start.image_pull)
+            || !environment.images.is_empty()
             || is_sized(start.download)
             || environment.models.iter().any(|model| model.size.is_some());
         if environment.nodes.is_none() && !has_sizes {
@@ -95,7 +96,11 @@ pub(super) fn check(plan: &Plan) -> Result<(), SimError> {
             continue;
         };
         let place = format!("{}:{}: fault {}", plan.scenario.path.display(), fault.line, fault.kind.name());
-        let mut struck = uris.iter().filter(|uri| uri.starts_with(prefix.as_str()));
+        let mut struck = uris.iter().filter(|uri| uri.starts_with(prefix.as_str())).peekable();
+        // What lies on the nodes is not downloaded: the fault is without effect, and says so when it strikes.
+        if struck.peek().is_some() && struck.clone().all(|uri| environment.is_local(uri)) {
+            continue;
+        }
         if !struck.any(|uri| !environment.is_local(uri) && environment.model_size(uri).is_some()) {
             let message = format!(
                 "no pod downloads a model of known size from {prefix:?}, so nothing would happen; write the size of \
@@ -115,6 +120,12 @@ pub(super) fn check(plan: &Plan) -> Result<(), SimError> {
         }
     }
     Ok(())
+}
+
+/// Whether all models below a prefix of storage URIs lie on the nodes already.
+pub(crate) fn is_all_local(plan: &Plan, prefix: &str) -> bool {
+    let uris = uris_of(&plan.services);
+    uris.iter().filter(|uri| uri.starts_with(prefix)).all(|uri| plan.environment.is_local(uri))
 }
 
 /// Where the models of all versions come from.

@@ -10,6 +10,7 @@ pub(crate) mod rollouts;
 mod services;
 pub(crate) mod standard;
 mod template;
+mod toleration;
 
 use std::collections::BTreeMap;
 
@@ -19,12 +20,12 @@ use windtunnel_kernel::autoscale::hpa;
 use windtunnel_kernel::autoscale::kpa::{GlobalConfig, TICK_OFFSET_NS};
 use windtunnel_record::{Meta, Recording, Source};
 use windtunnel_scenario::load::Flight;
-use windtunnel_scenario::{Disturbance, Environment, Scenario, Verb};
+use windtunnel_scenario::{Disturbance, Duration, Environment, Scenario, Verb};
 
-pub(crate) use cluster::ClusterPlan;
+pub(crate) use cluster::{ClusterPlan, is_all_local};
 pub use loads::{LoadPlan, UsersPlan};
 pub(crate) use loads::{MILLION, broker_of};
-pub(crate) use model_profile::ModelProfile;
+pub(crate) use model_profile::{ModelProfile, draw_of, environment_error};
 pub use revision::{ControlPlan, RevisionPlan};
 pub use rollouts::measure::{Measure, Operator, Reading, Side, Signal};
 pub use rollouts::{AnalysisPlan, ArgoPlan, DeliveryPlan, FlaggerPlan, HookPlan};
@@ -32,6 +33,7 @@ pub use services::{ServicePlan, Version};
 pub use standard::strategy::{Amount, Strategy};
 pub use standard::{CanaryPlan, DeploymentPlan, KedaPlan, ScalerPlan, StandardPlan};
 pub use template::{Resources, Template};
+pub use toleration::Toleration;
 
 use crate::error::SimError;
 
@@ -204,15 +206,28 @@ impl Plan {
 fn autoscaler_of(environment: &Environment) -> Result<GlobalConfig, SimError> {
     let empty = BTreeMap::new();
     let data = environment.knative.get("config-autoscaler").unwrap_or(&empty);
-    GlobalConfig::from_config_map(data).map_err(|source| SimError::Autoscaling {
+    let config = GlobalConfig::from_config_map(data).map_err(|source| SimError::Autoscaling {
         place: "spec.environment.knative.config-autoscaler".to_owned(),
         source,
-    })
+    })?;
+    Ok(GlobalConfig { profile: kernel_profile(environment.profile), ..config })
 }
 
 /// Where the scenario wants the control plane's periods.
 fn phases_of(environment: &Environment) -> Phases {
     let default = Phases::default();
-    let ticks = environment.control.phases.kpa.map(|phase| Phase::Run(phase.as_ns()));
-    Phases { ticks: ticks.unwrap_or(default.ticks), ..default }
+    let of = |phase: Option<Duration>| phase.map(|phase| Phase::Run(phase.as_ns()));
+    let phases = environment.control.phases;
+    Phases {
+        ticks: of(phases.kpa).unwrap_or(default.ticks),
+        reports: of(phases.scrape).unwrap_or(default.reports),
+    }
+}
+
+/// Whose rules the kernels follow.
+pub(crate) fn kernel_profile(profile: windtunnel_scenario::Profile) -> windtunnel_kernel::Profile {
+    match profile {
+        windtunnel_scenario::Profile::Windtunnel => windtunnel_kernel::Profile::Windtunnel,
+        windtunnel_scenario::Profile::Upstream => windtunnel_kernel::Profile::Upstream,
+    }
 }

@@ -207,7 +207,7 @@ fn gpu_bytes(environment: &Environment, limits: &Resources) -> Option<u64> {
     Some(smallest.saturating_mul(u64::from(limits.gpus.max(1)))).filter(|bytes| *bytes > 0)
 }
 
-fn environment_error(place: &str, error: &Impossible) -> SimError {
+pub(crate) fn environment_error(place: &str, error: &Impossible) -> SimError {
     SimError::Environment { place: place.to_owned(), message: error.to_string() }
 }
 
@@ -244,6 +244,8 @@ mod tests {
                 pools: vec![pool("large", 80), pool("small", 24)],
                 scheduling: Scheduling::Spread,
                 autoscaler: None,
+                monitor_grace_period: Nodes::MONITOR_GRACE_PERIOD,
+                unreachable_toleration: Nodes::UNREACHABLE_TOLERATION,
             }),
             models: vec![windtunnel_scenario::ModelProfile {
                 prefix: "s3://llama".to_owned(),

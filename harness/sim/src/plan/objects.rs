@@ -7,12 +7,13 @@ use windtunnel_api::manifest::Manifest;
 use windtunnel_kernel::autoscale::hpa::spec::MetricSpec;
 use windtunnel_kernel::autoscale::hpa::{Autoscaler, HpaSpec, Options};
 use windtunnel_kernel::autoscale::keda::triggers::Scaler;
-use windtunnel_kernel::autoscale::keda::{Annotations, Executor, ScaledObjectSpec, Trigger, hpa};
+use windtunnel_kernel::autoscale::keda::{Annotations, Executor, Formula, ScaledObjectSpec, Trigger, hpa};
 use windtunnel_scenario::{Broker, Scenario};
 
 use super::query::Query;
 use super::standard::{DeploymentPlan, KedaPlan, ScalerPlan, StandardPlan};
 use crate::error::SimError;
+use crate::time_zone::utc_offset_s;
 
 /// An autoscaler that a manifest brings.
 pub(super) struct Object {
@@ -168,12 +169,8 @@ fn check_keda(
     service: &str,
     scenario: &Scenario,
 ) -> Result<(), String> {
-    if plan.spec.modifiers().is_some() {
-        return Err(
-            "advanced.scalingModifiers are not simulated; scale on the triggers themselves".to_owned()
-        );
-    }
     let spec = plan.simulated();
+    Formula::of(&spec).map_err(|error| error.to_string())?;
     Executor::new(spec.clone(), &plan.annotations, 0).map_err(|error| error.to_string())?;
     let annotations = Annotations::read(&plan.annotations).map_err(|error| error.to_string())?;
     let rendered = hpa::render(&spec, &plan.name, &annotations).map_err(|error| error.to_string())?;
@@ -201,9 +198,10 @@ fn check_keda(
                 Query::of(&prometheus.query).map_err(|message| format!("triggers[{index}]: {message}"))?;
                 None
             }
-            Scaler::Cron(cron) if !matches!(cron.timezone.as_str(), "UTC" | "Etc/UTC" | "GMT") => {
+            Scaler::Cron(cron) if utc_offset_s(&cron.timezone, 0).is_none() => {
                 return Err(format!(
-                    "triggers[{index}] has the time zone {:?}, whose rules are not simulated; write its times in UTC",
+                    "triggers[{index}] has the time zone {:?}, which nobody knows; name one of the IANA database, such as \
+                     Europe/Berlin",
                     cron.timezone
                 ));
             }

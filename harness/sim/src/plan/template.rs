@@ -9,6 +9,8 @@ use windtunnel_api::kserve::{KserveConfig, pod};
 use windtunnel_api::pod_fields::SERVING_CONTAINER;
 use windtunnel_kernel::autoscale::hpa::Quantity;
 
+use super::toleration::Toleration;
+
 /// Seconds between two probes where a probe does not say: the API server's default.
 const PROBE_PERIOD_S: i32 = 10;
 
@@ -40,8 +42,12 @@ pub struct Template {
     pub grace_ns: u64,
     /// The image of the serving container: pods with the same one share what is on their node.
     pub image: String,
+    /// The images of its other containers, init containers included.
+    pub other_images: Vec<String>,
     /// `nodeSelector`.
     pub selector: BTreeMap<String, String>,
+    /// How long it stays on a node that is out of reach.
+    pub toleration: Toleration,
 }
 
 /// Resources of a pod or a container.
@@ -106,7 +112,13 @@ impl Template {
             read.limits = limits_of(container)?;
             read.image = container.image.clone().unwrap_or_default();
         }
+        let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        read.other_images = all.filter_map(|container| container.image.clone()).collect();
+        read.other_images.retain(|image| *image != read.image);
+        read.other_images.sort_unstable();
+        read.other_images.dedup();
         read.selector = spec.node_selector.clone().unwrap_or_default();
+        read.toleration = Toleration::of(spec.tolerations.as_deref().unwrap_or_default());
         let probe = serving.and_then(|container| container.readiness_probe.as_ref());
         let seconds = |given: Option<i32>| given.and_then(|seconds| u64::try_from(seconds).ok());
         let given = probe.and_then(|probe| probe.period_seconds).filter(|seconds| *seconds > 0);

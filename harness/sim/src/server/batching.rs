@@ -117,6 +117,17 @@ impl Batching {
         keys
     }
 
+    pub(super) fn settings(&self) -> &BatchingSettings {
+        &self.settings
+    }
+
+    /// Batches that begin from now on take as long as with `other`. True when that is all in which they differ.
+    pub(super) fn adopt_speed(&mut self, other: &BatchingSettings) -> bool {
+        let &BatchingSettings { base_ns, per_item_ns, mean_ns, .. } = other;
+        self.settings = BatchingSettings { base_ns, per_item_ns, mean_ns, ..self.settings };
+        self.settings == *other
+    }
+
     /// Requests that are being computed.
     pub(super) fn running(&self) -> usize {
         self.running.iter().map(|batch| batch.keys.len()).sum()

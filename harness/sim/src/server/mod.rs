@@ -115,6 +115,23 @@ impl Server {
         Ok(Self { kind: Kind::Llm(Box::new(Llm::new(settings)?)) })
     }
 
+    /// Takes over how fast another server is, for all work that has not begun and for the steps of a language model:
+    /// cores, the times of batches, the rates of prefill and decode. How it was started (workers, sizes, slots, cache,
+    /// its kind) stays. True when nothing is left in which they differ.
+    pub fn adopt_speed(&mut self, now_ns: u64, other: &Self) -> bool {
+        match (&mut self.kind, &other.kind) {
+            (Kind::Direct(_), Kind::Direct(_)) => true,
+            (Kind::Shared(server), Kind::Shared(other)) => {
+                server.adopt_speed(now_ns, other.cores());
+                true
+            }
+            (Kind::Workers(server), Kind::Workers(other)) => server.workers() == other.workers(),
+            (Kind::Batching(server), Kind::Batching(other)) => server.adopt_speed(other.settings()),
+            (Kind::Llm(server), Kind::Llm(other)) => server.adopt_speed(now_ns, other.settings()),
+            _ => false,
+        }
+    }
+
     /// A request that the pod admitted comes at `now_ns`.
     #[inline]
     pub fn start(&mut self, now_ns: u64, job: Job) -> Started {

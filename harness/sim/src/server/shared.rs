@@ -92,6 +92,15 @@ impl Shared {
         running.into_iter().map(|running| running.key).collect()
     }
 
+    /// From now on there are so many cores.
+    pub(super) fn adopt_speed(&mut self, now_ns: u64, cores: f64) {
+        if self.cores.to_bits() != cores.to_bits() {
+            self.progress(now_ns);
+            self.cores = cores;
+            self.changed(now_ns);
+        }
+    }
+
     pub(super) fn running(&self) -> usize {
         self.running.len()
     }

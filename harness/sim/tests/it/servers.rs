@@ -1,9 +1,11 @@
 //! What pods compute: the kinds of servers, what versions of a model do differently, memory.
 
-use windtunnel_record::{Prediction, Recording, Request};
+use windtunnel_record::judge::{Verdict, judge};
+use windtunnel_record::summary::Summary;
+use windtunnel_record::{Digest, Measure, Prediction, Recording, Request};
 use windtunnel_scenario::load::{Arrival, Work};
 use windtunnel_scenario::{Distribution, Duration};
-use windtunnel_sim::simulate_arrivals;
+use windtunnel_sim::{resume, simulate, simulate_arrivals, simulate_until};
 
 use crate::setting::{MS, S, Setting, fly, fly_at, latencies};
 
@@ -77,6 +79,82 @@ fn a_language_model_prefills_one_after_the_other_and_decodes_together() {
     assert_eq!(latencies(&recording), [400 * MS, 400 * MS]);
     let labels = [("revision", "digits-predictor-00001"), ("statistic", "most")];
     assert_eq!(recording.points("llm.first_token_ms", &labels)[0].value, 200.0);
+}
+
+/// Objectives on tokens are what language models are bought by: the same verdicts whether every request is kept or only
+/// counted, quantiles over the whole run and over time.
+#[test]
+fn tokens_have_quantiles_and_objectives() {
+    use Verdict::{Fail, Inconclusive, Pass};
+    let mut setting = llm("");
+    setting.objectives =
+        "[ttft-p50<101ms, ttft-p50<100ms, tpot-p50<=20ms, tpot-p50<20ms, 'ttft-p90<=100ms for digits', tpot-p99<1s]"
+            .to_owned();
+    let plan = setting.plan();
+    let (recording, _) = fly(&plan, 1);
+    // 800 tokens at 8000/s; ten steps of 20 ms.
+    assert!(recording.requests.len() >= 59);
+    for request in &recording.requests {
+        assert_eq!((request.first_token_ns, request.token_ns), (Some(100 * MS), Some(20 * MS)));
+    }
+    let kept = judge(&plan.scenario, &recording);
+    let verdicts: Vec<Verdict> = kept.iter().map(|gate| gate.verdict).collect();
+    // A p99 needs 459 samples.
+    assert_eq!(verdicts, [Pass, Fail, Pass, Fail, Pass, Inconclusive], "{kept:?}");
+    assert_eq!((kept[0].observed, kept[2].observed), (Some(100e6), Some(20e6)));
+    let mut digest = Digest::judging(plan.recording(1).meta, &plan.scenario);
+    simulate(&plan, 1, &mut digest).expect("a sound simulation");
+    assert_eq!(digest.judge(), kept);
+    let rows = Summary::of(&digest).latency;
+    let row = |measure| rows.iter().find(|row| row.measure == measure).expect("a row of it");
+    assert_eq!((row(Measure::FirstToken).p99, row(Measure::PerToken).max), (Some(100 * MS), Some(20 * MS)));
+    let bucket = digest.time().iter().find(|bucket| bucket.offered > 0).expect("a second with a request");
+    assert_eq!(bucket.times(Measure::FirstToken).quantile(0.99), Some(100 * MS));
+    let plain = fly(&serving("workers: 1").plan(), 1).0;
+    assert!(plain.requests.iter().all(|request| request.first_token_ns.is_none()));
+    let gates = judge(&plan.scenario, &plain);
+    assert!(
+        gates.iter().all(|gate| gate.verdict == Inconclusive),
+        "nothing measured is never a pass: {gates:?}"
+    );
+}
+
+/// "What if the server had been faster from then on?" is about the pods that run then. A step of 20 ms is half through at
+/// 210 ms, four more follow: at twice the rate the rest takes 5 + 4 x 10 ms. What a server is started with stays, and that
+/// is said.
+#[test]
+fn a_fork_with_a_faster_server_changes_the_pods_that_run() {
+    let plan = llm("").plan();
+    let sent_ns = fly(&plan, 42).0.requests[3].intended_ns;
+    let mut past = plan.recording(42);
+    let snapshot = simulate_until(&plan, 42, sent_ns + 210 * MS, &mut past).expect("a sound simulation");
+    for (keys, latency_ms, kept) in [
+        ("", 300, 0),
+        (
+            "llm: {prefill: 8000/s, decode: 100/s, slots: 8, slowdown: 0%, context: 800, generated: 11}",
+            255,
+            0,
+        ),
+        (
+            "llm: {prefill: 8000/s, decode: 100/s, slots: 9, slowdown: 0%, context: 800, generated: 11}",
+            255,
+            1,
+        ),
+        ("workers: 1", 300, 1),
+    ] {
+        let other = if keys.is_empty() { llm("").plan() } else { serving(keys).plan() };
+        let mut recording = past.clone();
+        resume(&other, snapshot.clone(), &mut recording).expect("a sound simulation");
+        let request = recording.requests.iter().find(|request| request.intended_ns == sent_ns).expect("sent");
+        assert_eq!(request.latency_ns, latency_ms * MS, "{keys}");
+        let said: Vec<&str> = recording
+            .events
+            .iter()
+            .filter(|event| event.kind == "fork")
+            .map(|event| event.text.as_str())
+            .collect();
+        assert_eq!(said.len(), kept, "{keys}: {said:?}");
+    }
 }
 
 /// A prompt that cannot fit is told so, and does not hold up the others.

@@ -16,6 +16,10 @@ pub(super) fn created_at(object: &Value, _: Timestamp) -> Vec<Value> {
     vec![meta(object, "creationTimestamp").into()]
 }
 
+pub(super) fn webhooks(object: &Value, now: Timestamp) -> Vec<Value> {
+    vec![list(object, &["webhooks"]).len().into(), own_age(object, now)]
+}
+
 pub(super) fn config_map(object: &Value, now: Timestamp) -> Vec<Value> {
     vec![(entries(object, "data") + entries(object, "binaryData")).into(), own_age(object, now)]
 }

@@ -78,6 +78,37 @@ pub(crate) fn role_binding(object: &mut Value) {
     }
 }
 
+pub(crate) fn mutating_webhooks(object: &mut Value) {
+    webhooks(object, true);
+}
+
+pub(crate) fn validating_webhooks(object: &mut Value) {
+    webhooks(object, false);
+}
+
+fn webhooks(object: &mut Value, mutating: bool) {
+    for hook in each(as_map(object), "webhooks") {
+        set_default(hook, "failurePolicy", "Fail");
+        set_default(hook, "matchPolicy", "Equivalent");
+        set_default(hook, "namespaceSelector", json!({}));
+        set_default(hook, "objectSelector", json!({}));
+        set_default(hook, "timeoutSeconds", 10);
+        if mutating {
+            set_default(hook, "reinvocationPolicy", "Never");
+        }
+        if let Some(service) = hook
+            .get_mut("clientConfig")
+            .and_then(|client| client.get_mut("service"))
+            .and_then(Value::as_object_mut)
+        {
+            set_default(service, "port", 443);
+        }
+        for rule in each(hook, "rules") {
+            set_default(rule, "scope", "*");
+        }
+    }
+}
+
 pub(crate) fn priority_class(object: &mut Value) {
     let map = as_map(object);
     set_default(map, "value", 0);

@@ -1,11 +1,12 @@
 //! Rules for CustomResourceDefinitions.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::immutable;
 use crate::{
-    kinds::names::{check_label, check_subdomain},
+    kinds::names::check_subdomain,
     object::{list, meta, text},
+    schema::expressions,
     status::FieldError,
 };
 
@@ -34,13 +35,16 @@ pub(crate) fn custom_resource_definition(new: &Value, old: Option<&Value>, error
     } else if !["Cluster", "Namespaced"].contains(&scope) {
         errors.push(FieldError::not_supported("spec.scope", &scope.into(), &["Cluster", "Namespaced"]));
     }
-    for name in ["plural", "singular", "kind", "listKind"] {
+    for (name, mixed_case) in [("plural", false), ("singular", false), ("kind", true), ("listKind", true)] {
         let value = text(new, &["spec", "names", name]);
         let at = format!("spec.names.{name}");
         if value.is_empty() {
             errors.push(FieldError::required(at, ""));
-        } else if let Some(fault) = check_label(&value.to_lowercase()).first() {
-            errors.push(FieldError::invalid(at, &value.into(), fault));
+        } else if mixed_case && !is_dns_1035(&value.to_lowercase()) {
+            let why = format!("may have mixed case, but should otherwise match: {DNS_1035}");
+            errors.push(FieldError::invalid(at, &value.into(), &why));
+        } else if !mixed_case && !is_dns_1035(value) {
+            errors.push(FieldError::invalid(at, &value.into(), DNS_1035));
         }
     }
     if text(new, &["spec", "names", "kind"]) == text(new, &["spec", "names", "listKind"]) {
@@ -59,6 +63,18 @@ pub(crate) fn custom_resource_definition(new: &Value, old: Option<&Value>, error
         ));
     }
     versions(new, errors);
+    let known =
+        |name: &Value| list(new, &["spec", "versions"]).iter().any(|version| version["name"] == *name);
+    for (index, stored) in list(new, &["status", "storedVersions"]).iter().enumerate() {
+        if old.is_some() && !known(stored) {
+            let name = stored.as_str().unwrap_or_default();
+            let why = format!(
+                "missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions until a \
+storage migration ensures no data remains persisted in {name} and removes {name} from status.storedVersions"
+            );
+            errors.push(FieldError::invalid(format!("status.storedVersions[{index}]"), stored, &why));
+        }
+    }
     for path in [
         ["spec", "group"].as_slice(),
         &["spec", "scope"],
@@ -67,6 +83,34 @@ pub(crate) fn custom_resource_definition(new: &Value, old: Option<&Value>, error
     ] {
         immutable(path, new, old, errors);
     }
+}
+
+const DNS_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic \
+character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is \
+'[a-z]([-a-z0-9]*[a-z0-9])?')";
+
+fn is_dns_1035(name: &str) -> bool {
+    name.len() <= 63
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+}
+
+/// Versions as the real server writes them into messages: in its own field names, and without what all of them share.
+fn shown(versions: &[Value]) -> Value {
+    let shared = |field: &str| versions.iter().all(|version| version.get(field) == versions[0].get(field));
+    let part = |version: &Value, field: &str| {
+        if shared(field) { Value::Null } else { version.get(field).cloned().unwrap_or_default() }
+    };
+    let flag = |version: &Value, field: &str| version[field] == Value::Bool(true);
+    let show = |version: &Value| {
+        json!({"Name": version["name"], "Served": flag(version, "served"), "Storage": flag(version, "storage"),
+            "Deprecated": flag(version, "deprecated"), "DeprecationWarning": version["deprecationWarning"],
+            "Schema": part(version, "schema"), "Subresources": part(version, "subresources"),
+            "AdditionalPrinterColumns": part(version, "additionalPrinterColumns"),
+            "SelectableFields": part(version, "selectableFields")})
+    };
+    versions.iter().map(show).collect()
 }
 
 fn versions(new: &Value, errors: &mut Vec<FieldError>) {
@@ -80,23 +124,50 @@ fn versions(new: &Value, errors: &mut Vec<FieldError>) {
     }
     let stored = versions.iter().filter(|version| version["storage"] == Value::Bool(true)).count();
     if stored != 1 {
-        let value = Value::Array(versions.to_vec());
         let why = "must have exactly one version marked as storage version";
-        errors.push(FieldError::invalid("spec.versions", &value, why));
+        errors.push(FieldError::invalid("spec.versions", &shown(versions), why));
     }
-    let mut names: Vec<&str> = Vec::new();
+    if stored == 0 {
+        let why = "must have at least one stored version";
+        errors.push(FieldError::invalid("status.storedVersions", &Value::Null, why));
+    }
+    let repeats = |(index, version): (usize, &Value)| {
+        versions.iter().take(index).any(|other| other["name"] == version["name"])
+    };
+    if versions.iter().enumerate().any(repeats) {
+        errors.push(FieldError::invalid(
+            "spec.versions",
+            &shown(versions),
+            "must contain unique version names",
+        ));
+    }
     for (index, version) in versions.iter().enumerate() {
         let name = text(version, &["name"]);
-        let at = |field: &str| format!("spec.versions[{index}].{field}");
-        if names.contains(&name) {
-            errors.push(FieldError::duplicate(at("name"), &name.into()));
+        if !is_dns_1035(name) {
+            // The first one is also the version of old clients.
+            let fields = [
+                Some(format!("spec.versions[{index}].name")),
+                (index == 0).then(|| "spec.version".to_owned()),
+            ];
+            for field in fields.into_iter().flatten() {
+                errors.push(FieldError::invalid(field, &name.into(), DNS_1035));
+            }
         }
-        names.push(name);
+        let at = |field: &str| format!("spec.versions[{index}].{field}");
         match version.get("schema").and_then(|schema| schema.get("openAPIV3Schema")) {
-            None => errors.push(FieldError::required(at("schema.openAPIV3Schema"), "schemas are required")),
+            None => errors.push(FieldError::required(at("schema.openAPIV3Schema"), "")),
             Some(schema) => {
                 let at = at("schema.openAPIV3Schema");
+                let before = errors.len();
                 structural(schema, &at, true, errors);
+                if errors.len() == before {
+                    // The schema of all versions stands in one place once the real server has read it.
+                    let shared = versions.iter().all(|other| other["schema"] == version["schema"]);
+                    let at = if shared { "spec.validation.openAPIV3Schema" } else { at.as_str() };
+                    if !shared || index == 0 {
+                        expressions::check_definition(schema, at, errors);
+                    }
+                }
             }
         }
     }

@@ -70,6 +70,12 @@ fn owner_references(object: &Value, errors: &mut Vec<FieldError>) {
                 errors.push(FieldError::invalid(at(field), &value, detail));
             }
         }
+        let version = text(owner, &["apiVersion"]);
+        if matches!((version, text(owner, &["kind"])), ("v1" | "events.k8s.io/v1", "Event")) {
+            let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
+            let why = format!("{group}/{version}, Kind=Event is disallowed from being an owner");
+            errors.push(FieldError::invalid("metadata.ownerReferences", owner, &why));
+        }
         if owner.get("controller").and_then(Value::as_bool).unwrap_or(false) {
             controllers.push(format!("{}/{}", text(owner, &["kind"]), text(owner, &["name"])));
         }

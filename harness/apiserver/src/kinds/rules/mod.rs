@@ -1,10 +1,12 @@
 //! Validation of the built-in kinds, in the words of the real server, one function a kind.
 
+pub(crate) mod access;
 pub(crate) mod config;
 pub(crate) mod definition;
 pub(crate) mod metadata;
 pub(crate) mod network;
 pub(crate) mod pod;
+pub(crate) mod webhook;
 pub(crate) mod workload;
 
 use serde_json::Value;

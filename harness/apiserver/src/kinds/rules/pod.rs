@@ -170,6 +170,11 @@ fn container_rules(container: &Value, field: &str, volumes: &[&str], errors: &mu
         }
         paths.push(path);
     }
+    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if let Some(probe_value) = container.get(probe).filter(|value| value.is_object()) {
+            probe_handler(probe_value, &format!("{field}.{probe}"), errors);
+        }
+    }
     for probe in ["livenessProbe", "startupProbe"] {
         let threshold = integer(container, &[probe, "successThreshold"]);
         if let Some(threshold) = threshold.filter(|threshold| *threshold != 1) {
@@ -185,6 +190,21 @@ fn container_rules(container: &Value, field: &str, volumes: &[&str], errors: &mu
                 below_limit(container, name, amount, &format!("{field}.resources.requests"), errors);
             }
         }
+    }
+}
+
+/// A probe does exactly one thing.
+fn probe_handler(probe: &Value, field: &str, errors: &mut Vec<FieldError>) {
+    let mut handlers =
+        ["exec", "httpGet", "tcpSocket", "grpc"].into_iter().filter(|handler| probe.get(handler).is_some());
+    if handlers.next().is_none() {
+        errors.push(FieldError::required(field, "must specify a handler type"));
+    }
+    for handler in handlers {
+        errors.push(FieldError::forbidden(
+            format!("{field}.{handler}"),
+            "may not specify more than 1 handler type",
+        ));
     }
 }
 

@@ -1,10 +1,10 @@
 //! Rules for the workloads that make pods.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{immutable, pod::pod_spec};
 use crate::{
-    object::{at, integer, text},
+    object::{as_map, at, integer, list, meta, text},
     status::FieldError,
 };
 
@@ -49,7 +49,19 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
         }
     }
     if let Some(spec) = at(new, &["spec", "template", "spec"]) {
-        pod_spec(spec, "spec.template.spec", errors);
+        // Claim templates are volumes of the pods, too.
+        let mut with_claims = spec.clone();
+        let claims = list(new, &["spec", "volumeClaimTemplates"]);
+        if !claims.is_empty()
+            && let Some(volumes) =
+                as_map(&mut with_claims).entry("volumes").or_insert_with(|| json!([])).as_array_mut()
+        {
+            let of_claim = |claim: &Value| json!({"name": meta(claim, "name"), "emptyDir": {}});
+            volumes
+                .retain(|volume| !claims.iter().any(|claim| meta(claim, "name") == text(volume, &["name"])));
+            volumes.extend(claims.iter().map(of_claim));
+        }
+        pod_spec(&with_claims, "spec.template.spec", errors);
         let restart = text(spec, &["restartPolicy"]);
         if restart != "Always" && ["OnFailure", "Never"].contains(&restart) {
             errors.push(FieldError::not_supported(
@@ -68,6 +80,11 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
         ));
     }
     if let Some(rolling) = at(new, &["spec", "strategy", "rollingUpdate"]) {
+        for field in ["maxUnavailable", "maxSurge"] {
+            if let Some(value) = rolling.get(field) {
+                count_or_percent(value, field, errors);
+            }
+        }
         let is_zero = |field: &str| match rolling.get(field) {
             Some(Value::String(text)) => text.trim_end_matches('%') == "0",
             other => other.and_then(Value::as_i64) == Some(0),
@@ -78,7 +95,40 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
             errors.push(FieldError::invalid(at, &value, "may not be 0 when `maxSurge` is 0"));
         }
     }
+    if let (Some(deadline), ready) =
+        (integer(new, &["spec", "progressDeadlineSeconds"]), integer(new, &["spec", "minReadySeconds"]))
+        && deadline <= ready.unwrap_or(0)
+    {
+        let why = "must be greater than minReadySeconds";
+        errors.push(FieldError::invalid("spec.progressDeadlineSeconds", &deadline.into(), why));
+    }
     immutable(&["spec", "selector"], new, old, errors);
+}
+
+/// A whole number of pods, or a share of them.
+fn count_or_percent(value: &Value, field: &str, errors: &mut Vec<FieldError>) {
+    let at = format!("spec.strategy.rollingUpdate.{field}");
+    if value.as_i64().is_some_and(|count| count < 0) {
+        errors.push(FieldError::invalid(at, value, "must be greater than or equal to 0"));
+        return;
+    }
+    let Some(text) = value.as_str() else { return };
+    let digits = text
+        .strip_suffix('%')
+        .filter(|digits| !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit()));
+    match digits {
+        None => {
+            let why = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex \
+used for validation is '[0-9]+%')";
+            errors.push(FieldError::invalid(at, value, why));
+        }
+        Some(digits)
+            if field == "maxUnavailable" && digits.parse::<u64>().map_or(true, |share| share > 100) =>
+        {
+            errors.push(FieldError::invalid(at, value, "must not be greater than 100%"));
+        }
+        Some(_) => {}
+    }
 }
 
 pub(crate) fn job(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
@@ -110,6 +160,11 @@ pub(crate) fn job(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>
 
 pub(crate) fn horizontal_pod_autoscaler(new: &Value, _: Option<&Value>, errors: &mut Vec<FieldError>) {
     let (min, max) = (integer(new, &["spec", "minReplicas"]), integer(new, &["spec", "maxReplicas"]));
+    let of_others = |metric: &Value| matches!(metric["type"].as_str(), Some("Object" | "External"));
+    if min == Some(0) && !list(new, &["spec", "metrics"]).iter().any(of_others) {
+        let why = "must specify at least one Object or External metric to support scaling to zero replicas";
+        errors.push(FieldError::forbidden("spec.metrics", why));
+    }
     if min.is_some_and(|min| min < 1) {
         errors.push(FieldError::invalid(
             "spec.minReplicas",

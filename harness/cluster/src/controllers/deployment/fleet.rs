@@ -117,12 +117,9 @@ impl<'a> Fleet<'a> {
     /// Makes this Deployment the owner of matching ReplicaSets that have none.
     pub(super) fn adopt(&self, outcome: &mut Outcome) {
         for key in &self.orphans {
-            outcome.push(Effect::Patch {
-                kind: Kind::ReplicaSet,
-                key: key.clone(),
-                status: false,
-                patch: json!({"metadata": {"ownerReferences": [owner(Kind::Deployment, &self.deployment.metadata)]}}),
-            });
+            let owners = [owner(Kind::Deployment, &self.deployment.metadata)];
+            let patch = json!({"metadata": {"ownerReferences": owners}});
+            outcome.push(Effect::adopt(self.deployment, Kind::ReplicaSet, key, patch));
         }
     }
 
@@ -130,7 +127,7 @@ impl<'a> Fleet<'a> {
     pub(super) fn write(&self, outcome: &mut Outcome) {
         for member in &self.members {
             if member.is_made {
-                outcome.push(Effect::CreateReplicaSet(Box::new(member.set.clone())));
+                outcome.push(Effect::create(&member.set));
                 continue;
             }
             let value = |set: &ReplicaSet| serde_json::to_value(set).unwrap_or(Value::Null);
@@ -172,7 +169,7 @@ pub(crate) fn owner(
 }
 
 /// A template as a value that compares equal when the pods would be: without the hash label and empty members.
-pub(super) fn normal_template(template: &PodTemplateSpec) -> Value {
+pub(crate) fn normal_template(template: &PodTemplateSpec) -> Value {
     let mut value = serde_json::to_value(template).unwrap_or(Value::Null);
     if let Some(labels) = value.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.remove(TEMPLATE_HASH);

@@ -15,7 +15,7 @@ use k8s_openapi::{api::apps::v1::Deployment, jiff::Timestamp};
 use serde_json::{Value, json};
 
 pub use bounds::{Bounds, resolve};
-pub(crate) use fleet::owner;
+pub(crate) use fleet::{normal_template, owner};
 pub use revision::template_hash;
 
 use crate::{

@@ -33,12 +33,13 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::nothing();
     let Some(set) = world.replica_sets.get(key) else { return outcome };
     let Some(spec) = &set.spec else { return outcome };
+    let owner_key = (Kind::ReplicaSet, key.clone());
     let owned = claim(world, set, &mut outcome);
     let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
     if set.metadata.deletion_timestamp.is_none() {
         let active: Vec<&Arc<Pod>> = owned.iter().copied().filter(|pod| pods::is_active(pod)).collect();
         if active.len() < wanted {
-            let failed = world.pod_creation_failures.contains_key(key);
+            let failed = world.pod_creation_failures.contains_key(&owner_key);
             // While the last attempt failed, one pod is tried at a time.
             let count = if failed { 1 } else { (wanted - active.len()).min(BURST) };
             for _ in 0..count {
@@ -53,7 +54,7 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Outcome {
             }
         }
     }
-    let failure = world.pod_creation_failures.get(key).map(String::as_str);
+    let failure = world.pod_creation_failures.get(&owner_key).map(String::as_str);
     let (status, requeue_after) = status::status(set, &owned, failure, now);
     if let Some(delay) = requeue_after {
         outcome.requeue(delay);
@@ -92,7 +93,8 @@ fn claim<'a>(world: &'a World, set: &ReplicaSet, outcome: &mut Outcome) -> Vec<&
             None if matches && set.metadata.deletion_timestamp.is_none() && pods::is_active(pod) => {
                 let mut owners = pod.metadata.owner_references.clone().unwrap_or_default();
                 owners.push(owner(Kind::ReplicaSet, &set.metadata));
-                outcome.push(patch_owners(key, &json!(owners)));
+                let patch = json!({"metadata": {"ownerReferences": owners}});
+                outcome.push(Effect::adopt(set, Kind::Pod, key, patch));
                 owned.push(pod);
             }
             None => {}

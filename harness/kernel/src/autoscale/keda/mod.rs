@@ -12,6 +12,7 @@
 //! | [`triggers`] | RabbitMQ, Kafka, Prometheus, cron, cpu and memory: value, activity, target |
 //! | [`executor`] | polling, cool-down, idle, pauses, errors |
 //! | [`fallback`] | values in place of failing triggers |
+//! | [`formula`] | one value out of those of named triggers (`scalingModifiers`) |
 //! | [`hpa`] | the HorizontalPodAutoscaler that KEDA makes |
 //! | [`scaled_job`] | how many jobs a ScaledJob starts |
 //!
@@ -41,6 +42,7 @@
 pub mod annotations;
 pub mod executor;
 pub mod fallback;
+pub mod formula;
 pub mod hpa;
 pub mod scaled_job;
 pub mod spec;
@@ -49,6 +51,7 @@ pub mod triggers;
 pub use annotations::Annotations;
 pub use executor::{ActiveState, Decision, Executor, Explanation, Observation, ReadyState};
 pub use fallback::{Answer, Health, Reading};
+pub use formula::Formula;
 pub use spec::{Fallback, FallbackBehavior, ScaleTrigger, ScaledObjectSpec};
 pub use triggers::{Measured, Trigger};
 

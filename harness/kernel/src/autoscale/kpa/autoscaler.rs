@@ -141,6 +141,9 @@ impl Autoscaler {
     /// scale-down delay stay as they were made.
     pub fn reconfigure(&mut self, config: Config, now_ns: u64) {
         self.collector.resize(config.stable_window_ns, config.panic_window_ns, now_ns);
+        if config.bugs != self.config.bugs {
+            self.collector.set_bugs(config.bugs);
+        }
         self.config = config;
     }
 

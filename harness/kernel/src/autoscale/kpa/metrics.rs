@@ -102,8 +102,14 @@ impl Collector {
 
     /// The same windows with upstream's likely bugs, or without.
     #[must_use]
-    pub fn with_bugs(self, bugs: Bugs) -> Self {
-        Self { scraped: (!bugs.double_counted_scrapes).then(Scraped::default), ..self }
+    pub fn with_bugs(mut self, bugs: Bugs) -> Self {
+        self.set_bugs(bugs);
+        self
+    }
+
+    /// From now on with upstream's likely bugs, or without.
+    pub fn set_bugs(&mut self, bugs: Bugs) {
+        self.scraped = (!bugs.double_counted_scrapes).then(Scraped::default);
     }
 
     /// Adds a stat to the bucket of its second, whoever sends it: the stats of several activators add up. What the

@@ -137,6 +137,8 @@ pub enum Action {
         node: NodeId,
         /// Of which pool.
         pool: usize,
+        /// What was still on it, when it was lost.
+        pods: Vec<PodId>,
     },
 }
 
@@ -273,7 +275,9 @@ impl Autoscaler {
         let mut left = self.settings.most_removed_at_once;
         let due = |(id, since_ns): (&NodeId, &u64)| {
             let waited = self.removable_ns(*id, *since_ns, fleet).is_some_and(|from_ns| from_ns <= now_ns);
-            let empty = fleet.node(*id).is_some_and(|node| node.pods().len() == 0);
+            // Nobody can move what is on a lost node; it goes with it.
+            let empty =
+                fleet.node(*id).is_some_and(|node| node.pods().len() == 0 || node.state == NodeState::Lost);
             waited.then_some((!empty, *id))
         };
         let mut removable: Vec<(bool, NodeId)> = self.unneeded.iter().filter_map(due).collect();
@@ -301,10 +305,11 @@ impl Autoscaler {
 
     fn remove(&mut self, now_ns: u64, id: NodeId, fleet: &mut Fleet, actions: &mut Vec<Action>) {
         let Some(pool) = fleet.node(id).map(|node| node.pool) else { return };
+        let pods = fleet.node(id).map(|node| node.pods().collect()).unwrap_or_default();
         fleet.remove(id);
         self.unneeded.remove(&id);
         self.last_delete_ns = Some(now_ns);
-        actions.push(Action::Removed { node: id, pool });
+        actions.push(Action::Removed { node: id, pool, pods });
     }
 
     /// The first instant on the grid, not before `now_ns`, at which a scan can find something new.

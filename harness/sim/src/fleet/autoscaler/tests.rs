@@ -215,6 +215,7 @@ fn lost_nodes_are_removed_and_replaced() {
     world.submit(0..2, &cpu(3_000));
     world.run(100);
     assert_eq!(world.fleet.lose(NodeId(0)), [PodId(0)]);
+    assert_eq!(world.fleet.give_up(NodeId(0)), [PodId(0)]);
     world.submit(2..3, &cpu(3_000));
     world.run(5_000);
     // A third node for the pod at 100 s, within `most`; unneeded since the next scan at 110 s, so that the lost

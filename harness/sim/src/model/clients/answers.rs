@@ -80,6 +80,10 @@ impl World<'_> {
                 workload.running -= 1;
                 held_ns
             }
+            Stage::Returning { held_ns, .. } => {
+                workload.returning -= 1;
+                held_ns
+            }
             Stage::Abandoned { .. } => 0,
         };
         if let Caller::Message(delivery) = request.caller {
@@ -134,6 +138,8 @@ impl World<'_> {
             weight_percent: request.weight_percent,
             held_ns,
             row: request.arrival.row,
+            first_token_ns: self.tokens.map(|(first_ns, _)| first_ns),
+            token_ns: self.tokens.and_then(|(_, each_ns)| each_ns),
             prediction,
             error: None,
         });
@@ -157,6 +163,8 @@ impl World<'_> {
             revision: None,
             weight_percent: 100,
             held_ns: 0,
+            first_token_ns: None,
+            token_ns: None,
             row: arrival.row,
             prediction: Prediction::Unchecked,
             error: None,

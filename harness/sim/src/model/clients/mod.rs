@@ -78,6 +78,8 @@ pub(super) enum Stage {
     },
     /// On a pod.
     Running { pod: Key, held_ns: u64 },
+    /// Its pod is through with it, and the answer is on its way to the gateway.
+    Returning { held_ns: u64, failure: Option<Failure> },
     /// Its client was told that it failed, but a pod still computes.
     Abandoned { pod: Key },
 }
@@ -115,6 +117,8 @@ pub(crate) enum Failure {
     PodStopped,
     /// Its pod's node was lost before the answer was computed.
     NodeLost,
+    /// Its pod's node does not answer.
+    Unreachable,
     /// Its pod's container died before the answer was computed.
     ContainerDied,
     /// The model answers with an error.
@@ -141,7 +145,9 @@ impl Failure {
             Self::TooLong => 400,
             Self::Model | Self::GpuMemory => 500,
             Self::PodStopped | Self::ContainerDied | Self::NodeLost => 502,
-            Self::QueueFull | Self::NoEndpoint | Self::ServerFull | Self::BrokerFull => 503,
+            Self::QueueFull | Self::NoEndpoint | Self::ServerFull | Self::BrokerFull | Self::Unreachable => {
+                503
+            }
             Self::RouteTimeout => 504,
             Self::ClientTimeout | Self::DeadLetter | Self::LeftOver => 0,
         }
@@ -161,6 +167,7 @@ impl Failure {
             Self::ClientTimeout => "the client's timeout passed before an answer came",
             Self::PodStopped => "the pod's termination grace passed before it answered",
             Self::NodeLost => "the pod's node was lost before it answered",
+            Self::Unreachable => "the connection to the pod timed out",
             Self::ContainerDied => "the pod's container died before it answered",
             Self::Model => "the model answered with an error",
             Self::ServerFull => "the server's queue is full",

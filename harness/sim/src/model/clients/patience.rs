@@ -62,13 +62,20 @@ impl World<'_> {
         self.close_failed(now_ns, &request, failure, schedule);
         match request.stage {
             Stage::Running { pod, .. } => {
-                if !self.drop_generation(now_ns, key, &request, pod, schedule) {
+                if !self.hangs_up(now_ns, key, pod, schedule)
+                    && !self.drop_generation(now_ns, key, &request, pod, schedule)
+                {
                     self.compute_for_nobody(key, request.workload, pod);
                 }
             }
             Stage::Waiting { .. } => {
                 self.state.requests.remove(key);
                 self.leave_queue(request.workload);
+            }
+            // The gateway closes the connection: its place is free at once.
+            Stage::Returning { .. } => {
+                self.state.requests.remove(key);
+                self.slot_freed(now_ns, request.workload, schedule);
             }
             Stage::Abandoned { .. } => {}
         }

@@ -7,7 +7,7 @@ use windtunnel_kernel::autoscale::keda::triggers::kafka::{Offsets, Partition};
 use windtunnel_kernel::autoscale::keda::triggers::rabbitmq::Queue;
 use windtunnel_kernel::autoscale::keda::triggers::{Scaler as Kind, kafka};
 use windtunnel_kernel::autoscale::keda::{
-    Annotations, Answer, Executor, Measured, Observation, Reading, hpa,
+    Annotations, Answer, Executor, Formula, Measured, Observation, Reading, hpa,
 };
 
 use super::hpa::{Hpa, Target};
@@ -15,6 +15,7 @@ use super::{Verdict, Why};
 use crate::broker::Broker;
 use crate::plan::KedaPlan;
 use crate::plan::query::Query;
+use crate::time_zone::utc_offset_s;
 
 /// A ScaledObject with what it scales by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,6 +100,14 @@ impl Keda {
         let observation = self.observation(target, broker);
         let Self { executor, hpa, metrics, .. } = self;
         hpa.decide_with(target, |name| {
+            if name == hpa::COMPOSITE_METRIC {
+                let triggers = 0..executor.triggers().len();
+                let answers: Vec<Answer> =
+                    triggers.map(|trigger| executor.answer(trigger, &observation)).collect();
+                let composite = executor.composite(&answers, observation.composite);
+                let value = composite.ok_or("the formula of scalingModifiers has no value")?;
+                return Ok(vec![(value * 1000.0) as i64]);
+            }
             let found = metrics.iter().find(|(known, _)| known == name);
             let Some((_, trigger)) = found else { return Err(format!("there is no trigger for {name}")) };
             match executor.answer(*trigger, &observation) {
@@ -135,17 +144,25 @@ impl Keda {
                         Err(message) => Reading::Failed { message },
                     }
                 }
-                // The plan refuses other time zones than UTC.
-                Kind::Cron(cron) => Reading::Measured(cron.measure(target.now_ns, 0)),
+                Kind::Cron(cron) => match utc_offset_s(&cron.timezone, target.now_ns) {
+                    Some(offset_s) => Reading::Measured(cron.measure(target.now_ns, offset_s)),
+                    None => {
+                        Reading::Failed { message: format!("nobody knows the time zone {}", cron.timezone) }
+                    }
+                },
                 Kind::Resource(_) => Reading::Resource,
             })
-            .collect();
+            .collect::<Vec<_>>();
+        let spec = self.executor.spec();
+        // Sound: the plan has read it.
+        let formula = Formula::of(spec).ok().flatten();
+        let composite = formula.and_then(|formula| formula.of_readings(spec, &readings));
         Observation {
             now_ns: target.now_ns,
             current_replicas: target.wanted(),
             ready_replicas: target.ready(),
             readings,
-            composite: None,
+            composite,
         }
     }
 }

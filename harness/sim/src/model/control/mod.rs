@@ -20,10 +20,11 @@ use windtunnel_kernel::autoscale::kpa::{self, Reachability, TICK_NS, next_on_gri
 use windtunnel_kernel::autoscale::{hpa as hpa_kernel, keda as keda_kernel};
 use windtunnel_record::Decision as Record;
 
-pub(super) use knative::Knative;
+pub(super) use knative::{Knative, Reported};
 
 use super::World;
 use crate::engine::Schedule;
+use crate::server::Draw;
 
 /// What a controller waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub(crate) enum Event {
     Tick,
     /// A wake-up that a verdict asked for.
     Requeue,
+    /// A scrape of pods ends.
+    Scraped,
 }
 
 /// Why a controller is asked.
@@ -145,11 +148,11 @@ impl Control {
         }
     }
 
-    /// The gateway's period has passed: what it counted goes to the controller. True asks for [`Cause::Poke`].
-    pub(super) fn report(&mut self, now_ns: u64) -> bool {
+    /// The gateway's period has passed: what it counted goes to the controller, or is read from the pods in its place.
+    pub(super) fn report(&mut self, now_ns: u64, scrape_time: Option<&Draw>) -> Reported {
         match self {
-            Self::Knative(knative) => knative.report(now_ns),
-            Self::Deployment(_) => false,
+            Self::Knative(knative) => knative.report(now_ns, scrape_time),
+            Self::Deployment(_) => Reported::default(),
         }
     }
 
@@ -222,6 +225,22 @@ impl World<'_> {
         }
     }
 
+    /// What follows from a report.
+    pub(super) fn reported(
+        &mut self,
+        now_ns: u64,
+        index: u16,
+        report: Reported,
+        schedule: &mut Schedule<super::Event>,
+    ) {
+        if let Some(ends_ns) = report.scrape_ends_ns {
+            schedule.at(ends_ns, super::Event::Control(index, Event::Scraped));
+        }
+        if report.pokes {
+            self.decide(now_ns, index, Cause::Poke, schedule);
+        }
+    }
+
     /// Something that a controller waited for.
     pub(super) fn control_event(
         &mut self,
@@ -244,6 +263,11 @@ impl World<'_> {
                 self.decide(now_ns, index, Cause::Change, schedule);
             }
             Event::Requeue => {}
+            Event::Scraped => {
+                let Control::Knative(knative) = &mut workload.control else { return };
+                let report = knative.scraped(now_ns, self.scrape_time.as_ref());
+                self.reported(now_ns, index, report, schedule);
+            }
         }
     }
 

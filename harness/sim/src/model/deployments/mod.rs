@@ -311,7 +311,7 @@ impl World<'_> {
 
     /// A new autoscaler begins to look.
     fn start_scaler(&mut self, now_ns: u64, index: u16, schedule: &mut Schedule<Any>) {
-        let control = self.plan.environment.control;
+        let control = &self.plan.environment.control;
         let deployment = &self.state.deployments[usize::from(index)];
         let (name, armed) = (deployment.name.clone(), deployment.armed);
         let window_ns = match &deployment.scaler {
@@ -354,10 +354,7 @@ impl World<'_> {
 
     /// Whose rules the kernels follow.
     pub(super) fn kernel_profile(&self) -> Profile {
-        match self.plan.environment.profile {
-            windtunnel_scenario::Profile::Windtunnel => Profile::Windtunnel,
-            windtunnel_scenario::Profile::Upstream => Profile::Upstream,
-        }
+        crate::plan::kernel_profile(self.plan.environment.profile)
     }
 
     /// The controller manager's flags.
@@ -584,7 +581,7 @@ impl World<'_> {
 
     /// KEDA's period has passed.
     fn poll(&mut self, now_ns: u64, index: u16, schedule: &mut Schedule<Any>) {
-        let control = self.plan.environment.control;
+        let control = &self.plan.environment.control;
         let verdict = self.asked(now_ns, index, |scaler, target, broker| match scaler {
             Scaler::Fixed(_) | Scaler::Hpa(_) => None,
             Scaler::Keda(keda) => Some(keda.poll(target, broker)),
@@ -609,7 +606,7 @@ impl World<'_> {
         index: u16,
         ask: impl FnOnce(&mut Scaler, &Target<'_>, Option<&crate::broker::Broker>) -> Option<Verdict>,
     ) -> Option<Verdict> {
-        let control = self.plan.environment.control;
+        let control = &self.plan.environment.control;
         let at = usize::from(index);
         let unset = Scaler::Fixed(Fixed { replicas: None });
         let mut scaler = std::mem::replace(&mut self.state.deployments[at].scaler, unset);

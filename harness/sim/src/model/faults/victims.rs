@@ -24,8 +24,11 @@ impl World<'_> {
         let fleet = &cluster.fleet;
         let Some(pool) = fleet.pools().iter().position(|known| known.name == pool) else { return Vec::new() };
         let is_there = |state| matches!(state, NodeState::Ready | NodeState::Draining);
-        let mut nodes: Vec<NodeId> =
-            fleet.nodes_of(pool).filter(|(_, node)| is_there(node.state)).map(|(id, _)| id).collect();
+        let mut nodes: Vec<NodeId> = fleet
+            .nodes_of(pool)
+            .filter(|(_, node)| node.is_reachable && is_there(node.state))
+            .map(|(id, _)| id)
+            .collect();
         draw(&mut nodes, Some(count), chance);
         nodes
     }

@@ -30,6 +30,8 @@ pub(in crate::model) struct Cluster {
     pub(super) pending_since: BTreeMap<PodId, u64>,
     pub(super) transfers_due_ns: Option<u64>,
     pub(super) wake_due_ns: Option<u64>,
+    /// Machines that do not answer, and when the cluster notices that.
+    pub(super) silent: BTreeMap<NodeId, u64>,
 }
 
 /// A part of the storage that a fault can slow down or stop.
@@ -77,6 +79,7 @@ impl Cluster {
             pending_since: BTreeMap::new(),
             transfers_due_ns: None,
             wake_due_ns: None,
+            silent: BTreeMap::new(),
         })))
     }
 
@@ -138,6 +141,7 @@ impl Cluster {
     }
 
     pub(super) fn forget_node(&mut self, now_ns: u64, node: NodeId) {
+        self.silent.remove(&node);
         self.forget_disk(now_ns, node);
         self.network.remove_node(now_ns, node);
     }

@@ -1,13 +1,14 @@
 //! Images and models on their way to nodes.
 
-use windtunnel_scenario::{ModelLoad, Probe, Transfer};
+use windtunnel_scenario::{Environment, ModelLoad, Probe};
 
 use super::super::start::Phase;
 use super::super::{Event as Any, World, pods};
 use super::Cluster;
 use crate::engine::{Key, Schedule, Violation};
 use crate::error::SimError;
-use crate::fleet::{FleetError, Image, NodeId, PodId};
+use crate::fleet::{FleetError, Image, Layer, NodeId, PodId};
+use crate::plan::Template;
 
 impl World<'_> {
     /// How long a phase of a pod's start takes that begins now; `None` when it ends with a transfer.
@@ -16,10 +17,16 @@ impl World<'_> {
         let times = &plan.environment.pod_start;
         match phase {
             Phase::Schedule => Some(times.schedule.as_ns()),
-            Phase::ImagePull => match times.image_pull {
-                Transfer::Takes(time) => Some(time.as_ns()),
-                Transfer::Size(size) => self.fetch(now_ns, key, phase, size.get()),
-            },
+            Phase::ImagePull => {
+                let pod = self.state.pods.get(key)?;
+                match plan
+                    .environment
+                    .image_size(&self.state.workloads[usize::from(pod.workload)].template.image)
+                {
+                    Some(size) => self.fetch(now_ns, key, phase, size.get()),
+                    None => Some(times.image_pull.time().as_ns()),
+                }
+            }
             Phase::Download => {
                 let pod = self.state.pods.get(key)?;
                 let uri = &self.state.workloads[usize::from(pod.workload)].storage_uri;
@@ -72,7 +79,10 @@ impl World<'_> {
         let node = cluster.fleet.node_of(place)?;
         let workload = &self.state.workloads[usize::from(pod.workload)];
         let there = match phase {
-            Phase::ImagePull => cluster.pull(now_ns, node, place, &workload.template.image, bytes),
+            Phase::ImagePull => {
+                let image = image_of(&self.plan.environment, &workload.template, bytes);
+                cluster.pull(now_ns, node, place, &image)
+            }
             _ => cluster.download(now_ns, node, place, &workload.storage_uri, bytes),
         };
         match there {
@@ -108,18 +118,21 @@ impl World<'_> {
     }
 }
 
+/// What a pod pulls: the image of its serving container, and those of others that the scenario gives a size of their own.
+fn image_of(environment: &Environment, template: &Template, bytes: u64) -> Image {
+    let mut image = Image::single(&template.image, bytes);
+    for other in &template.other_images {
+        if let Some(listed) = environment.images.iter().find(|listed| other.starts_with(&listed.prefix)) {
+            image.layers.push(Layer { digest: other.clone(), bytes: listed.size.get() });
+        }
+    }
+    image
+}
+
 impl Cluster {
-    fn pull(
-        &mut self,
-        now_ns: u64,
-        node: NodeId,
-        pod: PodId,
-        image: &str,
-        bytes: u64,
-    ) -> Result<bool, FleetError> {
+    fn pull(&mut self, now_ns: u64, node: NodeId, pod: PodId, image: &Image) -> Result<bool, FleetError> {
         let links = self.network.to_registry(node);
-        let image = Image::single(image, bytes);
-        self.images.pull(now_ns, node, pod, &image, &links, &mut self.network.transfers)
+        self.images.pull(now_ns, node, pod, image, &links, &mut self.network.transfers)
     }
 
     fn download(

@@ -158,6 +158,32 @@ impl Llm {
         keys
     }
 
+    pub(super) fn settings(&self) -> &LlmSettings {
+        &self.settings
+    }
+
+    /// Prefills that begin from now on and steps have the rates of `other`; of the step under way the rest has. True
+    /// when that is all in which they differ.
+    pub(super) fn adopt_speed(&mut self, now_ns: u64, other: &LlmSettings) -> bool {
+        let &LlmSettings { prefill_per_s, decode_per_s, slowdown, .. } = other;
+        let settings = LlmSettings { prefill_per_s, decode_per_s, slowdown, ..self.settings };
+        if settings != self.settings {
+            self.count_steps(now_ns);
+            let old_ns = self.step_ns();
+            self.settings = settings;
+            if self.prefill.is_none() && now_ns > self.anchor_ns {
+                let done = (now_ns - self.anchor_ns) as f64 / old_ns as f64;
+                // As if the step had been as fast from its beginning.
+                let begun_ns = (done.min(1.0) * self.step_ns() as f64) as u64;
+                self.anchor_ns = now_ns.saturating_sub(begun_ns);
+            }
+            if self.look_ns.take().is_some() {
+                self.look_at_next_boundary(now_ns);
+            }
+        }
+        self.settings == *other
+    }
+
     /// Requests in the batch or in prefill.
     pub(super) fn running(&self) -> usize {
         self.running.len() + usize::from(self.prefill.is_some()) - self.abandoned

@@ -8,7 +8,7 @@ use crate::setting::{MS, S, Setting, fly_at, latencies};
 /// Applied at -6 s, ready at -1 s. Nobody asks for anything: the tick of 0.5 s wants none, but a revision is active for a
 /// stable window at least, until 5 s. The activator has been in the path for longer than the grace by then, so the pod
 /// goes when the status is written, 5 ms later.
-fn asleep() -> Setting {
+pub(super) fn asleep() -> Setting {
     Setting {
         predictor: "minReplicas: 0, maxReplicas: 5".to_owned(),
         autoscaler: "stable-window: 6s, scale-to-zero-grace-period: 6s, panic-window-percentage: '100'"

@@ -4,7 +4,9 @@
 //! on every instant of a cold start, of the activator's line and of a panic can be asked about what no person computes.
 
 mod cold_start;
+mod double_scrapes;
 mod line;
+mod network;
 mod panic_mode;
 mod to_zero;
 

@@ -1,37 +1,163 @@
 //! What goes wrong, and when it is over.
 
 use super::{fixed, scaled, told, values};
-use crate::setting::{MS, S, Setting, decisions, fly};
+use crate::setting::{MS, Setting, decisions, fly};
 
-/// A machine takes its pods with it. The other one has room, so the pod that was lost serves again a second later, on the
-/// machine that is left; the requests that it computed are lost.
-#[test]
-fn a_lost_node_is_survived() {
-    let mut setting = fixed(2, "nodes: {pools: [{name: cpu, count: 2, cpu: 0.2, memory: 64GiB}]}");
-    setting.faults = "{at: 20s, fault: node-loss, pool: cpu, count: 1, for: 30s}".to_owned();
-    setting.load = "process: constant, phases: [{for: 60s, rate: 100/s}]".to_owned();
+/// One pod on machine a; machine b is empty. Machine a is lost at 20.05 s, 50 ms into a request.
+fn lost(length: &str) -> Setting {
+    let mut setting = fixed(
+        1,
+        "nodes: {pools: [{name: a, count: 1, cpu: 0.2, memory: 64GiB}, {name: b, count: 1, cpu: 0.2, memory: 64GiB}], \
+         monitor-grace-period: 20s, unreachable-toleration: 30s}",
+    );
+    setting.duration = "120s".to_owned();
+    setting.gateway = "0s, connect-timeout: 3s".to_owned();
+    setting.timeout = "30s".to_owned();
+    setting.faults = format!("{{at: 20050ms, fault: node-loss, pool: a{length}}}");
+    setting.load = "process: constant, phases: [{for: 120s, rate: 1/s}]".to_owned();
     setting.service_time = "distribution: constant, mean: 100ms".to_owned();
-    setting.objectives = "[recovery<10s]".to_owned();
-    let plan = setting.plan();
-    let (recording, summary) = fly(&plan, 1);
-    let fault = &told(&recording, "fault");
-    assert_eq!(fault.len(), 1);
-    assert_eq!((fault[0].0, fault[0].1), (20_000, "cpu"));
-    assert!(fault[0].2.starts_with("node-loss for 30s: cpu-"), "{fault:?}");
-    let back: Vec<(u64, &str)> =
-        told(&recording, "node").into_iter().map(|(at, _, text)| (at, text)).collect();
-    assert_eq!(back, [(50_000, "back")]);
+    setting
+}
+
+/// (status, latency in milliseconds) of the requests of each second.
+fn answers(recording: &windtunnel_record::Recording) -> Vec<(u64, u16, u64)> {
+    let requests = recording.requests.iter();
+    let mut answers: Vec<(u64, u16, u64)> =
+        requests.map(|request| (request.intended_ns / MS, request.status, request.latency_ns / MS)).collect();
+    answers.sort_unstable();
+    answers
+}
+
+/// Who thinks that a lost machine's pods are replaced at once plans for a second where Kubernetes takes minutes. By hand:
+/// nobody knows until 40.05 s, so connections are tried for 3 s each; then there is no endpoint until the pod is evicted at
+/// 70.05 s and another one, on machine b, is ready a second later. What was computed at the loss is never answered.
+#[test]
+fn a_lost_node_is_noticed_then_tolerated_then_replaced() {
+    let (recording, summary) = fly(&lost("").plan(), 1);
+    for (sent_ms, status, latency_ms) in answers(&recording) {
+        let expected = match sent_ms {
+            ..=19_950 => (200, 100),
+            ..=20_050 => (0, 30_000),
+            ..=40_050 => (503, 3_000),
+            ..=71_050 => (503, 0),
+            _ => (200, 100),
+        };
+        assert_eq!((status, latency_ms), expected, "sent at {sent_ms} ms");
+    }
+    assert_eq!(summary.failed, 52, "20 to 71 s");
+    let pods: Vec<(u64, &str)> =
+        told(&recording, "pod").into_iter().map(|(at, _, text)| (at, text)).collect();
+    let expected = [
+        (70_050, "TaintManagerEviction: its node is out of reach"),
+        (70_050, "stopping"),
+        (70_050, "created"),
+        (71_050, "ready"),
+    ];
+    assert_eq!(pods, expected);
+    assert_eq!(told(&recording, "node"), [(40_050, "a-0", "NotReady: no heartbeat for 20s")]);
+    assert_eq!(told(&recording, "fault")[0].2, "node-loss: a-0");
     let ready =
-        values(&recording, "replicas.ready", &[("revision", "digits-predictor-00001")], &[19, 21, 22]);
-    assert_eq!(ready, [2.0, 1.0, 2.0], "lost at 20 s, ready at 21 s just after the sample");
-    assert_eq!(values(&recording, "nodes.ready", &[("pool", "cpu")], &[19, 21, 51]), [2.0, 1.0, 2.0]);
+        values(&recording, "replicas.ready", &[("revision", "digits-predictor-00001")], &[40, 41, 71, 72]);
+    assert_eq!(ready, [1.0, 0.0, 0.0, 1.0]);
+    assert_eq!(values(&recording, "nodes.ready", &[("pool", "a")], &[40, 41, 119]), [1.0, 0.0, 0.0]);
     assert_eq!(recording.cold_starts.len(), 1);
-    assert_eq!(recording.cold_starts[0].t_ns, 20 * S);
-    let lost = recording.requests.iter().filter(|request| request.status == 502).count();
-    assert!((3..=7).contains(&lost), "half of the ten that are computed at a time: {lost}");
-    assert_eq!(summary.failed, lost as u64);
-    let judged = windtunnel_record::judge::judge(&plan.scenario, &recording);
-    assert_eq!(judged[0].verdict, windtunnel_record::judge::Verdict::Pass, "{judged:?}");
+}
+
+/// A machine that is back before its pods are evicted keeps them: they start anew where they are, without the scheduler.
+/// The client of the request that hung is told when the machine's kernel is asked for a connection that it does not know.
+#[test]
+fn a_node_that_is_back_in_time_keeps_its_pods() {
+    let (recording, _) = fly(&lost(", for: 25s").plan(), 1);
+    for (sent_ms, status, latency_ms) in answers(&recording) {
+        let expected = match sent_ms {
+            ..=19_950 => (200, 100),
+            ..=20_050 => (502, 25_050),
+            ..=40_050 => (503, 3_000),
+            ..=45_950 => (503, 0),
+            _ => (200, 100),
+        };
+        assert_eq!((status, latency_ms), expected, "sent at {sent_ms} ms");
+    }
+    let pods: Vec<(u64, &str)> =
+        told(&recording, "pod").into_iter().map(|(at, _, text)| (at, text)).collect();
+    assert_eq!(pods, [(45_050, "its node is back; it starts anew"), (45_950, "ready")]);
+    let nodes: Vec<(u64, &str)> =
+        told(&recording, "node").into_iter().map(|(at, _, text)| (at, text)).collect();
+    assert_eq!(nodes, [(40_050, "NotReady: no heartbeat for 20s"), (45_050, "back")]);
+    assert!(recording.cold_starts.is_empty(), "no pod was made");
+}
+
+/// A machine that is lost while the activator probes its pod: the probe is never answered, and the pod that starts anew is
+/// probed anew. By hand: ready at 45.95 s, to be reached at 46.03 s (two round trips), lost at 46 s, `NotReady` at 66 s,
+/// back at 71 s, ready 0.9 s later and reached two round trips after that.
+#[test]
+fn a_pod_that_is_lost_while_it_is_probed_is_probed_again() {
+    let mut setting = lost(", for: 25s}, {at: 46s, fault: node-loss, pool: a, for: 25s");
+    setting.predictor = "minReplicas: 1, maxReplicas: 1".to_owned();
+    setting.annotations = "unused: ''".to_owned();
+    setting.gateway = "0s, connect-timeout: 3s, round-trip: 40ms".to_owned();
+    let (recording, _) = fly(&setting.plan(), 1);
+    let pods: Vec<(u64, &str)> =
+        told(&recording, "pod").into_iter().map(|(at, _, text)| (at, text)).collect();
+    let expected = [
+        (45_050, "its node is back; it starts anew"),
+        (45_950, "ready"),
+        (71_000, "its node is back; it starts anew"),
+        (71_900, "ready"),
+        (71_980, "reached by the activator"),
+    ];
+    assert_eq!(pods, expected);
+    let last = answers(&recording).into_iter().filter(|(sent_ms, ..)| *sent_ms >= 72_000);
+    assert!(last.clone().count() > 40);
+    assert!(
+        last.clone().all(|(_, status, latency_ms)| (status, latency_ms) == (200, 140)),
+        "{:?}",
+        last.collect::<Vec<_>>()
+    );
+}
+
+/// A pod's own tolerations say how long it stays: without an end it is never replaced.
+#[test]
+fn a_pods_own_tolerations_win() {
+    for (seconds, created) in [("tolerationSeconds: 5, ", Some(45_050)), ("", None)] {
+        let mut setting = lost("");
+        setting.predictor = format!(
+            "minReplicas: 1, tolerations: [{{key: node.kubernetes.io/unreachable, operator: Exists, {seconds}effect: \
+             NoExecute}}]"
+        );
+        let (recording, _) = fly(&setting.plan(), 1);
+        let made =
+            told(&recording, "pod").into_iter().find(|(_, _, text)| *text == "created").map(|(at, ..)| at);
+        assert_eq!(made, created, "{seconds:?}");
+    }
+}
+
+/// Requests that hang on a machine that is gone must not keep the places of those that could be served: one of two pods
+/// with one place each is lost, and the other serves all that comes.
+#[test]
+fn a_lost_pod_gives_its_places_back() {
+    let setting = Setting {
+        predictor: "minReplicas: 2, maxReplicas: 2, containerConcurrency: 1".to_owned(),
+        duration: "120s".to_owned(),
+        gateway: "0s, connect-timeout: 3s".to_owned(),
+        timeout: "10s".to_owned(),
+        load: "process: constant, phases: [{for: 120s, rate: 5/s}]".to_owned(),
+        service_time: "distribution: constant, mean: 100ms".to_owned(),
+        environment_keys:
+            "nodes: {pools: [{name: a, count: 1, cpu: 2, memory: 64GiB}, {name: b, count: 1, cpu: 2, \
+                           memory: 64GiB}], monitor-grace-period: 20s}"
+                .to_owned(),
+        faults: "{at: 20050ms, fault: node-loss, pool: a}".to_owned(),
+        ..Setting::default()
+    };
+    let (recording, _) = fly(&setting.plan(), 1);
+    let failed: Vec<u64> = answers(&recording)
+        .into_iter()
+        .filter(|(_, status, _)| *status != 200)
+        .map(|(sent_ms, ..)| sent_ms)
+        .collect();
+    // What was computed keeps the pod's one place until its client gives up; then one after the other tries for 3 s.
+    assert_eq!(failed, [20_000, 30_000, 33_000, 36_000, 39_000]);
 }
 
 /// The kubelet's back-off decides how long a service with a broken image is away: 0, 10, 20, 40 s, ….

@@ -9,7 +9,8 @@ fn eventful() -> Setting {
     let mut setting = fixed(
         2,
         "nodes: {pools: [{name: cpu, count: 1, least: 1, most: 4, cpu: 0.3, memory: 64GiB, price: 1.00/h, bandwidth: \
-         2Gbit/s}], autoscaler: {provisioning: 20s, scan: 10s, idle: 60s}}\n\
+         2Gbit/s}], autoscaler: {provisioning: 20s, scan: 10s, idle: 60s}, \
+         monitor-grace-period: 5s, unreachable-toleration: 5s}\n\
          bandwidth: {registry: 5Gbit/s, storage: {'s3://': 1Gbit/s}}",
     );
     setting.duration = "150s".to_owned();
@@ -33,7 +34,7 @@ fn a_stored_cluster_goes_on() {
     let plan = eventful().plan();
     let (whole, _) = fly(&plan, 42);
     assert!(whole.events.iter().any(|event| event.text.contains("TriggeredScaleUp")));
-    assert!(whole.events.iter().any(|event| event.text.contains("lost with its node")));
+    assert!(whole.events.iter().any(|event| event.text.contains("TaintManagerEviction")));
     let cuts = [
         0,
         10_500 * MS,
@@ -45,6 +46,8 @@ fn a_stored_cluster_goes_on() {
         60 * S,
         70 * S,
         71 * S,
+        76 * S,
+        81 * S,
         99 * S,
         121 * S,
         149 * S,

@@ -69,6 +69,47 @@ fn failing_storage_holds_starts_up() {
     }
 }
 
+/// Images have sizes of their own: a list that is longer than a prefix decides, the first entry that matches, and
+/// `image-pull` where none does. 10 Gbit and 20 Gbit at 10 Gbit/s, two pods that share one transfer.
+#[test]
+fn images_have_sizes_of_their_own() {
+    let image = windtunnel_api::runtimes::PREDICTOR_IMAGE;
+    for (images, length_ms) in [
+        (format!("[{{match: '{image}', size: 2500MB}}]"), 2_000),
+        (format!("[{{match: elsewhere/server, size: 5GB}}, {{match: '{image}', size: 1250MB}}]"), 1_000),
+        ("[{match: elsewhere/server, size: 5GB}]".to_owned(), 200),
+    ] {
+        let bandwidth = format!(
+            "bandwidth: {{registry: 10Gbit/s, storage: {{'s3://': 10Gbit/s}}}}\nimages: {images}\nlocal-model-cache: \
+             ['s3://']"
+        );
+        let mut setting = pair("count: 1", &bandwidth, "");
+        // What was pulled for the first revision is there for the second one.
+        setting.predictor = "minReplicas: 0, maxReplicas: 10".to_owned();
+        setting.annotations = "autoscaling.knative.dev/initial-scale: '0'".to_owned();
+        setting.autoscaler = "allow-zero-initial-scale: 'true'".to_owned();
+        setting.events = "[]".to_owned();
+        let recording = fly_at(&setting.plan(), &[20 * S]);
+        assert_eq!(phases(&recording)[0][1], length_ms, "{images}");
+    }
+}
+
+/// A storage that fails is nothing to models that lie on the nodes, and a prefix without any model is a mistake.
+#[test]
+fn failing_storage_is_nothing_to_local_models() {
+    let bandwidth = "bandwidth: {storage: {'s3://': 10Gbit/s}}\nlocal-model-cache: ['s3://models/']";
+    let faults = "{at: 9s, fault: storage-failure, prefix: 's3://', for: 30s}";
+    let (recording, _) = fly(&pair("count: 2", bandwidth, faults).plan(), 1);
+    let lengths: Vec<u64> = phases(&recording).iter().map(|phases| phases[2]).collect();
+    assert_eq!(lengths, [0; 2]);
+    let text = "storage-failure for 30s: downloads stand still; without effect: all models from there lie on the nodes \
+                already";
+    assert_eq!(super::told(&recording, "fault"), [(9_000, "s3://", text)]);
+    let elsewhere = "{at: 9s, fault: storage-failure, prefix: 'gs://', for: 30s}";
+    let error = pair("count: 2", bandwidth, elsewhere).read().expect_err("no model from there");
+    assert!(error.contains("gs://"), "{error}");
+}
+
 /// A cold start of a language model is a minute and a half, and the report has to say of what. By hand: image 8 GiB =
 /// 68.719476736 Gbit at the registry's 2 Gbit/s, model 14 GiB = 120.259084288 Gbit at the storage's 4 Gbit/s, load 14 GiB
 /// at 1 GiB/s, probes every 25 ms from the container's start, as Knative's queue-proxy does: 14 s is a whole number.

@@ -61,20 +61,63 @@ fn the_way_down_to_one_is_the_hpas() {
 /// A ScaledObject of one's own with a calendar: two replicas from 00:02 to 00:05, none before and after.
 ///
 /// Polls of every 10 s: active at 125 s; inactive from 305 s on, cool-down of 20 s since 295 s: gone at 325 s.
+/// The runs begin at midnight in Greenwich, which is one o'clock in Berlin and half past five in Kolkata.
 #[test]
 fn a_calendar_scales_ahead() {
+    for (zone, hour, minutes) in [("UTC", 0, 0), ("Europe/Berlin", 1, 0), ("Asia/Kolkata", 5, 30)] {
+        let times = format!("start: {} {hour} * * *, end: {} {hour} * * *", minutes + 2, minutes + 5);
+        let recording = calendar(zone, &times);
+        assert_eq!(
+            decided(&recording),
+            [(125_000, "keda", 0, 1), (135_000, "hpa", 1, 2), (325_000, "keda", 2, 0)]
+        );
+    }
+}
+
+/// What happens under a calendar of two replicas.
+fn calendar(zone: &str, times: &str) -> windtunnel_record::Recording {
     let setting = Setting {
         duration: "400s".to_owned(),
         load: "process: constant, phases: [{for: 400s, rate: 1/s}]".to_owned(),
-        objects: "---\napiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {name: digits}\nspec:\n  scaleTargetRef: \
-                  {name: digits-predictor}\n  pollingInterval: 10\n  cooldownPeriod: 20\n  triggers: [{type: cron, metadata: \
-                  {timezone: UTC, start: 2 0 * * *, end: 5 0 * * *, desiredReplicas: '2'}}]\n"
-            .to_owned(),
+        objects: format!(
+            "---\napiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {{name: digits}}\nspec:\n  scaleTargetRef: \
+             {{name: digits-predictor}}\n  pollingInterval: 10\n  cooldownPeriod: 20\n  triggers: [{{type: cron, metadata: \
+             {{timezone: {zone}, {times}, desiredReplicas: '2'}}}}]\n"
+        ),
         ..standard("external", "minReplicas: 1")
     };
-    let (recording, _) = fly(&setting.plan(), 1);
-    let steps = decided(&recording);
-    assert_eq!(steps, [(125_000, "keda", 0, 1), (135_000, "hpa", 1, 2), (325_000, "keda", 2, 0)]);
+    fly(&setting.plan(), 1).0
+}
+
+/// One value out of all triggers decides: twice the calendar's two from 00:02 on, at one a replica, and nothing of a
+/// trigger that is not asked for. The polls are those of the calendar alone. The way from one to four is the old limit of 4.
+#[test]
+fn a_formula_makes_one_value_of_all_triggers() {
+    let with = |formula: &str, target: &str| Setting {
+        duration: "400s".to_owned(),
+        load: "process: constant, phases: [{for: 400s, rate: 1/s}]".to_owned(),
+        objects: format!(
+            "---\napiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {{name: digits}}\nspec:\n  scaleTargetRef: \
+             {{name: digits-predictor}}\n  pollingInterval: 10\n  cooldownPeriod: 20\n  advanced: {{scalingModifiers: \
+             {{formula: '{formula}', target: '{target}', activationTarget: '3.5'}}}}\n  triggers:\n    - {{type: cron, name: \
+             base, metadata: {{timezone: UTC, start: 2 0 * * *, end: 5 0 * * *, desiredReplicas: '2'}}}}\n    - {{type: cron, \
+             name: other, metadata: {{timezone: UTC, start: 1 0 * * *, end: 6 0 * * *, desiredReplicas: '9'}}}}\n"
+        ),
+        ..standard("external", "minReplicas: 1")
+    };
+    let plan = with("base > 0 ? base * 2 : 0", "1").plan();
+    let steps = [(125_000, "keda", 0, 1), (135_000, "hpa", 1, 4), (325_000, "keda", 4, 0)];
+    assert_eq!(decided(&fly(&plan, 1).0), steps);
+    // Below its activation it is never active.
+    assert_eq!(decided(&fly(&with("base", "1").plan(), 1).0), []);
+    for (formula, target, words) in [
+        ("base + third", "1", ["third", "base, other"]),
+        ("base +", "1", ["formula", "column 7"]),
+        ("base", "0", ["target", "above 0"]),
+    ] {
+        let message = with(formula, target).read().expect_err("wrong on purpose");
+        assert!(words.iter().all(|word| message.contains(word)), "{words:?}: {message}");
+    }
 }
 
 /// A worker that takes messages from a queue: none while it is empty, one a poll after the first message, and as many as

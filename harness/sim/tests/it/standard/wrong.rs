@@ -18,7 +18,7 @@ fn scaled_object(target: &str, trigger: &str) -> String {
 /// A scenario whose autoscaler does nothing would be believed.
 #[test]
 fn an_autoscaler_that_cannot_work_is_named() {
-    let cron = "{type: cron, metadata: {timezone: Europe/Berlin, start: 0 8 * * *, end: 0 18 * * *, desiredReplicas: '2'}}";
+    let cron = "{type: cron, metadata: {timezone: Europe/Berlino, start: 0 8 * * *, end: 0 18 * * *, desiredReplicas: '2'}}";
     let rabbit =
         "{type: rabbitmq, metadata: {queueName: jobs, mode: QueueLength, value: '20', host: 'http://r'}}";
     let query = "{type: prometheus, metadata: {serverAddress: 'http://p', query: up, threshold: '1'}}";
@@ -37,7 +37,7 @@ fn an_autoscaler_that_cannot_work_is_named() {
         ),
         (
             refused("external", "minReplicas: 1", &scaled_object("digits-predictor", cron)),
-            ["Europe/Berlin", "UTC"],
+            ["Europe/Berlino", "IANA"],
         ),
         (
             refused("external", "minReplicas: 1", &scaled_object("digits-predictor", query)),
