@@ -21,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    connect,
     pipeline::{Answer, Cursor, Payload, Request, WatchRequest},
     security::{Peer, gate, pki::user_of},
     server::ApiServer,
@@ -76,7 +77,7 @@ pub(crate) async fn serve(
             let mut builder = auto::Builder::new(TokioExecutor::new());
             builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_LIMIT);
             builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1_000);
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
             tokio::pin!(connection);
             tokio::select! {
                 result = connection.as_mut() => {
@@ -124,7 +125,7 @@ where
     B: Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let user = match gate(server, peer, &head) {
         Ok(user) => user,
         Err(refusal) => {
@@ -163,6 +164,11 @@ where
         body,
         user,
     };
+    let upgrade = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
+    let extras = connect::Extras { headers: &head.headers, upgrade };
+    if let Some(response) = connect::respond(server, &request, extras).await {
+        return response;
+    }
     let answer = server.handle(&request).await;
     if let Payload::Watch(watch) = answer.payload {
         return follow(server, *watch, &answer.warnings);
@@ -182,7 +188,7 @@ where
     let _ = timeout(LIMIT, Limited::new(body, LIMIT_BYTES).collect()).await;
 }
 
-fn plain(answer: Answer) -> Response<ResponseBody> {
+pub(crate) fn plain(answer: Answer) -> Response<ResponseBody> {
     let bytes = match answer.payload {
         Payload::Empty | Payload::Watch(_) => Bytes::new(),
         Payload::Json(value) => {

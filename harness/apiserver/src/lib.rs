@@ -30,6 +30,7 @@
 mod admission;
 mod apply;
 mod cel;
+mod connect;
 mod durable;
 mod http_layer;
 mod jsonpath;
@@ -47,6 +48,10 @@ mod store;
 mod webhook;
 
 pub use admission::{Admission, Attributes, Denial, Operation};
+pub use connect::{
+    ContainerRef, Duplex, ExitOutcome, Kubelet, LogOptions, LogStream, Refusal, Session, Streams,
+    TerminalSize,
+};
 pub use durable::StorageError;
 pub use security::{Identity, Pki, PkiError, User};
 pub use server::{ApiServer, Options};

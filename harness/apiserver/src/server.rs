@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::Admission,
+    connect::Kubelet,
     durable::{Folder, Keys, StorageError, Writer},
     http_layer,
     pipeline::{self, Answer, Context, NAMESPACES, Request, State},
@@ -40,6 +41,8 @@ pub struct Options {
     pub watch_limit_s: u64,
     /// Whether pods get the volume with their service account's token, as a node with a token issuer needs it.
     pub mount_service_account_tokens: bool,
+    /// Where Services get their addresses: the network's address and the length of its prefix (at least 8).
+    pub service_network: (Ipv4Addr, u8),
     /// DNS names and addresses, besides the usual ones, for which the server's certificate is made.
     pub server_names: Vec<String>,
     /// Seed of uids and generated names; `None` draws one.
@@ -54,6 +57,7 @@ impl Default for Options {
             bookmark_interval_s: 60,
             watch_limit_s: 1_800,
             mount_service_account_tokens: false,
+            service_network: (Ipv4Addr::new(10, 96, 0, 0), 16),
             server_names: Vec::new(),
             seed: None,
         }
@@ -70,6 +74,7 @@ struct Inner {
     options: Options,
     state: RwLock<State>,
     admission: RwLock<Vec<Arc<dyn Admission>>>,
+    kubelet: RwLock<Option<Arc<dyn Kubelet>>>,
     pki: Pki,
     tokens: Tokens,
     webhooks: Clients,
@@ -179,6 +184,7 @@ impl ApiServer {
             inner: Arc::new(Inner {
                 state: RwLock::new(state),
                 admission: RwLock::default(),
+                kubelet: RwLock::default(),
                 pki,
                 tokens,
                 webhooks: Clients::default(),
@@ -210,6 +216,15 @@ impl ApiServer {
     /// Adds a reviewer of writes, behind those already there.
     pub fn add_admission(&self, admission: Arc<dyn Admission>) {
         self.inner.admission.write().unwrap_or_else(PoisonError::into_inner).push(admission);
+    }
+
+    /// Sets the node that answers `pods/log`, `exec`, `attach`, `portforward` and `proxy`.
+    pub fn set_kubelet(&self, kubelet: Arc<dyn Kubelet>) {
+        *self.inner.kubelet.write().unwrap_or_else(PoisonError::into_inner) = Some(kubelet);
+    }
+
+    pub(crate) fn kubelet(&self) -> Option<Arc<dyn Kubelet>> {
+        self.inner.kubelet.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A client that calls this server in process, without a socket, as a user who may do anything. Needs a tokio

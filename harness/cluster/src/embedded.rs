@@ -43,7 +43,7 @@ use crate::{
     },
     directory::Directory,
     kubeconfig,
-    node::{self, NODE_NAME, PodNetwork, Processes, images::Images},
+    node::{self, Isolation, NODE_NAME, PodNetwork, Processes, images::Images},
     world::{Key, Kind},
 };
 
@@ -75,6 +75,8 @@ pub struct EmbeddedCluster {
     controllers: TaskTracker,
     node: TaskTracker,
     server: TaskTracker,
+    isolation: Isolation,
+    api: ApiServer,
 }
 
 impl EmbeddedCluster {
@@ -92,6 +94,7 @@ impl EmbeddedCluster {
 
         let server_options = windtunnel_apiserver::Options {
             mount_service_account_tokens: true,
+            service_network: network.services(),
             ..windtunnel_apiserver::Options::default()
         };
         let server = match &options.data_directory {
@@ -101,6 +104,16 @@ impl EmbeddedCluster {
         for admission in &options.admission {
             server.add_admission(admission.clone());
         }
+        let isolation = if options.namespaces {
+            let scratch = directory.path().join("isolation");
+            let found = Isolation::detect(&scratch);
+            // The attempt's own folders; a leftover goes with the cluster's folder.
+            let _ = std::fs::remove_dir_all(scratch);
+            found
+        } else {
+            Isolation::Folders { why: "namespaces are switched off".into() }
+        };
+        tracing::info!(%isolation, "isolation of pods");
         let client = server.client();
         let server_url = format!("https://{}", reachable(address));
         let kubeconfig = directory.path().join("kubeconfig");
@@ -133,6 +146,8 @@ impl EmbeddedCluster {
             controllers: TaskTracker::new(),
             node: TaskTracker::new(),
             server: TaskTracker::new(),
+            isolation,
+            api: server.clone(),
         };
         cluster.server.spawn(serving);
         for name in node::node_names(options.nodes) {
@@ -148,6 +163,12 @@ impl EmbeddedCluster {
     #[must_use]
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// What keeps containers apart from the machine and from each other.
+    #[must_use]
+    pub fn isolation(&self) -> &Isolation {
+        &self.isolation
     }
 
     /// Where other programs reach the API server, with the certificates of [`EmbeddedCluster::kubeconfig`].
@@ -317,9 +338,14 @@ impl EmbeddedCluster {
             directory: self.directory.clone(),
             inherited: node::inherited(),
             capacity: node::capacity(),
+            isolation: self.isolation.clone(),
+            registry: node::Registry::default(),
+            hosts: node::HostsFiles::default(),
             stop: self.stop_node.clone(),
             retired_logs: Mutex::new(VecDeque::new()),
         });
+        self.api.set_kubelet(Arc::new(node::NodeKubelet(context.clone())));
+        self.node.spawn(node::run_services(context.clone()));
         self.node.spawn(node::run(context));
     }
 }

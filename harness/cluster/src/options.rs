@@ -2,9 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, fs, io,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
     time::Duration,
 };
@@ -26,6 +28,8 @@ pub struct Options {
     pub admission: Vec<Arc<dyn Admission>>,
     /// Address of the API server; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Whether containers may have root folders of their own where the machine allows it.
+    pub namespaces: bool,
     /// How many nodes there are; all of them run their pods on this machine.
     pub nodes: u16,
     /// How often autoscalers look at their targets; upstream's default is 15 s.
@@ -49,6 +53,7 @@ impl Default for Options {
             images: Vec::new(),
             admission: Vec::new(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            namespaces: true,
             nodes: 1,
             autoscaler_sync_period: Duration::from_secs(15),
             metrics_resolution: Duration::from_secs(15),
@@ -66,6 +71,7 @@ impl fmt::Debug for Options {
             .field("images", &self.images)
             .field("admission", &admission)
             .field("listen", &self.listen)
+            .field("namespaces", &self.namespaces)
             .field("nodes", &self.nodes)
             .field("autoscaler_sync_period", &self.autoscaler_sync_period)
             .field("metrics_resolution", &self.metrics_resolution)
@@ -84,6 +90,9 @@ pub struct Image {
     pub argv: Vec<String>,
     /// The image's environment; a container's own `env` wins.
     pub env: BTreeMap<String, String>,
+    /// Folder with the image's own files, used where mount namespaces can be made; without one a container sees the
+    /// files of this machine.
+    pub root: Option<PathBuf>,
 }
 
 impl Image {
@@ -93,6 +102,29 @@ impl Image {
             reference: reference.into(),
             argv: argv.into_iter().map(Into::into).collect(),
             env: BTreeMap::new(),
+            root: None,
         }
+    }
+
+    /// An image of a static busybox: its commands, and a web server on port 8080 as its entrypoint. `root` is a new
+    /// folder for its files.
+    ///
+    /// # Errors
+    /// If the busybox can't be run or the files can't be written.
+    pub fn busybox(reference: impl Into<String>, busybox: &Path, root: &Path) -> io::Result<Self> {
+        let listed = Command::new(busybox).arg("--list").output()?;
+        let commands = String::from_utf8_lossy(&listed.stdout).into_owned();
+        fs::create_dir_all(root.join("bin"))?;
+        fs::create_dir_all(root.join("www"))?;
+        fs::copy(busybox, root.join("bin/busybox"))?;
+        for command in commands.lines().filter(|command| *command != "busybox") {
+            symlink("busybox", root.join("bin").join(command))?;
+        }
+        fs::write(root.join("www/index.html"), "<!doctype html><title>busybox</title>ok\n")?;
+        // Without a network of its own a server must not take all addresses of the machine.
+        let serve = "exec busybox httpd -f -p \"$WINDTUNNEL_BIND:8080\" -h /www";
+        let mut image = Self::new(reference, ["sh", "-c", serve]);
+        image.root = Some(root.to_owned());
+        Ok(image)
     }
 }

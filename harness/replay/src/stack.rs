@@ -62,18 +62,17 @@ impl StackOptions {
             .iter()
             .map(|(prefix, folder)| format!("{prefix}={}", absolute(folder).display()))
             .collect();
-        let entrypoint =
-            |name: &str| vec![self.executable.display().to_string(), "serve".to_owned(), name.to_owned()];
+        let image = |name: &str| {
+            Image::new(
+                format!("windtunnel/{name}"),
+                [self.executable.display().to_string().as_str(), "serve", name],
+            )
+        };
         vec![
+            image("predictor"),
             Image {
-                reference: "windtunnel/predictor".into(),
-                argv: entrypoint("predictor"),
-                env: BTreeMap::new(),
-            },
-            Image {
-                reference: "windtunnel/storage-initializer".into(),
-                argv: entrypoint("storage-initializer"),
                 env: BTreeMap::from([("WINDTUNNEL_STORAGE_MAP".to_owned(), storage.join(";"))]),
+                ..image("storage-initializer")
             },
         ]
     }

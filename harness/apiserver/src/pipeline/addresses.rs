@@ -32,13 +32,13 @@ impl Write<'_, '_> {
             Some("") | None => {
                 let address = self
                     .state
-                    .allocate_address()
+                    .allocate_address(self.context.options.service_network)
                     .ok_or_else(|| ApiError::internal("failed to allocate a serviceIP: range is full"))?;
                 spec.insert("clusterIP".into(), address.into());
             }
             Some("None") => {}
             Some(wanted) if kept.is_empty() => {
-                if let Some(why) = self.state.refuse_address(wanted) {
+                if let Some(why) = self.state.refuse_address(wanted, self.context.options.service_network) {
                     let why = format!("failed to allocate IP {wanted}: {why}");
                     let error = FieldError::invalid("spec.clusterIPs", &json!([wanted]), &why);
                     return Err(self.invalid(&name, &[error]));

@@ -25,6 +25,7 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 type Extra =
     (&'static str, &'static str, &'static str, &'static str, &'static str, bool, &'static [&'static str]);
 
+/// What may be asked of a pod, a node or a service through the server.
 const PROXY_VERBS: &[&str] = &["create", "delete", "get", "patch", "update"];
 
 const EXTRAS: &[Extra] = &[

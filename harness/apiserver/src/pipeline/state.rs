@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    net::Ipv4Addr,
     sync::Arc,
 };
 
@@ -195,17 +196,17 @@ impl State {
     }
 
     /// A free address for a service.
-    pub(crate) fn allocate_address(&mut self) -> Option<String> {
-        const SIZE: u32 = 1 << 16;
+    pub(crate) fn allocate_address(&mut self, (network, prefix): (Ipv4Addr, u8)) -> Option<String> {
+        let size = 1_u32 << (32 - u32::from(prefix.clamp(8, 30)));
         let taken: BTreeSet<&str> = self
             .store
             .list("/services", None)
             .map(|(_, service)| text(&service.value, &["spec", "clusterIP"]))
             .collect();
-        for _ in 0..SIZE {
-            let host = self.next_address % SIZE;
-            self.next_address = (self.next_address + 1) % SIZE;
-            let address = format!("10.96.{}.{}", host >> 8, host & 0xff);
+        for _ in 0..size {
+            let host = self.next_address % size;
+            self.next_address = (self.next_address + 1) % size;
+            let address = Ipv4Addr::from(u32::from(network) & !(size - 1) | host).to_string();
             if host & 0xff != 0 && host & 0xff != 0xff && !taken.contains(address.as_str()) {
                 return Some(address);
             }
@@ -213,12 +214,17 @@ impl State {
         None
     }
 
-    /// Why a service can't have this address.
-    pub(crate) fn refuse_address(&self, wanted: &str) -> Option<&'static str> {
+    /// Why a service can't have this address of the services' network.
+    pub(crate) fn refuse_address(
+        &self,
+        wanted: &str,
+        (network, prefix): (Ipv4Addr, u8),
+    ) -> Option<&'static str> {
         let Ok(address) = wanted.parse::<std::net::Ipv4Addr>() else {
             return Some("the provided network does not match the current range");
         };
-        if address.octets()[..2] != [10, 96] {
+        let size = 1_u32 << (32 - u32::from(prefix.clamp(8, 30)));
+        if u32::from(address) & !(size - 1) != u32::from(network) & !(size - 1) {
             return Some("the provided network does not match the current range");
         }
         let mut services = self.store.list("/services", None);

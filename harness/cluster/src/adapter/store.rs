@@ -225,6 +225,8 @@ impl Routed for PriorityClass {
 impl Routed for Service {
     fn route(store: &Store, _world: &World, change: &Change<Self>) {
         store.endpoints.add(&change.key);
+        // The node listens for Services with endpoints, and tells pods their names.
+        store.endpoints_changes.send_modify(|count| *count = count.wrapping_add(1));
         store.endpoint_slices.add(&change.key);
     }
 }

@@ -14,6 +14,8 @@ use std::{
 /// Second byte of the first and last network.
 const FIRST: u8 = 64;
 const LAST: u8 = 250;
+/// First of the addresses that Services have.
+const FIRST_SERVICE: u16 = 0x8000;
 /// Port of the socket that marks a network as taken; the port that kubelets use.
 const CLAIM_PORT: u16 = 10_250;
 
@@ -57,14 +59,25 @@ impl PodNetwork {
         self.address(1)
     }
 
-    /// An address that no pod has; the one that has been free longest. `None` when all 65,000 are taken.
+    /// Whether an address is of this network.
+    pub(crate) fn contains(&self, address: Ipv4Addr) -> bool {
+        let [first, second, ..] = address.octets();
+        (first, second) == (127, self.network)
+    }
+
+    /// The half of the network that Services have, as address and length of the prefix.
+    pub(crate) fn services(&self) -> (Ipv4Addr, u8) {
+        (self.address(FIRST_SERVICE), 17)
+    }
+
+    /// An address that no pod has; the one that has been free longest. `None` when all 32,000 are taken.
     pub(crate) fn allocate(&self) -> Option<Ipv4Addr> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..=u16::MAX {
             used.last = used.last.wrapping_add(1);
             let last = used.last;
-            // Not the network's, the node's and the broadcast address.
-            if last > 1 && last < u16::MAX && used.hosts.insert(last) {
+            // Not the network's and the node's address.
+            if last > 1 && last < FIRST_SERVICE && used.hosts.insert(last) {
                 return Some(self.address(last));
             }
         }

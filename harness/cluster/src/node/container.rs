@@ -1,21 +1,31 @@
 //! One container from its first start to its last end.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use k8s_openapi::{
     api::core::v1::{Container, LifecycleHandler, Probe},
     jiff::Timestamp,
 };
 use rustix::process::Signal;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     backoff::Backoff,
     environment::{self, launch},
-    logs::Log,
+    images::ImageRefusal,
+    isolation::{Enclosure, Isolation, SETUP_FAILED, Tools},
+    logs::{self, Log},
+    memory,
     probe::{self, Numbers, Question, Tally},
     process::{Launch, Process},
     record::{ContainerRecord, ContainerState, Termination},
+    registry::Run,
+    rootfs::{self, Mount, View},
     sandbox::Sandbox,
     sources, volumes,
 };
@@ -26,10 +36,17 @@ use crate::controllers::pods::since;
 pub const AGGRESSIVE_PROBE_ANNOTATION: &str = "cluster.windtunnel.dev/aggressive-probe-ms";
 /// Pause between attempts at a container whose configuration is not there.
 const CONFIGURATION_RETRY: Duration = Duration::from_millis(500);
+/// How long an image that can't be had is told as such before the status says that the node waits.
+const SEEN: Duration = Duration::from_secs(3);
 /// Longest termination message in bytes.
 const MESSAGE_LIMIT: usize = 4096;
 /// Grace in seconds of a container that a probe or hook ends, where nothing else is said.
 const GRACE_S: i64 = 30;
+
+/// Where programs look host names up.
+const HOSTS: &str = "/etc/hosts";
+/// Where programs are in an image that does not say.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What a container is for its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,16 +150,7 @@ impl ContainerTask {
         let image = match found {
             Ok(image) => image.clone(),
             Err(refusal) => {
-                let message = if refusal.reason == "ErrImagePull" {
-                    format!("Failed to pull image \"{image_name}\": {}", refusal.message)
-                } else {
-                    refusal.message.clone()
-                };
-                self.report(true, "Failed", message);
-                self.report(true, "Failed", format!("Error: {}", refusal.reason));
-                self.wait_because(refusal.reason, refusal.message);
-                // The images of a cluster do not change, so there is nothing to try again.
-                self.sandbox.shared.stopping().await;
+                self.wait_for_image(image_name, &refusal).await;
                 return None;
             }
         };
@@ -164,6 +172,50 @@ impl ContainerTask {
             tokio::select! {
                 () = tokio::time::sleep(CONFIGURATION_RETRY) => {}
                 () = self.sandbox.shared.stopping() => return None,
+            }
+        }
+    }
+
+    /// Waits for the pod's end: the images of a cluster do not change. The status alternates as a node's that tries
+    /// again.
+    async fn wait_for_image(&self, image_name: &str, refusal: &ImageRefusal) {
+        let mut backoff = Backoff::default();
+        // The first wait of a pull is not zero, as that of a restart is.
+        backoff.next(Duration::ZERO);
+        let is_pull = refusal.reason == "ErrImagePull";
+        loop {
+            if is_pull {
+                self.report(false, "Pulling", format!("Pulling image \"{image_name}\""));
+                self.report(
+                    true,
+                    "Failed",
+                    format!("Failed to pull image \"{image_name}\": {}", refusal.message),
+                );
+            } else {
+                self.report(
+                    true,
+                    if refusal.reason == "InvalidImageName" { "InspectFailed" } else { refusal.reason },
+                    refusal.message.clone(),
+                );
+            }
+            self.report(true, "Failed", format!("Error: {}", refusal.reason));
+            self.wait_because(refusal.reason, refusal.message.clone());
+            if !is_pull {
+                self.sandbox.shared.stopping().await;
+                return;
+            }
+            let wait = backoff.next(Duration::ZERO);
+            let until = Instant::now() + wait;
+            if !self.sandbox.shared.waits_until(Instant::now() + SEEN.min(wait)).await {
+                return;
+            }
+            self.report(false, "BackOff", format!("Back-off pulling image \"{image_name}\""));
+            self.report(true, "Failed", "Error: ImagePullBackOff".into());
+            let message =
+                format!("Back-off pulling image \"{image_name}\": {}: {}", refusal.reason, refusal.message);
+            self.wait_because("ImagePullBackOff", message);
+            if !self.sandbox.shared.waits_until(until).await {
+                return;
             }
         }
     }
@@ -194,17 +246,91 @@ impl ContainerTask {
             directory.clone(),
         )?;
         let value = |name: &str| plain.env.get(name).cloned();
-        let make = || Ok(volumes::paths(&self.container, &sandbox.volumes, &termination_log, value));
-        let paths = sandbox.node.directory.hold(make).map_err(start)??;
-        let launch =
-            launch(&sandbox.pod, &self.container, image, &sources, &sandbox.surroundings, &paths, directory)?;
-        let make = || std::fs::create_dir_all(&launch.directory);
-        sandbox
-            .node
-            .directory
-            .hold(make)
-            .map_err(|error| format!("working directory {}: {error}", launch.directory.display()))?;
-        Ok(Prepared { launch, paths, termination_log })
+        let make =
+            || Ok(volumes::mounts(&sandbox.pod, &self.container, &sandbox.volumes, &termination_log, value));
+        let mounts = sandbox.node.directory.hold(make).map_err(start)??;
+        let Isolation::Mounts(tools) = &sandbox.node.isolation else {
+            let paths = volumes::paths(&mounts);
+            let launch = launch(
+                &sandbox.pod,
+                &self.container,
+                image,
+                &sources,
+                &sandbox.surroundings,
+                &paths,
+                directory,
+            )?;
+            let make = || std::fs::create_dir_all(&launch.directory);
+            let at_fault = |error| format!("working directory {}: {error}", launch.directory.display());
+            sandbox.node.directory.hold(make).map_err(at_fault)?;
+            return Ok(Prepared { launch, paths, termination_log, enclosure: None, view: View::default() });
+        };
+        let launch = launch(
+            &sandbox.pod,
+            &self.container,
+            image,
+            &sources,
+            &sandbox.surroundings,
+            &super::expansion::PathMap::default(),
+            directory.clone(),
+        )?;
+        let make = || Ok(self.enclose(launch, image, tools, mounts, &folder, &directory));
+        let (launch, enclosure, view) = sandbox.node.directory.hold(make).map_err(start)?.map_err(start)?;
+        let paths = super::expansion::PathMap::default();
+        Ok(Prepared { launch, paths, termination_log, enclosure: Some(enclosure), view })
+    }
+
+    /// Makes the container's root folder.
+    fn enclose(
+        &self,
+        mut launch: Launch,
+        image: &crate::Image,
+        tools: &Tools,
+        mut mounts: Vec<Mount>,
+        folder: &Path,
+        default_directory: &Path,
+    ) -> std::io::Result<(Launch, Enclosure, View)> {
+        let sandbox = &self.sandbox;
+        let files = image.root.as_deref().unwrap_or(Path::new("/"));
+        let covers =
+            |path: &str, mounts: &[Mount]| mounts.iter().any(|mount| Path::new(path).starts_with(&mount.at));
+        if !covers(HOSTS, &mounts) {
+            let source = sandbox.hosts_file();
+            mounts.push(Mount { at: HOSTS.into(), source, is_read_only: false });
+        }
+        if image.root.is_some() {
+            launch.env.remove("TMPDIR");
+            launch.env.insert("PATH".into(), image.env.get("PATH").map_or(PATH.into(), Clone::clone));
+        }
+        let inner = self.container.working_dir.as_deref().filter(|directory| !directory.is_empty());
+        launch.directory = match inner {
+            Some(inner) => {
+                let relative = inner.trim_start_matches('/');
+                if !covers(inner, &mounts) && !files.join(relative).is_dir() {
+                    let source = default_directory.join(relative);
+                    std::fs::create_dir_all(&source)?;
+                    mounts.push(Mount { at: inner.into(), source, is_read_only: false });
+                }
+                inner.into()
+            }
+            None if image.root.is_some() => "/".into(),
+            None => default_directory.to_owned(),
+        };
+        let (root, table) = (folder.join("root"), folder.join("fstab"));
+        let view = rootfs::make(&root, &table, files, &mounts)?;
+        let directory = view.host_path(&launch.directory);
+        if !directory.exists() && covers(&launch.directory.to_string_lossy(), &mounts) {
+            std::fs::create_dir_all(directory)?;
+        }
+        let pod = sandbox.pod.spec.as_ref().and_then(|spec| spec.hostname.clone());
+        let enclosure = Enclosure {
+            tools: tools.clone(),
+            root,
+            table,
+            errors: folder.join("mount-errors"),
+            host_name: pod.unwrap_or_else(|| sandbox.key.name.clone()),
+        };
+        Ok((launch, enclosure, view))
     }
 
     /// Starts the process and stays with it to its end.
@@ -218,25 +344,32 @@ impl ContainerTask {
             tracing::warn!(%error, path = %log_path.display(), "a container log can't be made; its output is dropped");
             Log::in_memory()
         });
-        let mut process = match self.sandbox.node.processes.spawn(&prepared.launch, &log) {
+        let mut process = match self.spawn(prepared, &log) {
             Ok(process) => process,
-            Err(error) => {
-                let program = prepared.launch.argv.first().map_or("", String::as_str);
-                let message = format!(
-                    "exec: \"{program}\": {error}; containers run as processes of this machine, so the program must \
-                     be installed on it"
-                );
-                self.report(true, "Failed", format!("Error: {message}"));
-                return Termination {
-                    exit_code: 128,
-                    reason: "StartError".into(),
-                    message,
-                    started_at,
-                    finished_at: Timestamp::now(),
-                    container_id: self.container_id(runs),
-                };
-            }
+            Err(message) => return self.not_started(message, started_at, runs),
         };
+        let stdin = process.take_stdin();
+        let run = Arc::new(Run {
+            log: log.clone(),
+            process: process.id(),
+            launch: prepared.launch.clone(),
+            enclosure: prepared.enclosure.clone(),
+            view: prepared.view.clone(),
+            paths: prepared.paths.clone(),
+            stdin: Arc::new(tokio::sync::Mutex::new(stdin)),
+            is_stdin_once: self.container.stdin_once == Some(true),
+            exit: watch::Sender::new(None),
+            stop: CancellationToken::new(),
+        });
+        let _stop = run.stop.clone().drop_guard();
+        let too_old = self.sandbox.node.registry.begin(&self.sandbox.uid, &self.container.name, run.clone());
+        if let Some(path) = too_old.and_then(|log| log.path()) {
+            for ago in 0..logs::FILES {
+                // Most runs have one file only.
+                let _ = std::fs::remove_file(logs::rotated(&path, ago));
+            }
+        }
+        let guard = memory::limit(&self.container).map(|limit| memory::Guard::start(process.id(), limit));
         self.sandbox.node.usage.track(&self.sandbox.key, &self.container.name, process.id());
         tracing::debug!(pod = %self.sandbox.key, container = self.container.name, process = process.id(), "started");
         let container_id = self.container_id(runs);
@@ -250,10 +383,25 @@ impl ContainerTask {
         });
         self.report(false, "Created", "Container created".into());
         self.report(false, "Started", "Container started".into());
-        let exit_code = self.stay_with(&mut process, prepared).await;
+        let exit_code = self.stay_with(&mut process, &run).await;
+        log.end();
+        run.exit.send_replace(Some(exit_code));
+        if exit_code == SETUP_FAILED
+            && let Some(enclosure) = &prepared.enclosure
+            && let Some(cause) =
+                std::fs::read_to_string(&enclosure.errors).ok().filter(|text| !text.is_empty())
+        {
+            return self.not_started(format!("mounting volumes: {}", cause.trim_end()), started_at, runs);
+        }
+        let is_over_limit = guard.is_some_and(|guard| guard.has_killed());
+        let (exit_code, reason) = match exit_code {
+            _ if is_over_limit => (128 + Signal::KILL.as_raw(), "OOMKilled"),
+            0 => (0, "Completed"),
+            code => (code, "Error"),
+        };
         Termination {
             exit_code,
-            reason: if exit_code == 0 { "Completed" } else { "Error" }.into(),
+            reason: reason.into(),
             message: self.termination_message(prepared, exit_code, &log),
             started_at,
             finished_at: Timestamp::now(),
@@ -261,8 +409,60 @@ impl ContainerTask {
         }
     }
 
+    /// Starts the program.
+    fn spawn(&self, prepared: &Prepared, log: &Log) -> Result<Process, String> {
+        let launch = &prepared.launch;
+        let program = launch.argv.first().map_or("", String::as_str);
+        let path = launch.env.get("PATH").map_or("", String::as_str);
+        let wrapped = match &prepared.enclosure {
+            Some(enclosure) => {
+                prepared.view.check_program(program, path, &launch.directory)?;
+                let argv = enclosure.wrap(&launch.argv, &launch.directory);
+                Launch { argv, env: launch.env.clone(), directory: "/".into() }
+            }
+            None => launch.clone(),
+        };
+        self.sandbox
+            .node
+            .processes
+            .spawn(&wrapped, log)
+            .map_err(|error| format!("exec: \"{program}\": {error}"))
+    }
+
+    /// The end of a run that never began.
+    fn not_started(&self, cause: String, started_at: Timestamp, runs: i32) -> Termination {
+        let message = format!(
+            "{cause}; containers run as processes of this machine, so the program must be installed on it"
+        );
+        self.report(true, "Failed", format!("Error: {message}"));
+        Termination {
+            exit_code: 128,
+            reason: "StartError".into(),
+            message,
+            started_at,
+            finished_at: Timestamp::now(),
+            container_id: self.container_id(runs),
+        }
+    }
+
+    /// Sidecars are told to end when those who need them have ended: the containers, and sidecars after this one.
+    async fn others_first(&self) {
+        if self.role != Role::Sidecar {
+            return;
+        }
+        let have_ended = self.sandbox.shared.until(|record| {
+            let own = record.init_containers.iter().position(|init| init.name == self.container.name);
+            let later = record.init_containers.iter().skip(own.map_or(0, |own| own + 1));
+            later.chain(&record.containers).all(|other| !other.is_running())
+        });
+        tokio::select! {
+            () = have_ended => {}
+            () = self.sandbox.shared.overdue() => {}
+        }
+    }
+
     /// Waits for the process to end; ends it if a hook, a probe or the pod's stop asks for that.
-    async fn stay_with(&self, process: &mut Process, prepared: &Prepared) -> i32 {
+    async fn stay_with(&self, process: &mut Process, run: &Arc<Run>) -> i32 {
         let name = &self.container.name;
         let grace_s = self.sandbox.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
         let hook = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref());
@@ -271,7 +471,7 @@ impl ContainerTask {
                 biased;
                 exit_code = process.wait() => return exit_code,
                 () = self.sandbox.shared.stopping() => Ok(()),
-                outcome = self.hook(hook, prepared) => outcome,
+                outcome = self.hook(hook, run) => outcome,
             };
             if let Err(cause) = outcome {
                 tracing::debug!(pod = %self.sandbox.key, container = name, cause, "postStart hook failed");
@@ -284,11 +484,15 @@ impl ContainerTask {
             biased;
             exit_code = process.wait() => return exit_code,
             () = self.sandbox.shared.stopping() => None,
-            kill = self.watch_probes(prepared) => Some(kill),
+            kill = self.watch_probes(run) => Some(kill),
         };
         let Some((question, probe)) = kill else {
+            tokio::select! {
+                exit_code = process.wait() => return exit_code,
+                () = self.others_first() => {}
+            }
             self.report(false, "Killing", format!("Stopping container {name}"));
-            self.pre_stop(process, prepared).await;
+            self.pre_stop(process, run).await;
             process.signal(Signal::TERM);
             tokio::select! {
                 exit_code = process.wait() => return exit_code,
@@ -315,20 +519,20 @@ impl ContainerTask {
     }
 
     /// Runs the container's preStop hook, within the pod's grace.
-    async fn pre_stop(&self, process: &mut Process, prepared: &Prepared) {
+    async fn pre_stop(&self, process: &mut Process, run: &Arc<Run>) {
         let hook = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
         let Some(hook) = hook else { return };
         let outcome = tokio::select! {
             _ = process.wait() => return,
             () = self.sandbox.shared.overdue() => return,
-            outcome = self.hook(hook, prepared) => outcome,
+            outcome = self.hook(hook, run) => outcome,
         };
         if let Err(cause) = outcome {
             self.report(true, "FailedPreStopHook", format!("PreStopHook failed: {cause}"));
         }
     }
 
-    async fn hook(&self, hook: &LifecycleHandler, prepared: &Prepared) -> Result<(), String> {
+    async fn hook(&self, hook: &LifecycleHandler, run: &Arc<Run>) -> Result<(), String> {
         // The caller bounds the time.
         const LONG: Duration = Duration::from_secs(3600);
         if let Some(sleep) = &hook.sleep {
@@ -339,19 +543,16 @@ impl ContainerTask {
             return probe::http_get(&self.sandbox, &self.container, get, LONG).await;
         }
         match hook.exec.as_ref().and_then(|exec| exec.command.as_ref()) {
-            Some(command) => {
-                let command: Vec<String> = command.iter().map(|text| prepared.paths.rewrite(text)).collect();
-                probe::exec(&self.sandbox, &command, &prepared.launch, LONG).await
-            }
+            Some(command) => probe::exec(&self.sandbox, &Self::rewritten(run, command), run, LONG).await,
             None => Ok(()),
         }
     }
 
     /// Asks the probes; returns when one wants the container ended.
-    async fn watch_probes(&self, prepared: &Prepared) -> (Question, &Probe) {
+    async fn watch_probes(&self, run: &Arc<Run>) -> (Question, &Probe) {
         let started = Instant::now();
         if let Some(startup) = &self.container.startup_probe {
-            if !self.ask_until_settled(Question::Startup, startup, prepared, started).await {
+            if !self.ask_until_settled(Question::Startup, startup, run, started).await {
                 return (Question::Startup, startup);
             }
             let has_readiness = self.container.readiness_probe.is_some();
@@ -362,14 +563,14 @@ impl ContainerTask {
         }
         let readiness = async {
             match &self.container.readiness_probe {
-                Some(readiness) => self.follow_readiness(readiness, prepared, started).await,
+                Some(readiness) => self.follow_readiness(readiness, run, started).await,
                 None => std::future::pending().await,
             }
         };
         let liveness = async {
             match &self.container.liveness_probe {
                 Some(liveness) => loop {
-                    if !self.ask_until_settled(Question::Liveness, liveness, prepared, started).await {
+                    if !self.ask_until_settled(Question::Liveness, liveness, run, started).await {
                         return liveness;
                     }
                 },
@@ -387,7 +588,7 @@ impl ContainerTask {
         &self,
         question: Question,
         probe: &Probe,
-        prepared: &Prepared,
+        run: &Arc<Run>,
         started: Instant,
     ) -> bool {
         let numbers = Numbers::of(probe);
@@ -397,7 +598,7 @@ impl ContainerTask {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let answer = self.ask(probe, prepared).await;
+            let answer = self.ask(probe, run).await;
             if let Err(cause) = &answer {
                 self.report(true, "Unhealthy", format!("{} probe failed: {cause}", question.word()));
             }
@@ -410,7 +611,7 @@ impl ContainerTask {
     }
 
     /// Keeps the container's readiness as its probe says; never ends.
-    async fn follow_readiness(&self, probe: &Probe, prepared: &Prepared, started: Instant) {
+    async fn follow_readiness(&self, probe: &Probe, run: &Arc<Run>, started: Instant) {
         let numbers = Numbers::of(probe);
         let mut tally = Tally::default();
         let mut aggressive = self.aggressive_period();
@@ -418,7 +619,7 @@ impl ContainerTask {
         tokio::time::sleep_until(started + delay).await;
         loop {
             let asked = Instant::now();
-            let answer = self.ask(probe, prepared).await;
+            let answer = self.ask(probe, run).await;
             if let (Err(cause), None) = (&answer, aggressive) {
                 self.report(true, "Unhealthy", format!("Readiness probe failed: {cause}"));
             }
@@ -436,14 +637,17 @@ impl ContainerTask {
         }
     }
 
-    async fn ask(&self, probe: &Probe, prepared: &Prepared) -> Result<(), String> {
+    async fn ask(&self, probe: &Probe, run: &Arc<Run>) -> Result<(), String> {
         let mut probe = probe.clone();
         if let Some(command) = probe.exec.as_mut().and_then(|exec| exec.command.as_mut()) {
-            for text in command {
-                *text = prepared.paths.rewrite(text);
-            }
+            *command = Self::rewritten(run, command);
         }
-        probe::ask(&self.sandbox, &self.container, &probe, &prepared.launch).await
+        probe::ask(&self.sandbox, &self.container, &probe, run).await
+    }
+
+    /// A command as it is run where paths are rewritten.
+    fn rewritten(run: &Run, command: &[String]) -> Vec<String> {
+        command.iter().map(|text| run.paths.rewrite(text)).collect()
     }
 
     fn aggressive_period(&self) -> Option<Duration> {
@@ -491,4 +695,6 @@ struct Prepared {
     launch: Launch,
     paths: super::expansion::PathMap,
     termination_log: PathBuf,
+    enclosure: Option<Enclosure>,
+    view: View,
 }

@@ -26,6 +26,19 @@ pub struct Sources {
     pub config_maps: BTreeMap<String, Option<ConfigMap>>,
     /// Secrets by name.
     pub secrets: BTreeMap<String, Option<Secret>>,
+    /// Tokens of service accounts.
+    pub tokens: BTreeMap<TokenRequest, String>,
+}
+
+/// What a token is asked for with.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TokenRequest {
+    /// Name of the service account.
+    pub account: String,
+    /// Whom the token is for; empty for the API server.
+    pub audience: String,
+    /// Its life in seconds.
+    pub expiration_s: i64,
 }
 
 /// Facts of the pod's sandbox.
@@ -317,6 +330,7 @@ mod tests {
             ]
             .into(),
             secrets: [("s".to_owned(), serde_json::from_value(secret).expect("a Secret"))].into(),
+            tokens: BTreeMap::new(),
         };
         let mut paths = PathMap::default();
         paths.insert("/mnt/models", "/pods/p/volumes/models");

@@ -10,7 +10,7 @@ use super::{
     Context, addresses,
     container::{ContainerTask, End, Role},
     environment::{Sources, Surroundings},
-    sandbox::{Sandbox, Shared, note},
+    sandbox::{HOSTS_FILE, Sandbox, Shared, note},
     sources, volumes,
 };
 use crate::{
@@ -21,6 +21,8 @@ use crate::{
 /// Pause before the next attempt at volumes that can't be made; it doubles.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(2);
+/// Time between two looks at what a pod's volumes show; a real node may take a minute.
+const VOLUME_PERIOD: Duration = Duration::from_secs(5);
 /// Grace in seconds of a pod that does not say.
 const GRACE_S: i64 = 30;
 
@@ -28,6 +30,9 @@ const GRACE_S: i64 = 30;
 pub(crate) async fn run(node: Arc<Context>, pod: Arc<Pod>, shared: Arc<Shared>) {
     let Some(sandbox) = make_sandbox(node, pod, shared.clone()).await else { return };
     let sandbox = Arc::new(sandbox);
+    let updates = tokio::spawn(keep_volumes(sandbox.clone()));
+    let _updates = tokio_util::task::AbortOnDropHandle::new(updates);
+    warn_of_names(&sandbox);
     let spec = sandbox.pod.spec.as_ref();
     let task = |container: &Container, role| ContainerTask {
         sandbox: sandbox.clone(),
@@ -59,6 +64,34 @@ pub(crate) async fn run(node: Arc<Context>, pod: Arc<Pod>, shared: Arc<Shared>) 
     }
     while containers.join_next().await.is_some() {}
     end_sidecars(&sandbox, sidecars).await;
+}
+
+/// Says what a real node without a name server says: Services are known by the hosts file only.
+fn warn_of_names(sandbox: &Sandbox) {
+    let policy = sandbox.pod.spec.as_ref().and_then(|spec| spec.dns_policy.as_deref());
+    if policy.unwrap_or("ClusterFirst") == "ClusterFirst" {
+        let Key { namespace, name } = &sandbox.key;
+        let message = format!(
+            "pod: \"{name}_{namespace}({})\". kubelet does not have ClusterDNS IP configured and cannot create Pod \
+             using \"ClusterFirst\" policy. Falling back to \"Default\" policy.",
+            sandbox.uid
+        );
+        sandbox.report(String::new(), true, "MissingClusterDNS", message);
+    }
+}
+
+/// Writes changes of ConfigMaps, Secrets and tokens into the pod's volumes; never ends.
+async fn keep_volumes(sandbox: Arc<Sandbox>) {
+    if !volumes::may_change(&sandbox.pod) {
+        return;
+    }
+    loop {
+        tokio::time::sleep(VOLUME_PERIOD).await;
+        let Sandbox { node, pod, key, folder, surroundings, .. } = &*sandbox;
+        if let Err(error) = make_volumes(node, pod, key, folder, surroundings).await {
+            tracing::debug!(error, pod = %key, "volumes were not updated; trying again");
+        }
+    }
 }
 
 /// Sidecars end when what they stand beside has ended.
@@ -143,6 +176,11 @@ async fn make_sandbox(node: Arc<Context>, pod: Arc<Pod>, shared: Arc<Shared>) ->
             }
         }
     };
+    let write = || node.store.read(|world| node.hosts.add(world, &pod, pod_ip, &folder.join(HOSTS_FILE)));
+    if let Err(error) = node.directory.hold(write) {
+        let message = format!("writing the pod's hosts file: {error}");
+        node.recorder.report(note(&key, &uid, String::new(), true, "FailedCreatePodSandBox", message));
+    }
     let logs = node.log_folder(&key, &uid);
     Some(Sandbox { node, pod, key, uid, shared, surroundings, volumes, folder, logs })
 }
@@ -157,8 +195,10 @@ async fn make_volumes(
     let start = |error: std::io::Error| format!("{}: {error}", folder.display());
     node.directory.hold(|| std::fs::create_dir_all(&surroundings.temporary)).map_err(start)?;
     let names = volumes::referenced(pod);
-    let found: Sources =
+    let mut found: Sources =
         sources::fetch(&node.client, &key.namespace, &names).await.map_err(|error| error.to_string())?;
+    let requests = volumes::referenced_tokens(pod);
+    found.tokens = sources::tokens(&node.client, pod, &requests).await.map_err(|error| error.to_string())?;
     let pod = &node.store.read(|world| crate::controllers::volumes::as_host_paths(world, pod))?;
     let make = || Ok(volumes::make(pod, &folder.join("volumes"), &found, surroundings));
     node.directory.hold(make).map_err(start)?

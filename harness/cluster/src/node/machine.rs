@@ -57,7 +57,6 @@ pub fn node(name: &str, address: Ipv4Addr, now: Timestamp) -> Node {
         ("kubernetes.io/hostname", name),
         ("kubernetes.io/os", "linux"),
         ("kubernetes.io/arch", architecture),
-        ("node-role.kubernetes.io/control-plane", ""),
     ];
     let labels = labels.into_iter().filter(|(label, _)| name == NODE_NAME || !label.starts_with("node-role"));
     let condition = |kind: &str, status: &str, reason: &str, message: &str| NodeCondition {

@@ -13,25 +13,35 @@
 //! 4. The last status is written, the object is removed, then the pod's folder.
 //!
 //! # What this node does not do
-//! Memory and processor limits are not enforced, gRPC and HTTPS probes are refused with a message, volumes of
-//! ConfigMaps and Secrets are not updated while a pod runs, read-only mounts can be written to, and a server that
-//! binds 0.0.0.0 takes its port on all pod addresses.
+//! Processor limits are not enforced, HTTPS probes are refused with a message, and there are no network namespaces: a
+//! server that binds 0.0.0.0 takes its port on all pod addresses. Without mount namespaces (see [`Isolation`]) paths are
+//! rewritten instead of mounted, read-only mounts can be written to, and pods do not know the names of Services.
 
 mod addresses;
 pub mod backoff;
 mod container;
 pub mod environment;
 pub mod expansion;
+mod grpc_probe;
 pub mod images;
+mod isolation;
+mod kubelet;
 mod lifecycle;
+mod log_reader;
 mod logs;
 mod machine;
+mod memory;
+mod names;
 pub mod probe;
 mod process;
 pub mod record;
+mod registry;
+mod rootfs;
 mod sandbox;
+mod service_proxy;
 mod sources;
 pub mod status;
+mod terminal;
 mod usage;
 mod volumes;
 mod warden;
@@ -52,12 +62,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use container::AGGRESSIVE_PROBE_ANNOTATION;
+pub use isolation::{Isolation, Tools};
 pub use machine::{NODE_NAME, node, node_names};
 pub use process::Launch;
 
 pub(crate) use addresses::PodNetwork;
+pub(crate) use kubelet::NodeKubelet;
 pub(crate) use machine::capacity;
+pub(crate) use names::HostsFiles;
 pub(crate) use process::Processes;
+pub(crate) use registry::Registry;
 pub(crate) use usage::Meter;
 
 use crate::{
@@ -88,6 +102,9 @@ pub(crate) struct Context {
     pub(crate) directory: Arc<Directory>,
     pub(crate) inherited: BTreeMap<String, String>,
     pub(crate) capacity: (i128, i128),
+    pub(crate) isolation: Isolation,
+    pub(crate) registry: Registry,
+    pub(crate) hosts: HostsFiles,
     /// Ends all pods.
     pub(crate) stop: CancellationToken,
     /// What containers use.
@@ -155,6 +172,11 @@ pub(crate) async fn run(context: Arc<Context>) {
         look_at(&context, &key, &mut workers, &mut tasks);
     }
     while tasks.join_next().await.is_some() {}
+}
+
+/// Serves the addresses and names of Services until the node stops.
+pub(crate) async fn run_services(context: Arc<Context>) {
+    service_proxy::run(context).await;
 }
 
 fn look_at(context: &Arc<Context>, key: &Key, workers: &mut HashMap<Key, Worker>, tasks: &mut JoinSet<()>) {

@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use tokio::net::TcpStream;
 
-use super::{logs::Log, process::Launch, sandbox::Sandbox};
+use super::{grpc_probe, kubelet::beside, logs::Log, registry::Run, sandbox::Sandbox};
 
 /// The three questions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub(crate) async fn ask(
     sandbox: &Sandbox,
     container: &Container,
     probe: &Probe,
-    launch: &Launch,
+    run: &Run,
 ) -> Result<(), String> {
     let timeout = Numbers::of(probe).timeout;
     if let Some(get) = &probe.http_get {
@@ -111,9 +111,12 @@ pub(crate) async fn ask(
         };
     }
     if let Some(command) = probe.exec.as_ref().and_then(|exec| exec.command.as_deref()) {
-        return exec(sandbox, command, launch, timeout).await;
+        return exec(sandbox, command, run, timeout).await;
     }
-    Err("this node can ask by httpGet, tcpSocket and exec; use one of those".to_owned())
+    if let Some(grpc) = &probe.grpc {
+        return grpc_probe::ask(sandbox, grpc, timeout).await;
+    }
+    Err("this node can ask by httpGet, tcpSocket, grpc and exec; use one of those".to_owned())
 }
 
 /// Runs a command in the surroundings of the container.
@@ -123,11 +126,11 @@ pub(crate) async fn ask(
 pub(crate) async fn exec(
     sandbox: &Sandbox,
     command: &[String],
-    launch: &Launch,
+    run: &Run,
     timeout: Duration,
 ) -> Result<(), String> {
     let log = Log::in_memory();
-    let launch = Launch { argv: command.to_vec(), ..launch.clone() };
+    let launch = beside(run, command)?;
     let mut process = sandbox.node.processes.spawn(&launch, &log).map_err(|error| {
         format!("exec: {:?}: {}", command.first().map_or("", String::as_str), words(&error))
     })?;
@@ -178,8 +181,10 @@ pub(crate) async fn http_get(
             request = request.header(header.name.as_str(), header.value.as_str());
         }
         let request = request.body(Empty::<Bytes>::new()).map_err(|error| at_fault(error.to_string()))?;
-        // The connection may end in the very moment in which it brings the answer.
-        let (answer, _ended) = tokio::join!(sender.send_request(request), connection);
+        // Nobody reads the body, so the connection would not end by itself.
+        let driver = tokio::spawn(connection);
+        let answer = sender.send_request(request).await;
+        driver.abort();
         let answer = answer.map_err(|error| at_fault(error.to_string()))?;
         let status = answer.status().as_u16();
         if (200..400).contains(&status) {
@@ -213,7 +218,7 @@ fn port_number(sandbox: &Sandbox, container: &Container, port: &IntOrString) -> 
 }
 
 /// The system's words for an error, in lower case and without its number.
-fn words(error: &std::io::Error) -> String {
+pub(super) fn words(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }

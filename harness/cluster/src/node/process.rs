@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
     io,
     os::unix::process::ExitStatusExt,
     path::PathBuf,
@@ -12,7 +13,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    process::{Child, ChildStdin, Command},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
     task::JoinSet,
 };
 
@@ -53,30 +54,9 @@ impl Processes {
 
     /// Starts a process in a group of its own, with its output in `log`.
     pub(crate) fn spawn(self: &Arc<Self>, launch: &Launch, log: &Log) -> io::Result<Process> {
-        let Some((program, arguments)) = launch.argv.split_first() else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no command specified"));
-        };
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env_clear()
-            .envs(&launch.env)
-            .current_dir(&launch.directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        // The lock is held while starting, so that nothing starts behind the back of `kill_all`.
-        let mut inner = self.lock();
-        if inner.is_closed {
-            return Err(io::Error::new(io::ErrorKind::Interrupted, "the cluster is stopping"));
-        }
-        let mut child = command.spawn()?;
-        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let Some(group) = group else { return Err(io::Error::other("the process has no id")) };
-        inner.groups.insert(group.as_raw_nonzero().get());
-        inner.warden.watch(group.as_raw_nonzero().get());
-        drop(inner);
+        let mut command = command(launch)?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let (mut child, group) = self.launch(&mut command)?;
         let mut pumps = JoinSet::new();
         if let Some(stdout) = child.stdout.take() {
             pumps.spawn(log.clone().pump("stdout", stdout));
@@ -85,7 +65,57 @@ impl Processes {
             pumps.spawn(log.clone().pump("stderr", stderr));
         }
         let stdin = child.stdin.take();
-        Ok(Process { child, group, pumps, _stdin: stdin, processes: self.clone(), has_ended: false })
+        Ok(Process { child, group, pumps, stdin, processes: self.clone(), has_ended: false })
+    }
+
+    /// Starts a process in a group of its own whose streams the caller keeps.
+    pub(crate) fn spawn_piped(self: &Arc<Self>, launch: &Launch) -> io::Result<(Process, Pipes)> {
+        let mut command = command(launch)?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let (mut child, group) = self.launch(&mut command)?;
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let process = Process {
+            child,
+            group,
+            pumps: JoinSet::new(),
+            stdin: None,
+            processes: self.clone(),
+            has_ended: false,
+        };
+        Ok((process, pipes))
+    }
+
+    /// Starts a process as the leader of a session whose terminal is `terminal`.
+    pub(crate) fn spawn_on(self: &Arc<Self>, launch: &Launch, terminal: &File) -> io::Result<Process> {
+        // It takes the terminal, then becomes the program; its id does not change, because it leads no group.
+        let mut argv = vec!["setsid".to_owned(), "--ctty".to_owned(), "--".to_owned()];
+        argv.extend_from_slice(&launch.argv);
+        let mut command = command(&Launch { argv, ..launch.clone() })?;
+        let end = || terminal.try_clone().map(Stdio::from);
+        command.stdin(end()?).stdout(end()?).stderr(end()?);
+        let (child, group) = self.launch(&mut command)?;
+        Ok(Process {
+            child,
+            group,
+            pumps: JoinSet::new(),
+            stdin: None,
+            processes: self.clone(),
+            has_ended: false,
+        })
+    }
+
+    fn launch(&self, command: &mut Command) -> io::Result<(Child, Pid)> {
+        // The lock is held while starting, so that nothing starts behind the back of `kill_all`.
+        let mut inner = self.lock();
+        if inner.is_closed {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "the cluster is stopping"));
+        }
+        let child = command.spawn()?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let Some(group) = group else { return Err(io::Error::other("the process has no id")) };
+        inner.groups.insert(group.as_raw_nonzero().get());
+        inner.warden.watch(group.as_raw_nonzero().get());
+        Ok((child, group))
     }
 
     /// Kills every process group, at once and without waiting, and lets no new one start.
@@ -125,6 +155,18 @@ impl Drop for Processes {
     }
 }
 
+/// Input, output and failures of a process.
+pub(crate) type Pipes = (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>);
+
+fn command(launch: &Launch) -> io::Result<Command> {
+    let Some((program, arguments)) = launch.argv.split_first() else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no command specified"));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().envs(&launch.env).current_dir(&launch.directory);
+    Ok(command)
+}
+
 /// A process and its group.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -132,7 +174,7 @@ pub(crate) struct Process {
     group: Pid,
     pumps: JoinSet<()>,
     /// Our own servers exit when this pipe ends; see `WINDTUNNEL_EXIT_WITH_PARENT`.
-    _stdin: Option<ChildStdin>,
+    stdin: Option<ChildStdin>,
     processes: Arc<Processes>,
     has_ended: bool,
 }
@@ -141,6 +183,11 @@ impl Process {
     /// Process id, which is the group's too.
     pub(crate) fn id(&self) -> i32 {
         self.group.as_raw_nonzero().get()
+    }
+
+    /// The process's input, to be kept open as long as the process lives.
+    pub(crate) fn take_stdin(&mut self) -> Option<ChildStdin> {
+        self.stdin.take()
     }
 
     /// Sends a signal to the whole group.

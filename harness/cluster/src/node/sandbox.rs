@@ -15,6 +15,9 @@ use crate::{
     world::{Key, Kind},
 };
 
+/// Name of a pod's hosts file in its folder.
+pub(crate) const HOSTS_FILE: &str = "etc-hosts";
+
 /// A pod whose address and volumes are there.
 pub(crate) struct Sandbox {
     pub(crate) node: Arc<Context>,
@@ -32,6 +35,11 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
+    /// The hosts file of the pod.
+    pub(crate) fn hosts_file(&self) -> PathBuf {
+        self.folder.join(HOSTS_FILE)
+    }
+
     /// Writes an Event about a container.
     pub(crate) fn report(&self, field_path: String, warning: bool, reason: &str, message: String) {
         self.node.recorder.report(note(&self.key, &self.uid, field_path, warning, reason, message));
@@ -116,6 +124,14 @@ impl Shared {
         let mut deadline = self.deadline.subscribe();
         // The sender lives as long as `self`, so waiting can't fail.
         let _ = deadline.wait_for(Option::is_some).await;
+    }
+
+    /// Waits until a time; false if the order to end comes before.
+    pub(crate) async fn waits_until(&self, at: Instant) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep_until(at) => true,
+            () = self.stopping() => false,
+        }
     }
 
     /// Waits until the time to end is over.

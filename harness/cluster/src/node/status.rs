@@ -3,7 +3,8 @@
 use k8s_openapi::{
     api::core::v1::{
         ContainerState as ApiState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-        ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
+        ContainerStatus, ContainerUser, HostIP, LinuxContainerUser, Pod, PodCondition, PodIP, PodStatus,
+        ResourceRequirements, VolumeMount, VolumeMountStatus,
     },
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::Timestamp,
@@ -32,11 +33,12 @@ pub fn pod_status(pod: &Pod, record: &PodRecord, now: Timestamp) -> PodStatus {
         start_time: record.start_time.map(Time),
         reason: record.failure.as_ref().map(|(reason, _)| reason.clone()),
         message: record.failure.as_ref().map(|(_, message)| message.clone()),
+        resources: Some(spec_resources(pod)),
         ..PodStatus::default()
     };
     let of = |containers: &[ContainerRecord]| {
         let statuses: Vec<_> =
-            containers.iter().map(|container| container_status(container, record, is_over)).collect();
+            containers.iter().map(|container| container_status(pod, container, record, is_over)).collect();
         (!statuses.is_empty()).then_some(statuses)
     };
     status.container_statuses = of(&record.containers);
@@ -91,7 +93,17 @@ pub fn phase(pod: &Pod, record: &PodRecord) -> &'static str {
     "Running"
 }
 
-fn container_status(container: &ContainerRecord, record: &PodRecord, is_over: bool) -> ContainerStatus {
+fn container_status(
+    pod: &Pod,
+    container: &ContainerRecord,
+    record: &PodRecord,
+    is_over: bool,
+) -> ContainerStatus {
+    let spec = pod.spec.as_ref();
+    let specified = spec
+        .iter()
+        .flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()))
+        .find(|specified| specified.name == container.name);
     let is_init = record.init_containers.iter().any(|init| init.name == container.name);
     let is_done_init =
         is_init && !container.is_sidecar && container.ended().is_some_and(Termination::is_success);
@@ -115,8 +127,32 @@ fn container_status(container: &ContainerRecord, record: &PodRecord, is_over: bo
             Some(last) => ApiState { terminated: Some(api_termination(last)), ..ApiState::default() },
             None => ApiState::default(),
         }),
+        resources: ran.then(|| specified.and_then(|found| found.resources.clone()).unwrap_or_default()),
+        volume_mounts: specified.and_then(|found| found.volume_mounts.as_deref()).map(mount_statuses),
+        user: container.is_running().then(user),
         ..ContainerStatus::default()
     }
+}
+
+/// What the pod as a whole asked for.
+fn spec_resources(pod: &Pod) -> ResourceRequirements {
+    pod.spec.as_ref().and_then(|spec| spec.resources.clone()).unwrap_or_default()
+}
+
+fn mount_statuses(mounts: &[VolumeMount]) -> Vec<VolumeMountStatus> {
+    let status = |mount: &VolumeMount| VolumeMountStatus {
+        name: mount.name.clone(),
+        mount_path: mount.mount_path.clone(),
+        read_only: mount.read_only,
+        recursive_read_only: mount.read_only.filter(|is| *is).map(|_| "Disabled".to_owned()),
+        ..VolumeMountStatus::default()
+    };
+    mounts.iter().map(status).collect()
+}
+
+/// Who a container's processes are: root as they see it, which is this program's user.
+fn user() -> ContainerUser {
+    ContainerUser { linux: Some(LinuxContainerUser { uid: 0, gid: 0, supplemental_groups: Some(vec![0]) }) }
 }
 
 fn api_state(state: &ContainerState) -> ApiState {

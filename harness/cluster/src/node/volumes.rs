@@ -3,21 +3,28 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Component, Path, PathBuf},
 };
 
-use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, Volume, VolumeMount,
+use k8s_openapi::{
+    api::core::v1::{
+        ConfigMap, Container, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, ServiceAccountTokenProjection,
+        Volume, VolumeMount,
+    },
+    jiff::Timestamp,
 };
 
 use super::{
-    environment::{Sources, Surroundings, field, resource_field},
+    environment::{Sources, Surroundings, TokenRequest, field, resource_field},
     expansion::{PathMap, expand},
+    rootfs::Mount,
 };
 
 /// Where a termination message is written if the container does not say.
 const TERMINATION_LOG: &str = "/dev/termination-log";
+/// Life of a token where the volume does not say, in seconds.
+const TOKEN_LIFETIME_S: i64 = 3600;
 /// Mode of files where the volume does not say.
 const FILE_MODE: i32 = 0o644;
 
@@ -34,6 +41,31 @@ pub(crate) fn referenced(pod: &Pod) -> (BTreeSet<String>, BTreeSet<String>) {
         }
     }
     (config_maps, secrets)
+}
+
+/// What must be known to issue a token.
+fn token_request(pod: &Pod, token: &ServiceAccountTokenProjection) -> TokenRequest {
+    let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.clone());
+    TokenRequest {
+        account: account.unwrap_or_else(|| "default".to_owned()),
+        audience: token.audience.clone().unwrap_or_default(),
+        expiration_s: token.expiration_seconds.unwrap_or(TOKEN_LIFETIME_S),
+    }
+}
+
+/// The tokens that the pod's volumes show.
+#[must_use]
+pub(crate) fn referenced_tokens(pod: &Pod) -> BTreeSet<TokenRequest> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let projected = volumes.filter_map(|volume| volume.projected.as_ref());
+    let sources = projected.flat_map(|projected| projected.sources.iter().flatten());
+    sources.filter_map(|source| Some(token_request(pod, source.service_account_token.as_ref()?))).collect()
+}
+
+/// Whether what the pod's volumes show may change while it runs.
+#[must_use]
+pub(crate) fn may_change(pod: &Pod) -> bool {
+    pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()).any(is_written_by_node)
 }
 
 /// Makes the pod's volumes under `folder` and tells where each is.
@@ -110,6 +142,12 @@ fn make_one(
                     add_items(&mut files, &secret_data(found), secret.items.as_deref(), mode, optional)?;
                 }
             }
+            if let Some(token) = &source.service_account_token {
+                // Absent where the API server issues none.
+                if let Some(text) = sources.tokens.get(&token_request(pod, token)) {
+                    files.insert(token.path.clone(), (text.clone().into_bytes(), mode));
+                }
+            }
             if let Some(api) = &source.downward_api {
                 add_fields(&mut files, pod, api.items.as_deref(), mode, surroundings)?;
             }
@@ -119,7 +157,11 @@ fn make_one(
                     use one of those"
             .to_owned());
     }
-    write(place, &files).map_err(|error| format!("{}: {error}", place.display()))?;
+    if volume.empty_dir.is_some() {
+        fs::create_dir_all(place).map_err(|error| format!("{}: {error}", place.display()))?;
+    } else {
+        write(place, &files).map_err(|error| format!("{}: {error}", place.display()))?;
+    }
     Ok(place.to_owned())
 }
 
@@ -193,10 +235,23 @@ fn add_fields(
     Ok(())
 }
 
+/// Writes all files at once: they lie in a folder of their own behind the link `..data`, and a change is a change of
+/// that link, so that a reader never sees half of it. Nothing is done if nothing has changed.
 fn write(place: &Path, files: &Files) -> io::Result<()> {
+    const DATA: &str = "..data";
     fs::create_dir_all(place)?;
+    let is_same = |(name, (bytes, _)): (&String, &(Vec<u8>, i32))| {
+        fs::read(place.join(DATA).join(name)).is_ok_and(|present| present == *bytes)
+    };
+    let present = fs::read_link(place.join(DATA)).ok();
+    let count = |folder: &Path| files_below(folder).map_or(0, |found| found.len());
+    if present.is_some() && count(&place.join(DATA)) == files.len() && files.iter().all(is_same) {
+        return Ok(());
+    }
+    let folder = format!("..{}", Timestamp::now().as_nanosecond());
+    fs::create_dir_all(place.join(&folder))?;
     for (name, (bytes, mode)) in files {
-        let path = inside(place, name)
+        let path = inside(&place.join(&folder), name)
             .ok_or_else(|| io::Error::other(format!("path {name} leads out of the volume")))?;
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
@@ -204,7 +259,38 @@ fn write(place: &Path, files: &Files) -> io::Result<()> {
         fs::write(&path, bytes)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(u32::try_from(*mode).unwrap_or(0o644)))?;
     }
+    let next = place.join("..data_tmp");
+    let _ = fs::remove_file(&next);
+    symlink(&folder, &next)?;
+    fs::rename(&next, place.join(DATA))?;
+    let heads = |name: &str| Path::new(name).components().next().map(|part| part.as_os_str().to_owned());
+    let wanted: BTreeSet<_> = files.keys().filter_map(|name| heads(name)).collect();
+    for entry in fs::read_dir(place)? {
+        let entry = entry?;
+        let is_own = entry.file_name().to_string_lossy().starts_with("..");
+        if !is_own && !wanted.contains(&entry.file_name()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    for head in wanted {
+        let link = place.join(&head);
+        if fs::symlink_metadata(&link).is_err() {
+            symlink(Path::new(DATA).join(&head), link)?;
+        }
+    }
+    if let Some(before) = present {
+        fs::remove_dir_all(place.join(before))?;
+    }
     Ok(())
+}
+
+fn files_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { found.extend(files_below(&path)?) } else { found.push(path) }
+    }
+    Ok(found)
 }
 
 /// A path below a folder; `None` if it would lead out of it.
@@ -216,28 +302,56 @@ fn inside(folder: &Path, below: &str) -> Option<PathBuf> {
         .then(|| folder.join(below))
 }
 
-/// How paths inside a container map to host paths: its volume mounts and its termination message file.
+/// What a container sees where: its termination message file, its hosts file and its volumes.
 ///
 /// # Errors
 /// A sentence for the waiting status `CreateContainerConfigError`.
-pub(crate) fn paths(
+pub(crate) fn mounts(
+    pod: &Pod,
     container: &Container,
     volumes: &BTreeMap<String, PathBuf>,
     termination_log: &Path,
     env: impl Fn(&str) -> Option<String> + Copy,
-) -> Result<PathMap, String> {
-    let mut map = PathMap::default();
-    map.insert(container.termination_message_path.as_deref().unwrap_or(TERMINATION_LOG), termination_log);
+) -> Result<Vec<Mount>, String> {
+    let log_at = container.termination_message_path.as_deref().unwrap_or(TERMINATION_LOG);
+    let mut mounts =
+        vec![Mount { at: log_at.into(), source: termination_log.to_owned(), is_read_only: false }];
+    let spec = pod.spec.as_ref();
     for mount in container.volume_mounts.iter().flatten() {
-        let volume = volumes.get(&mount.name).ok_or_else(|| {
+        let source = volumes.get(&mount.name).ok_or_else(|| {
             format!(
                 "container \"{}\" mounts volume \"{}\", which the pod does not have",
                 container.name, mount.name
             )
         })?;
-        map.insert(&mount.mount_path, mounted(mount, volume, env)?);
+        let mut all = spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        let volume = all.find(|volume| volume.name == mount.name);
+        let source = mounted(mount, source, env)?;
+        mounts.retain(|other| other.at != Path::new(&mount.mount_path));
+        mounts.push(Mount {
+            at: mount.mount_path.clone().into(),
+            source,
+            is_read_only: mount.read_only == Some(true) || volume.is_some_and(is_written_by_node),
+        });
     }
-    Ok(map)
+    Ok(mounts)
+}
+
+/// How paths inside a container map to paths of this machine, where there are no mounts.
+pub(crate) fn paths(mounts: &[Mount]) -> PathMap {
+    let mut map = PathMap::default();
+    for mount in mounts {
+        map.insert(&mount.at.to_string_lossy(), mount.source.clone());
+    }
+    map
+}
+
+/// Whether only the node writes to a volume.
+fn is_written_by_node(volume: &Volume) -> bool {
+    volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.projected.is_some()
+        || volume.downward_api.is_some()
 }
 
 fn mounted(
@@ -288,6 +402,7 @@ mod tests {
         let sources = Sources {
             config_maps: [("cfg".to_owned(), serde_json::from_value(map).expect("a ConfigMap"))].into(),
             secrets: [("sec".to_owned(), serde_json::from_value(secret).expect("a Secret"))].into(),
+            tokens: BTreeMap::new(),
         };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let places = make(&pod.expect("a pod"), folder.path(), &sources, &surroundings());

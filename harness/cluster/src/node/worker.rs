@@ -243,6 +243,8 @@ impl Worker {
         {
             tracing::warn!(%error, folder = %folder.display(), "a pod's folder was not removed");
         }
+        self.node.registry.forget(&self.uid);
+        self.node.hosts.remove(&self.uid);
         self.node.retire_logs(&self.key, &self.uid);
     }
 }
