@@ -346,7 +346,7 @@ impl ContainerTask {
         });
         let mut process = match self.spawn(prepared, &log) {
             Ok(process) => process,
-            Err(message) => return self.not_started(message, started_at, runs),
+            Err(message) => return self.not_started(&message, started_at, runs),
         };
         let stdin = process.take_stdin();
         let run = Arc::new(Run {
@@ -391,7 +391,7 @@ impl ContainerTask {
             && let Some(cause) =
                 std::fs::read_to_string(&enclosure.errors).ok().filter(|text| !text.is_empty())
         {
-            return self.not_started(format!("mounting volumes: {}", cause.trim_end()), started_at, runs);
+            return self.not_started(&format!("mounting volumes: {}", cause.trim_end()), started_at, runs);
         }
         let is_over_limit = guard.is_some_and(|guard| guard.has_killed());
         let (exit_code, reason) = match exit_code {
@@ -430,7 +430,7 @@ impl ContainerTask {
     }
 
     /// The end of a run that never began.
-    fn not_started(&self, cause: String, started_at: Timestamp, runs: i32) -> Termination {
+    fn not_started(&self, cause: &str, started_at: Timestamp, runs: i32) -> Termination {
         let message = format!(
             "{cause}; containers run as processes of this machine, so the program must be installed on it"
         );

@@ -3,7 +3,6 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
-    os::fd::OwnedFd,
     os::unix::fs::OpenOptionsExt,
     pin::Pin,
     sync::Arc,
@@ -39,7 +38,7 @@ impl Terminal {
             deprecated,
             reason = "its successor is unsafe for the sake of types that close their descriptor early; a File does not"
         )]
-        let fd = AsyncFd::new(File::from(OwnedFd::from(ours)))?;
+        let fd = AsyncFd::new(File::from(ours))?;
         Ok((Self { fd: Arc::new(fd) }, theirs))
     }
 
