@@ -31,6 +31,9 @@ mod admission;
 mod apply;
 mod cel;
 mod durable;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http_layer;
 mod jsonpath;
 mod kinds;
