@@ -5,8 +5,8 @@
 //! kubectl --kubeconfig /tmp/kubeconfig get namespaces
 //! ```
 //!
-//! The port is optional, 0 lets the system choose; so is the kubeconfig, which only its owner can read (0600).
-//! Ctrl-C ends it.
+//! The port is optional, 0 lets the system choose; so is the kubeconfig, which only its owner can read (0600), and a
+//! third argument: a folder that keeps the objects. Ctrl-C ends it.
 
 use std::{fs::OpenOptions, io::Write as _, os::unix::fs::OpenOptionsExt as _};
 
@@ -20,10 +20,15 @@ async fn main() -> std::io::Result<()> {
     let port: u16 = arguments.next().and_then(|port| port.parse().ok()).unwrap_or(0);
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let url = format!("https://{}", listener.local_addr()?);
-    let server = ApiServer::new(Options { mount_service_account_tokens: true, ..Options::default() });
+    let kubeconfig = arguments.next();
+    let options = Options { mount_service_account_tokens: true, ..Options::default() };
+    let server = match arguments.next() {
+        None => ApiServer::new(options),
+        Some(folder) => ApiServer::open(options, folder.as_ref()).map_err(std::io::Error::other)?,
+    };
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(server.serve(listener, shutdown.clone())?);
-    if let Some(path) = arguments.next() {
+    if let Some(path) = kubeconfig {
         let text = server.admin_kubeconfig(&url).map_err(std::io::Error::other)?;
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         file.write_all(text.as_bytes())?;

@@ -1,12 +1,19 @@
 //! The thin HTTP layer: requests in, answers and watch streams out, over a socket or in process.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited, StreamBody, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt as _, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -33,8 +40,10 @@ pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Connections at one time; further ones wait in the system's queue.
 const LIMIT_CONNECTIONS: usize = 10_000;
-/// A client must finish its request head and body within this time.
-const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+/// What is read of a body that is too large, so that the client is still listening when it is told.
+const REFUSED_LIMIT_BYTES: usize = 64 * 1024 * 1024;
+/// A connection over HTTP/2 that is silent for this long is asked whether somebody is there, and has as long to answer.
+const PING: Duration = Duration::from_secs(30);
 /// A client must finish its part of the TLS handshake within this time.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Open requests get this long to end at shutdown.
@@ -47,6 +56,7 @@ pub(crate) async fn serve(
     tls: TlsAcceptor,
     shutdown: CancellationToken,
 ) {
+    let request_limit = Duration::from_secs(server.options().request_limit_s.max(1));
     let slots = Arc::new(Semaphore::new(LIMIT_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -60,26 +70,46 @@ pub(crate) async fn serve(
         let shutdown = shutdown.clone();
         let tls = tls.clone();
         connections.spawn(async move {
-            let handshake = timeout(HANDSHAKE_LIMIT, tls.accept(stream));
+            let handshake = timeout(HANDSHAKE_LIMIT.min(request_limit), tls.accept(stream));
             let stream = match shutdown.run_until_cancelled(handshake).await {
                 Some(Ok(Ok(stream))) => stream,
                 Some(Ok(Err(error))) => return tracing::debug!(%error, "TLS handshake failed"),
                 Some(Err(_)) | None => return,
             };
+            let speaks_http_2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let chain = stream.get_ref().1.peer_certificates();
             let peer = Peer::Connection(
                 chain.and_then(|chain| chain.first()).and_then(|leaf| user_of(leaf)).map(Arc::new),
             );
+            let is_used = Arc::new(AtomicBool::new(false));
+            let used = Arc::clone(&is_used);
             let service = hyper::service::service_fn(move |request| {
+                used.store(true, Ordering::Relaxed);
                 let (server, peer) = (server.clone(), peer.clone());
                 async move { Ok::<_, Infallible>(respond(&server, &peer, request).await) }
             });
-            let mut builder = auto::Builder::new(TokioExecutor::new());
-            builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_LIMIT);
-            builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1_000);
+            // Decided by ALPN, not by the first bytes: guessing has no time limit.
+            let builder = auto::Builder::new(TokioExecutor::new());
+            let mut builder = if speaks_http_2 { builder.http2_only() } else { builder.http1_only() };
+            builder.http1().timer(TokioTimer::new()).header_read_timeout(request_limit);
+            let pings = PING.min(request_limit);
+            builder
+                .http2()
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(1_000)
+                .keep_alive_interval(pings)
+                .keep_alive_timeout(pings);
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
             tokio::pin!(connection);
+            // A client that has got its connection and asks for nothing holds a place that others need.
+            let unused = async {
+                tokio::time::sleep(request_limit).await;
+                if is_used.load(Ordering::Relaxed) {
+                    std::future::pending::<()>().await;
+                }
+            };
             tokio::select! {
+                () = unused => {}
                 result = connection.as_mut() => {
                     if let Err(error) = result {
                         tracing::debug!(%error, "connection ended");
@@ -134,13 +164,14 @@ where
         }
     };
     let limit = server.options().body_limit_bytes;
-    let body = match timeout(REQUEST_LIMIT, Limited::new(body, limit).collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+    let request_limit = Duration::from_secs(server.options().request_limit_s.max(1));
+    let body = match timeout(request_limit, read_body(body, limit)).await {
+        Ok(Ok(Some(body))) => body,
+        Ok(Ok(None)) => {
             let message = format!("Request entity too large: limit is {limit}");
             return plain(Answer::error(&ApiError::new(413, "RequestEntityTooLarge", message)));
         }
-        Ok(Err(error)) => return plain(Answer::error(&ApiError::bad_request(error.to_string()))),
+        Ok(Err(why)) => return plain(Answer::error(&ApiError::bad_request(why))),
         Err(_) => {
             return plain(Answer::error(&ApiError::new(
                 408,
@@ -176,6 +207,41 @@ where
     plain(answer)
 }
 
+/// Reads a body; one that is larger than the limit is let go by, and is `None`.
+///
+/// # Errors
+/// Why it broke off.
+async fn read_body<B>(body: B, limit: usize) -> Result<Option<Bytes>, String>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut body = std::pin::pin!(body);
+    let mut first = Bytes::new();
+    let mut whole: Vec<u8> = Vec::new();
+    let mut size = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| error.into().to_string())?;
+        let Ok(data) = frame.into_data() else { continue };
+        size += data.len();
+        if size > REFUSED_LIMIT_BYTES {
+            return Ok(None);
+        }
+        if size > limit {
+            (first, whole) = (Bytes::new(), Vec::new());
+        } else if size == data.len() {
+            // Most bodies come in one piece.
+            first = data;
+        } else {
+            if whole.is_empty() {
+                whole.extend_from_slice(&first);
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok((size <= limit).then(|| if whole.is_empty() { first } else { Bytes::from(whole) }))
+}
+
 /// Reads the small body of a request that is refused by its head alone, so that the connection can go on; with a body
 /// that is larger or late the connection ends.
 async fn drain<B>(body: B)
@@ -197,6 +263,7 @@ pub(crate) fn plain(answer: Answer) -> Response<ResponseBody> {
             Bytes::from(text)
         }
         Payload::Bytes(bytes) => bytes,
+        Payload::List(list) => Bytes::from(list.json_line()),
         Payload::Text(text) => Bytes::from(text),
     };
     let mut response = Response::new(Full::new(bytes).boxed_unsync());

@@ -32,6 +32,9 @@ mod apply;
 mod cel;
 mod connect;
 mod durable;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http_layer;
 mod jsonpath;
 mod kinds;

@@ -35,6 +35,8 @@ pub struct Options {
     pub event_log_capacity: usize,
     /// Largest request body in bytes; larger ones answer 413.
     pub body_limit_bytes: usize,
+    /// Seconds within which a client must send the head of a request, and then its body; slower ones are cut off.
+    pub request_limit_s: u64,
     /// Seconds between bookmarks for watchers that ask for them.
     pub bookmark_interval_s: u64,
     /// Seconds after which a watch without `timeoutSeconds` ends; clients reconnect.
@@ -54,6 +56,7 @@ impl Default for Options {
         Self {
             event_log_capacity: 10_000,
             body_limit_bytes: 3 * 1024 * 1024,
+            request_limit_s: 60,
             bookmark_interval_s: 60,
             watch_limit_s: 1_800,
             mount_service_account_tokens: false,

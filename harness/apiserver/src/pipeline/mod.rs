@@ -11,6 +11,7 @@ mod delete;
 mod discovery;
 mod evict;
 mod garbage;
+mod listing;
 mod namespaces;
 mod openapi;
 mod options;
@@ -34,6 +35,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub(crate) use listing::Listing;
 pub(crate) use present::Presentation;
 pub(crate) use state::{NAMESPACES, State};
 pub(crate) use watch::{Cursor, WatchRequest};
@@ -96,6 +98,7 @@ pub(crate) enum Payload {
     Json(Value),
     Bytes(Bytes),
     Text(String),
+    List(Box<Listing>),
     Watch(Box<WatchRequest>),
 }
 
@@ -296,6 +299,11 @@ fn warn_deprecated(target: &Target, mut answer: Answer) -> Answer {
 /// Failures become `Status` answers, in the format that the client reads.
 fn finish(request: &Request, answer: Result<Answer, ApiError>) -> Answer {
     let mut answer = answer.unwrap_or_else(|error| Answer::error(&error));
+    if (present::wants_yaml(request) || present::wants_indent(request))
+        && let Payload::List(list) = &answer.payload
+    {
+        answer.payload = Payload::Json(list.value(Timestamp::UNIX_EPOCH));
+    }
     if present::wants_yaml(request)
         && let Payload::Json(value) = &answer.payload
         && answer.content_type == "application/json"

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Context, Payload, State, Target, options::RequestOptions, present::Presentation};
+use super::{
+    Answer, Context, Listing, Payload, State, Target, options::RequestOptions, present::Presentation,
+};
 use crate::{
     selector::{FieldSelector, LabelSelector},
     status::{ApiError, FieldError},
@@ -72,7 +74,6 @@ pub(crate) fn list(
 ) -> Result<Answer, ApiError> {
     let selection = Selection::parse(target, options)?;
     let page = page(state, target, options, &selection)?;
-    let items = page.objects.iter().map(|object| target.kind.convert(object, target.version)).collect();
     let mut metadata = Map::new();
     if target.kind.is_custom() && *presentation == Presentation::Plain {
         metadata.insert("continue".into(), page.continue_token.clone().unwrap_or_default().into());
@@ -84,6 +85,18 @@ pub(crate) fn list(
             metadata.insert("remainingItemCount".into(), page.remaining.into());
         }
     }
+    if *presentation == Presentation::Plain {
+        let list = Listing {
+            kind: Arc::clone(&target.kind),
+            version: target.version,
+            metadata: Value::Object(metadata),
+            objects: page.objects,
+        };
+        let mut answer = Answer::json(200, Value::Null);
+        answer.payload = Payload::List(Box::new(list));
+        return Ok(answer);
+    }
+    let items = page.objects.iter().map(|object| target.kind.convert(object, target.version)).collect();
     let list = presentation.list(&target.kind, target.version, &Value::Object(metadata), items, context.now);
     Ok(Answer::json(200, list))
 }

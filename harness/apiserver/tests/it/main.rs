@@ -6,6 +6,7 @@ mod definitions;
 mod durable;
 mod eviction;
 mod garbage;
+mod load;
 mod quotas;
 mod security;
 mod served;

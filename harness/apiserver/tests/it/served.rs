@@ -17,11 +17,11 @@ use tokio_rustls::{
     rustls::{
         ClientConfig, RootCertStore,
         crypto::aws_lc_rs,
-        pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
     },
 };
 use tokio_util::sync::CancellationToken;
-use windtunnel_apiserver::{ApiServer, Pki};
+use windtunnel_apiserver::{ApiServer, Identity, Options, Pki};
 
 use crate::{DEADLINE, server};
 
@@ -34,10 +34,17 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn start() -> Self {
+        Self::with(server()).await
+    }
+
+    pub(crate) async fn start_with(options: Options) -> Self {
+        Self::with(ApiServer::new(options)).await
+    }
+
+    async fn with(server: ApiServer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let server = server();
         let task = tokio::spawn(server.serve(listener, shutdown.clone()).unwrap());
         Self { server, address, shutdown, task }
     }
@@ -83,15 +90,37 @@ impl Served {
 
     /// A connection without a client certificate that offers these protocols.
     pub(crate) async fn connect(&self, protocols: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
+        self.connect_with(protocols, None).await
+    }
+
+    /// An HTTP/1.1 connection of the administrator.
+    pub(crate) async fn connect_as_admin(&self) -> TlsStream<TcpStream> {
+        let identity = self.server.pki().client("admin", "system:masters").unwrap();
+        self.connect_with(&[b"http/1.1"], Some(identity)).await.unwrap()
+    }
+
+    async fn connect_with(
+        &self,
+        protocols: &[&[u8]],
+        identity: Option<Identity>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         let authority =
             CertificateDer::from_pem_slice(self.server.pki().certificate_pem().as_bytes()).unwrap();
         roots.add(authority).unwrap();
-        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match identity {
+            None => config.with_no_client_auth(),
+            Some(identity) => {
+                let certificate =
+                    CertificateDer::from_pem_slice(identity.certificate_pem.as_bytes()).unwrap();
+                let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).unwrap();
+                config.with_client_auth_cert(vec![certificate], key).unwrap()
+            }
+        };
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let stream = TcpStream::connect(self.address).await?;
         TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
