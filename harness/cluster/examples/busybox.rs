@@ -19,7 +19,11 @@ use windtunnel_cluster::{EmbeddedCluster, Image, Options};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).ok_or("say the cluster's folder: busybox FOLDER")?;
     let mut options = Options::new(&folder);
-    options.images.push(Image::busybox("rig.local/web", Path::new("/bin/busybox"), &PathBuf::from(format!("{folder}-image")))?);
+    options.images.push(Image::busybox(
+        "rig.local/web",
+        Path::new("/bin/busybox"),
+        &PathBuf::from(format!("{folder}-image")),
+    )?);
     let cluster = EmbeddedCluster::start(options).await?;
     eprintln!("isolation: {}", cluster.isolation());
     writeln!(std::io::stdout(), "{}", cluster.kubeconfig().display())?;

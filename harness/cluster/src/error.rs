@@ -30,6 +30,14 @@ pub enum ClusterError {
         /// Name of one of those files.
         first: String,
     },
+    /// The file that maps images to commands has a mistake.
+    #[error("images file {place}: {cause}")]
+    Images {
+        /// Name of the file.
+        place: String,
+        /// What is wrong, and what to do.
+        cause: String,
+    },
     /// The API server's address can't be bound.
     #[error("API server cannot listen on {address}: {source}; use port 0 to let the system choose")]
     Listen {

@@ -45,7 +45,9 @@ pub(super) async fn respond(
         _ => return Err(ApiError::bad_request(format!("invalid proxy target {whole:?}"))),
     };
     if scheme == "https" {
-        return Err(ApiError::bad_request("this server passes requests on by HTTP only; leave out the scheme"));
+        return Err(ApiError::bad_request(
+            "this server passes requests on by HTTP only; leave out the scheme",
+        ));
     }
     let (pod, port) = if path.resource == "pods" {
         let pod = PodTarget::find(server, path, name)?;
@@ -82,10 +84,10 @@ pub(super) async fn respond(
         head.headers.remove(name);
     }
     // A body that breaks off ends early; its length tells the client.
-    let frames = futures::StreamExt::filter_map(
-        http_body_util::BodyStream::new(body.map_err(|_| ())),
-        |frame| std::future::ready(frame.ok().map(Ok::<_, Infallible>)),
-    );
+    let frames =
+        futures::StreamExt::filter_map(http_body_util::BodyStream::new(body.map_err(|_| ())), |frame| {
+            std::future::ready(frame.ok().map(Ok::<_, Infallible>))
+        });
     Ok(Response::from_parts(head, http_body_util::StreamBody::new(frames).boxed_unsync()))
 }
 

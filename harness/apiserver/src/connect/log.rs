@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Empty, StreamBody};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{LogOptions, kubelet, parameters, is_true, target::PodTarget};
+use super::{LogOptions, is_true, kubelet, parameters, target::PodTarget};
 use crate::{
     http_layer::ResponseBody,
     pipeline::{Request, route::ResourcePath},
@@ -109,11 +109,9 @@ fn parse(
                 "at most one of `sinceTime` or `sinceSeconds` may be specified",
             ));
         }
-        (Some(seconds), None) if seconds < 1 => errors.push(FieldError::invalid(
-            "sinceSeconds",
-            &Value::from(seconds),
-            "must be greater than 0",
-        )),
+        (Some(seconds), None) if seconds < 1 => {
+            errors.push(FieldError::invalid("sinceSeconds", &Value::from(seconds), "must be greater than 0"))
+        }
         (Some(seconds), None) => {
             options.since = now.checked_sub(SignedDuration::from_secs(seconds)).ok();
         }

@@ -17,9 +17,7 @@ use tokio::{
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 use super::{
-    ContainerRef, Duplex, Extras, Kubelet, kubelet, parameters,
-    target::PodTarget,
-    tunnel,
+    ContainerRef, Duplex, Extras, Kubelet, kubelet, parameters, target::PodTarget, tunnel,
     websocket::Handshake,
 };
 use crate::{
@@ -89,7 +87,8 @@ fn ports(parameters: &[(String, String)], pod: &str) -> Result<Vec<u16>, ApiErro
         match text.parse() {
             Ok(port) if port > 0 && found.len() < PORTS => found.push(port),
             _ => {
-                let error = FieldError::invalid("ports", &text.into(), "must be between 1 and 65535, inclusive");
+                let error =
+                    FieldError::invalid("ports", &text.into(), "must be between 1 and 65535, inclusive");
                 return Err(ApiError::invalid("", "PodPortForwardOptions", pod, &[error]));
             }
         }
@@ -247,8 +246,8 @@ pub(super) mod tests {
         Dialer { kubelet: Arc::new(Echo), pod }
     }
 
-    pub(in crate::connect) async fn sockets()
-    -> (WebSocketStream<DuplexStream>, WebSocketStream<DuplexStream>) {
+    pub(in crate::connect) async fn sockets() -> (WebSocketStream<DuplexStream>, WebSocketStream<DuplexStream>)
+    {
         let (client, server) = duplex(1 << 16);
         (
             WebSocketStream::from_raw_socket(client, Role::Client, None).await,
@@ -271,7 +270,10 @@ pub(super) mod tests {
             };
         }
         for (channel, port) in [(0, 80), (1, 80), (2, 81), (3, 81)] {
-            assert!(seen.contains(&[channel, port, 0][..]), "channel {channel} opens with its port: {seen:?}");
+            assert!(
+                seen.contains(&[channel, port, 0][..]),
+                "channel {channel} opens with its port: {seen:?}"
+            );
         }
         assert!(seen.contains(&b"\0ping"[..]));
         let failure = seen.iter().find(|data| data[0] == 3 && data.len() > 3).expect("a failure");

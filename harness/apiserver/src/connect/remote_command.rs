@@ -25,8 +25,7 @@ use tokio_tungstenite::{
 
 use super::{
     ExitOutcome, Extras, Refusal, Session, Streams, TerminalSize, is_true, kubelet, parameters,
-    target::PodTarget,
-    websocket::Handshake,
+    target::PodTarget, websocket::Handshake,
 };
 use crate::{
     http_layer::ResponseBody,
@@ -85,10 +84,8 @@ pub(super) async fn respond(
     }
     let pod = PodTarget::find(server, path, name)?;
     if matches!(pod.phase(), "Succeeded" | "Failed") {
-        let message = format!(
-            "cannot exec into a container in a completed pod; current phase is {}",
-            pod.phase()
-        );
+        let message =
+            format!("cannot exec into a container in a completed pod; current phase is {}", pod.phase());
         return Err(ApiError::bad_request(message));
     }
     let container = pod.container(&container)?;
@@ -350,7 +347,10 @@ mod tests {
     async fn a_client_that_goes_ends_the_session() {
         let (client, task) = echo(true).await;
         drop(client);
-        tokio::time::timeout(std::time::Duration::from_secs(30), task).await.expect("in time").expect("no panic");
+        tokio::time::timeout(std::time::Duration::from_secs(30), task)
+            .await
+            .expect("in time")
+            .expect("no panic");
     }
 
     /// If this fails `kubectl exec` exits with another code than the command.

@@ -41,17 +41,9 @@ const TAIL: &str = concat!(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Frame {
     /// A stream is opened.
-    Open {
-        stream: u32,
-        is_last: bool,
-        headers: Vec<(String, String)>,
-    },
+    Open { stream: u32, is_last: bool, headers: Vec<(String, String)> },
     /// Data of a stream.
-    Data {
-        stream: u32,
-        is_last: bool,
-        data: Bytes,
-    },
+    Data { stream: u32, is_last: bool, data: Bytes },
     /// A stream is torn down.
     Reset { stream: u32 },
     /// To be answered with the same number.
@@ -317,7 +309,10 @@ pub(super) mod tests {
             (vec![0x80, 2, 0, 1, 0, 0, 0, 0], "version 2"),
             (vec![0x80, 3, 0, 1, 0, 0, 0, 0], "needs 10"),
             (vec![0, 0, 0, 1, 0, 0xff, 0xff, 0xff], "at most"),
-            ([control(SYN_STREAM, &[0; 10])[..7].to_vec(), vec![14], vec![0; 10], vec![9; 4]].concat(), "headers"),
+            (
+                [control(SYN_STREAM, &[0; 10])[..7].to_vec(), vec![14], vec![0; 10], vec![9; 4]].concat(),
+                "headers",
+            ),
         ] {
             let mut decoder = Decoder::new();
             decoder.push(&bytes);

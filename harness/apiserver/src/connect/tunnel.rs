@@ -131,7 +131,14 @@ impl Session {
         if !is_last {
             self.inlets.insert(stream, inlet);
         }
-        self.tasks.spawn(forward(stream, error_stream, port, self.dialer.clone(), inbox, self.sender.clone()));
+        self.tasks.spawn(forward(
+            stream,
+            error_stream,
+            port,
+            self.dialer.clone(),
+            inbox,
+            self.sender.clone(),
+        ));
     }
 
     async fn send(&self, frame: Vec<u8>) {
@@ -206,7 +213,9 @@ mod tests {
         for (request, port) in [("0", "80"), ("1", "80"), ("2", "81")] {
             let first = 4 * request.parse::<u32>().expect("a number") + 1;
             for (stream, kind) in [(first, "error"), (first + 2, "data")] {
-                bytes.extend(opener.open(stream, &[("streamtype", kind), ("port", port), ("requestid", request)]));
+                bytes.extend(
+                    opener.open(stream, &[("streamtype", kind), ("port", port), ("requestid", request)]),
+                );
             }
             bytes.extend(Encoder::data(first + 2, format!("to {request}").as_bytes(), true));
         }

@@ -186,9 +186,17 @@ impl ContainerTask {
         loop {
             if is_pull {
                 self.report(false, "Pulling", format!("Pulling image \"{image_name}\""));
-                self.report(true, "Failed", format!("Failed to pull image \"{image_name}\": {}", refusal.message));
+                self.report(
+                    true,
+                    "Failed",
+                    format!("Failed to pull image \"{image_name}\": {}", refusal.message),
+                );
             } else {
-                self.report(true, if refusal.reason == "InvalidImageName" { "InspectFailed" } else { refusal.reason }, refusal.message.clone());
+                self.report(
+                    true,
+                    if refusal.reason == "InvalidImageName" { "InspectFailed" } else { refusal.reason },
+                    refusal.message.clone(),
+                );
             }
             self.report(true, "Failed", format!("Error: {}", refusal.reason));
             self.wait_because(refusal.reason, refusal.message.clone());
@@ -203,7 +211,8 @@ impl ContainerTask {
             }
             self.report(false, "BackOff", format!("Back-off pulling image \"{image_name}\""));
             self.report(true, "Failed", "Error: ImagePullBackOff".into());
-            let message = format!("Back-off pulling image \"{image_name}\": {}: {}", refusal.reason, refusal.message);
+            let message =
+                format!("Back-off pulling image \"{image_name}\": {}: {}", refusal.reason, refusal.message);
             self.wait_because("ImagePullBackOff", message);
             if !self.sandbox.shared.waits_until(until).await {
                 return;
@@ -237,9 +246,8 @@ impl ContainerTask {
             directory.clone(),
         )?;
         let value = |name: &str| plain.env.get(name).cloned();
-        let make = || {
-            Ok(volumes::mounts(&sandbox.pod, &self.container, &sandbox.volumes, &termination_log, value))
-        };
+        let make =
+            || Ok(volumes::mounts(&sandbox.pod, &self.container, &sandbox.volumes, &termination_log, value));
         let mounts = sandbox.node.directory.hold(make).map_err(start)??;
         let Isolation::Mounts(tools) = &sandbox.node.isolation else {
             let paths = volumes::paths(&mounts);
@@ -253,8 +261,7 @@ impl ContainerTask {
                 directory,
             )?;
             let make = || std::fs::create_dir_all(&launch.directory);
-            let at_fault =
-                |error| format!("working directory {}: {error}", launch.directory.display());
+            let at_fault = |error| format!("working directory {}: {error}", launch.directory.display());
             sandbox.node.directory.hold(make).map_err(at_fault)?;
             return Ok(Prepared { launch, paths, termination_log, enclosure: None, view: View::default() });
         };
@@ -268,8 +275,7 @@ impl ContainerTask {
             directory.clone(),
         )?;
         let make = || Ok(self.enclose(launch, image, tools, mounts, &folder, &directory));
-        let (launch, enclosure, view) =
-            sandbox.node.directory.hold(make).map_err(start)?.map_err(start)?;
+        let (launch, enclosure, view) = sandbox.node.directory.hold(make).map_err(start)?.map_err(start)?;
         let paths = super::expansion::PathMap::default();
         Ok(Prepared { launch, paths, termination_log, enclosure: Some(enclosure), view })
     }
@@ -286,9 +292,8 @@ impl ContainerTask {
     ) -> std::io::Result<(Launch, Enclosure, View)> {
         let sandbox = &self.sandbox;
         let files = image.root.as_deref().unwrap_or(Path::new("/"));
-        let covers = |path: &str, mounts: &[Mount]| {
-            mounts.iter().any(|mount| Path::new(path).starts_with(&mount.at))
-        };
+        let covers =
+            |path: &str, mounts: &[Mount]| mounts.iter().any(|mount| Path::new(path).starts_with(&mount.at));
         if !covers(HOSTS, &mounts) {
             let source = sandbox.hosts_file();
             mounts.push(Mount { at: HOSTS.into(), source, is_read_only: false });
@@ -383,7 +388,8 @@ impl ContainerTask {
         run.exit.send_replace(Some(exit_code));
         if exit_code == SETUP_FAILED
             && let Some(enclosure) = &prepared.enclosure
-            && let Some(cause) = std::fs::read_to_string(&enclosure.errors).ok().filter(|text| !text.is_empty())
+            && let Some(cause) =
+                std::fs::read_to_string(&enclosure.errors).ok().filter(|text| !text.is_empty())
         {
             return self.not_started(format!("mounting volumes: {}", cause.trim_end()), started_at, runs);
         }
@@ -537,9 +543,7 @@ impl ContainerTask {
             return probe::http_get(&self.sandbox, &self.container, get, LONG).await;
         }
         match hook.exec.as_ref().and_then(|exec| exec.command.as_ref()) {
-            Some(command) => {
-                probe::exec(&self.sandbox, &Self::rewritten(run, command), run, LONG).await
-            }
+            Some(command) => probe::exec(&self.sandbox, &Self::rewritten(run, command), run, LONG).await,
             None => Ok(()),
         }
     }

@@ -53,7 +53,10 @@ async fn check(address: &str, service: &str) -> Result<(), String> {
     driver.abort();
     match status {
         Some(0) => verdict(&data),
-        Some(12) => Err("error: this server does not implement the grpc health protocol (grpc.health.v1.Health)".into()),
+        Some(12) => {
+            Err("error: this server does not implement the grpc health protocol (grpc.health.v1.Health)"
+                .into())
+        }
         Some(code) => Err(format!("error: health rpc failed: code {code}")),
         None => Err("error: health rpc failed: the answer has no grpc-status".into()),
     }

@@ -59,9 +59,13 @@ impl fmt::Display for Isolation {
 impl Isolation {
     /// Tries what this machine allows; `scratch` is an empty folder for the attempt.
     pub(crate) fn detect(scratch: &Path) -> Self {
-        let tool = |name: &str| FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists());
-        let (Some(unshare), Some(nsenter), Some(mount)) = (tool("unshare"), tool("nsenter"), tool("mount")) else {
-            return Self::Folders { why: "util-linux with unshare, nsenter and mount is not installed".into() };
+        let tool =
+            |name: &str| FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists());
+        let (Some(unshare), Some(nsenter), Some(mount)) = (tool("unshare"), tool("nsenter"), tool("mount"))
+        else {
+            return Self::Folders {
+                why: "util-linux with unshare, nsenter and mount is not installed".into(),
+            };
         };
         let is_user = !rustix::process::geteuid().is_root();
         let mut last = String::new();
@@ -156,7 +160,8 @@ fn attempt(tools: &Tools, scratch: &Path) -> Result<(), String> {
         errors: scratch.join("errors"),
         host_name: "probe".into(),
     };
-    let argv = ["/bin/sh", "-c", "test -e /v/mark && ! touch /v/mark 2>/dev/null && exit 7"].map(str::to_owned);
+    let argv =
+        ["/bin/sh", "-c", "test -e /v/mark && ! touch /v/mark 2>/dev/null && exit 7"].map(str::to_owned);
     let line = enclosure.wrap(&argv, Path::new("/"));
     let output = Command::new(&line[0])
         .args(&line[1..])

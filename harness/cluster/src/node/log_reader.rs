@@ -44,9 +44,10 @@ impl Filter {
     }
 
     fn is_wanted(&self, entry: &Entry<'_>) -> bool {
-        let is_recent = self.options.since.is_none_or(|since| {
-            entry.time.parse::<Timestamp>().is_ok_and(|time| time >= since)
-        });
+        let is_recent = self
+            .options
+            .since
+            .is_none_or(|since| entry.time.parse::<Timestamp>().is_ok_and(|time| time >= since));
         is_recent && self.options.stream.is_none_or(|stream| stream == entry.stream)
     }
 

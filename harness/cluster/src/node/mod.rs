@@ -68,10 +68,10 @@ pub use process::Launch;
 
 pub(crate) use addresses::PodNetwork;
 pub(crate) use kubelet::NodeKubelet;
-pub(crate) use names::HostsFiles;
-pub(crate) use registry::Registry;
 pub(crate) use machine::capacity;
+pub(crate) use names::HostsFiles;
 pub(crate) use process::Processes;
+pub(crate) use registry::Registry;
 pub(crate) use usage::Meter;
 
 use crate::{

@@ -92,7 +92,12 @@ fn head(pod: &Pod, address: Ipv4Addr, machine: &str) -> String {
     let name = spec.and_then(|spec| spec.hostname.clone()).or_else(|| pod.metadata.name.clone());
     let _ = writeln!(text, "{address}\t{}", name.unwrap_or_default());
     for alias in spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten()) {
-        let _ = writeln!(text, "{}\t{}", alias.ip, alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join("\t"));
+        let _ = writeln!(
+            text,
+            "{}\t{}",
+            alias.ip,
+            alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join("\t")
+        );
     }
     text
 }

@@ -13,8 +13,7 @@ use std::{
 };
 
 /// Devices that every container has, as container runtimes give them, and those of accelerators.
-const DEVICES: [&str; 10] =
-    ["null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm", "dri"];
+const DEVICES: [&str; 10] = ["null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm", "dri"];
 const ACCELERATORS: [&str; 2] = ["nvidia", "kfd"];
 /// Links in `/dev`.
 const DEVICE_LINKS: [(&str, &str); 4] = [
@@ -61,13 +60,16 @@ pub(crate) fn make(root: &Path, table: &Path, image: &Path, mounts: &[Mount]) ->
     mounts.sort_by_key(|mount| mount.at.components().count());
     let mut made = BTreeSet::from([PathBuf::from("/"), PathBuf::from("/dev")]);
     for mount in &mounts {
-        let is_inside_other = mounts.iter().any(|other| other.at != mount.at && mount.at.starts_with(&other.at));
+        let is_inside_other =
+            mounts.iter().any(|other| other.at != mount.at && mount.at.starts_with(&other.at));
         let parent = mount.at.parent().unwrap_or(Path::new("/"));
         if is_inside_other || image_path(image, &mount.at).exists() && !mount.at.starts_with("/dev") {
             continue;
         }
         // Every folder above a mount point that is missing.
-        made.extend(parent.ancestors().filter(|folder| image_path(image, folder).is_dir()).map(Path::to_owned));
+        made.extend(
+            parent.ancestors().filter(|folder| image_path(image, folder).is_dir()).map(Path::to_owned),
+        );
     }
     let mut builder = Builder { root, lines: String::new() };
     for folder in &made {
@@ -154,7 +156,8 @@ impl Builder<'_> {
         for entry in fs::read_dir(&source)? {
             let entry = entry?;
             let at = inner.join(entry.file_name());
-            let is_special = image != Path::new("/") && matches!(at.to_str(), Some("/proc" | "/sys" | "/dev"));
+            let is_special =
+                image != Path::new("/") && matches!(at.to_str(), Some("/proc" | "/sys" | "/dev"));
             if made.contains(&at) || is_special || mounts.iter().any(|mount| mount.at == at) {
                 continue;
             }
@@ -331,5 +334,61 @@ impl View {
             format!("exec: {program:?}: executable file not found in $PATH")
         };
         Err(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// If this fails mount points appear on the machine itself, volumes are in the wrong place, or a program is said to be
+    /// missing although it is there.
+    #[test]
+    fn missing_mount_points_are_made_beside_the_image_and_never_in_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (image, root) = (folder.path().join("image"), folder.path().join("root"));
+        let volume = folder.path().join("a volume");
+        for path in [image.join("bin"), image.join("run"), image.join("etc/app"), volume.clone()] {
+            fs::create_dir_all(path).expect("a folder");
+        }
+        fs::create_dir_all(image.join("var")).expect("a folder");
+        symlink("/run", image.join("var/run")).expect("a link");
+        fs::write(image.join("bin/tool"), "").expect("a file");
+        fs::write(image.join("etc/passwd"), "").expect("a file");
+        let mount = |at: &str| Mount { at: at.into(), source: volume.clone(), is_read_only: true };
+        let mounts = [mount("/var/run/secrets/x"), mount("/etc/app"), mount("/data"), mount("/data/sub")];
+        let table = folder.path().join("fstab");
+        let view = make(&root, &table, &image, &mounts).expect("a root folder");
+        let text = fs::read_to_string(&table).expect("a table");
+        let targets: Vec<String> = text
+            .lines()
+            .map(|line| line.split(' ').nth(1).expect("a target").to_owned())
+            .filter_map(|target| Some(target.strip_prefix(root.to_str()?)?.to_owned()))
+            .filter(|target| !target.starts_with("/dev/"))
+            .collect();
+        // `/run` is made anew because a mount point below it is missing; `/etc/app` exists, so `/etc` is mounted whole.
+        assert!(!targets.contains(&"/run".to_owned()), "{targets:?}");
+        for expected in
+            ["/bin", "/etc", "/var", "/run/secrets/x", "/etc/app", "/data", "/data/sub", "/proc", "/sys"]
+        {
+            assert!(targets.contains(&expected.to_owned()), "{expected}: {targets:?}");
+        }
+        assert!(text.contains("/a\\040volume "), "{text}");
+        assert!(text.lines().any(|line| line.contains("/data none rbind,ro")), "{text}");
+        assert!(!image.join("data").exists() && !image.join("run/secrets").exists());
+        assert!(volume.join("sub").is_dir(), "a mount point inside of a volume is made in the volume");
+        assert_eq!(view.host_path(Path::new("/data/f")), volume.join("f"));
+        assert_eq!(view.host_path(Path::new("/var/run/secrets/x/t")), volume.join("t"));
+        assert_eq!(view.host_path(Path::new("/bin/../etc/passwd")), image.join("etc/passwd"));
+        let refusal =
+            |program: &str| view.check_program(program, "/sbin:/bin", Path::new("/")).expect_err(program);
+        assert!(refusal("tool").contains("not found"), "it is there but can't be run");
+        assert!(refusal("/bin/tool").contains("permission denied"));
+        assert_eq!(refusal("/nothing"), "stat /nothing: no such file or directory");
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(image.join("bin/tool"), fs::Permissions::from_mode(0o755)).expect("a program");
+        for program in ["tool", "/bin/tool", "bin/tool"] {
+            view.check_program(program, "/sbin:/bin", Path::new("/")).expect(program);
+        }
     }
 }

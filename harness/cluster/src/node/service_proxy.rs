@@ -116,7 +116,9 @@ fn backends(world: &World, key: &Key, port: &str) -> Vec<SocketAddrV4> {
         let mut ports = ports.filter(|candidate| candidate.name.as_deref().unwrap_or_default() == port);
         let Some(number) = ports.next().and_then(|port| u16::try_from(port.port).ok()) else { continue };
         let addresses = subset.addresses.iter().flatten();
-        found.extend(addresses.filter_map(|address| Some(SocketAddrV4::new(address.ip.parse().ok()?, number))));
+        found.extend(
+            addresses.filter_map(|address| Some(SocketAddrV4::new(address.ip.parse().ok()?, number))),
+        );
     }
     found
 }

@@ -152,9 +152,7 @@ fn mount_statuses(mounts: &[VolumeMount]) -> Vec<VolumeMountStatus> {
 
 /// Who a container's processes are: root as they see it, which is this program's user.
 fn user() -> ContainerUser {
-    ContainerUser {
-        linux: Some(LinuxContainerUser { uid: 0, gid: 0, supplemental_groups: Some(vec![0]) }),
-    }
+    ContainerUser { linux: Some(LinuxContainerUser { uid: 0, gid: 0, supplemental_groups: Some(vec![0]) }) }
 }
 
 fn api_state(state: &ContainerState) -> ApiState {

@@ -9,8 +9,8 @@ use std::{
 
 use k8s_openapi::{
     api::core::v1::{
-        ConfigMap, Container, DownwardAPIVolumeFile, KeyToPath, Pod, Secret,
-        ServiceAccountTokenProjection, Volume, VolumeMount,
+        ConfigMap, Container, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, ServiceAccountTokenProjection,
+        Volume, VolumeMount,
     },
     jiff::Timestamp,
 };
