@@ -33,6 +33,14 @@ pub enum ClusterError {
     /// The folder that keeps the objects can't be used.
     #[error(transparent)]
     Storage(#[from] windtunnel_apiserver::StorageError),
+    /// The file that maps images to commands has a mistake.
+    #[error("images file {place}: {cause}")]
+    Images {
+        /// Name of the file.
+        place: String,
+        /// What is wrong, and what to do.
+        cause: String,
+    },
     /// The API server's address can't be bound.
     #[error("API server cannot listen on {address}: {source}; use port 0 to let the system choose")]
     Listen {

@@ -33,9 +33,10 @@
 //!
 //! # What a pod is here
 //! Each container is a process group of its own. A pod has a loopback address of its own (127.x.y.z), so two pods
-//! may use the same port, as long as their servers bind `WINDTUNNEL_BIND`. There is no mount namespace: where a
-//! volume's mountPath stands in the command, the arguments, an environment value or the working directory, the
-//! node puts the host folder of the volume. A path that is written inside a program is not seen by that.
+//! may use the same port, as long as their servers bind `WINDTUNNEL_BIND`. Where mount namespaces can be made a container
+//! has a root folder of its own with its volumes at their mount paths; elsewhere, where a volume's mountPath stands in the
+//! command, the arguments, an environment value or the working directory, the node puts the host folder of the volume, and
+//! a path that is written inside a program is not seen by that. [`EmbeddedCluster::isolation`] tells which.
 
 mod adapter;
 pub mod controllers;
@@ -43,6 +44,7 @@ mod directory;
 pub mod effect;
 mod embedded;
 mod error;
+mod image_file;
 mod kubeconfig;
 pub mod node;
 mod options;
@@ -51,4 +53,5 @@ pub mod world;
 
 pub use embedded::EmbeddedCluster;
 pub use error::ClusterError;
+pub use image_file::read_images;
 pub use options::{Image, Options};

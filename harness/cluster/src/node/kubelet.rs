@@ -86,6 +86,13 @@ impl NodeKubelet {
         let runs = self.0.registry.runs(uid, name);
         if previous {
             let message = format!("previous terminated container {name:?} in pod {pod:?} not found");
+            // While it waits to be started again the run before is the one that ended last.
+            let key = Key::new(namespace.as_str(), pod.as_str());
+            let found = self.0.store.read(|world| world.pods.get(&key).cloned());
+            let waits = found.as_deref().is_some_and(|pod| waiting_reason(pod, name).is_some());
+            if let Some(run) = runs.present.filter(|run| waits && run.exit.borrow().is_some()) {
+                return Ok(run.log.clone());
+            }
             return runs.previous.ok_or_else(|| Refusal::bad_request(message));
         }
         if let Some(run) = runs.present {

@@ -11,7 +11,8 @@ use super::{
     container::{ContainerTask, End, Role},
     environment::{Sources, Surroundings},
     sandbox::{HOSTS_FILE, Sandbox, Shared, note},
-    sources, volumes,
+    sources::{self, Issued},
+    volumes,
 };
 use crate::{
     controllers::endpoints::PORTS_ANNOTATION,
@@ -87,8 +88,8 @@ async fn keep_volumes(sandbox: Arc<Sandbox>) {
     }
     loop {
         tokio::time::sleep(VOLUME_PERIOD).await;
-        let Sandbox { node, pod, key, folder, surroundings, .. } = &*sandbox;
-        if let Err(error) = make_volumes(node, pod, key, folder, surroundings).await {
+        let Sandbox { node, pod, key, folder, surroundings, tokens, .. } = &*sandbox;
+        if let Err(error) = make_volumes(node, pod, folder, surroundings, tokens).await {
             tracing::debug!(error, pod = %key, "volumes were not updated; trying again");
         }
     }
@@ -166,8 +167,9 @@ async fn make_sandbox(node: Arc<Context>, pod: Arc<Pod>, shared: Arc<Shared>) ->
         }
     }
     shared.update(|record| record.pod_ip = Some(pod_ip));
+    let tokens = tokio::sync::Mutex::default();
     let volumes = loop {
-        match make_volumes(&node, &pod, &key, &folder, &surroundings).await {
+        match make_volumes(&node, &pod, &folder, &surroundings, &tokens).await {
             Ok(volumes) => break volumes,
             Err(message) => {
                 if !pause(&node, &shared, &key, &uid, "FailedMount", message, &mut retry).await {
@@ -182,23 +184,25 @@ async fn make_sandbox(node: Arc<Context>, pod: Arc<Pod>, shared: Arc<Shared>) ->
         node.recorder.report(note(&key, &uid, String::new(), true, "FailedCreatePodSandBox", message));
     }
     let logs = node.log_folder(&key, &uid);
-    Some(Sandbox { node, pod, key, uid, shared, surroundings, volumes, folder, logs })
+    Some(Sandbox { node, pod, key, uid, shared, surroundings, volumes, tokens, folder, logs })
 }
 
 async fn make_volumes(
     node: &Context,
     pod: &Pod,
-    key: &Key,
     folder: &Path,
     surroundings: &Surroundings,
+    tokens: &tokio::sync::Mutex<Issued>,
 ) -> Result<BTreeMap<String, std::path::PathBuf>, String> {
     let start = |error: std::io::Error| format!("{}: {error}", folder.display());
     node.directory.hold(|| std::fs::create_dir_all(&surroundings.temporary)).map_err(start)?;
     let names = volumes::referenced(pod);
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let mut found: Sources =
-        sources::fetch(&node.client, &key.namespace, &names).await.map_err(|error| error.to_string())?;
+        sources::fetch(&node.client, namespace, &names).await.map_err(|error| error.to_string())?;
     let requests = volumes::referenced_tokens(pod);
-    found.tokens = sources::tokens(&node.client, pod, &requests).await.map_err(|error| error.to_string())?;
+    found.tokens =
+        sources::tokens(&node.client, pod, &requests, tokens).await.map_err(|error| error.to_string())?;
     let pod = &node.store.read(|world| crate::controllers::volumes::as_host_paths(world, pod))?;
     let make = || Ok(volumes::make(pod, &folder.join("volumes"), &found, surroundings));
     node.directory.hold(make).map_err(start)?

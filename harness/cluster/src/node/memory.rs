@@ -18,8 +18,9 @@ use tokio::task::AbortHandle;
 
 use crate::quantity;
 
-/// Time between two looks.
+/// Time between two looks, at a container that holds more than half of its limit and at others.
 const PERIOD: Duration = Duration::from_millis(50);
+const CALM_PERIOD: Duration = Duration::from_millis(200);
 /// Processes of one container that are looked at.
 const PROCESSES: usize = 4096;
 
@@ -42,11 +43,9 @@ impl Guard {
         let has_killed = Arc::new(AtomicBool::new(false));
         let killed = has_killed.clone();
         let task = tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(PERIOD);
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
-                ticks.tick().await;
-                if held(process) > limit
+                let held = held(process);
+                if held > limit
                     && let Some(group) = Pid::from_raw(process)
                 {
                     killed.store(true, Ordering::Release);
@@ -54,6 +53,7 @@ impl Guard {
                     let _ = kill_process_group(group, Signal::KILL);
                     return;
                 }
+                tokio::time::sleep(if held > limit / 2 { PERIOD } else { CALM_PERIOD }).await;
             }
         });
         Self { has_killed, task: task.abort_handle() }

@@ -336,3 +336,59 @@ impl View {
         Err(fault)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// If this fails mount points appear on the machine itself, volumes are in the wrong place, or a program is said to be
+    /// missing although it is there.
+    #[test]
+    fn missing_mount_points_are_made_beside_the_image_and_never_in_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (image, root) = (folder.path().join("image"), folder.path().join("root"));
+        let volume = folder.path().join("a volume");
+        for path in [image.join("bin"), image.join("run"), image.join("etc/app"), volume.clone()] {
+            fs::create_dir_all(path).expect("a folder");
+        }
+        fs::create_dir_all(image.join("var")).expect("a folder");
+        symlink("/run", image.join("var/run")).expect("a link");
+        fs::write(image.join("bin/tool"), "").expect("a file");
+        fs::write(image.join("etc/passwd"), "").expect("a file");
+        let mount = |at: &str| Mount { at: at.into(), source: volume.clone(), is_read_only: true };
+        let mounts = [mount("/var/run/secrets/x"), mount("/etc/app"), mount("/data"), mount("/data/sub")];
+        let table = folder.path().join("fstab");
+        let view = make(&root, &table, &image, &mounts).expect("a root folder");
+        let text = fs::read_to_string(&table).expect("a table");
+        let targets: Vec<String> = text
+            .lines()
+            .map(|line| line.split(' ').nth(1).expect("a target").to_owned())
+            .filter_map(|target| Some(target.strip_prefix(root.to_str()?)?.to_owned()))
+            .filter(|target| !target.starts_with("/dev/"))
+            .collect();
+        // `/run` is made anew because a mount point below it is missing; `/etc/app` exists, so `/etc` is mounted whole.
+        assert!(!targets.contains(&"/run".to_owned()), "{targets:?}");
+        for expected in
+            ["/bin", "/etc", "/var", "/run/secrets/x", "/etc/app", "/data", "/data/sub", "/proc", "/sys"]
+        {
+            assert!(targets.contains(&expected.to_owned()), "{expected}: {targets:?}");
+        }
+        assert!(text.contains("/a\\040volume "), "{text}");
+        assert!(text.lines().any(|line| line.contains("/data none rbind,ro")), "{text}");
+        assert!(!image.join("data").exists() && !image.join("run/secrets").exists());
+        assert!(volume.join("sub").is_dir(), "a mount point inside of a volume is made in the volume");
+        assert_eq!(view.host_path(Path::new("/data/f")), volume.join("f"));
+        assert_eq!(view.host_path(Path::new("/var/run/secrets/x/t")), volume.join("t"));
+        assert_eq!(view.host_path(Path::new("/bin/../etc/passwd")), image.join("etc/passwd"));
+        let refusal =
+            |program: &str| view.check_program(program, "/sbin:/bin", Path::new("/")).expect_err(program);
+        assert!(refusal("tool").contains("not found"), "it is there but can't be run");
+        assert!(refusal("/bin/tool").contains("permission denied"));
+        assert_eq!(refusal("/nothing"), "stat /nothing: no such file or directory");
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(image.join("bin/tool"), fs::Permissions::from_mode(0o755)).expect("a program");
+        for program in ["tool", "/bin/tool", "bin/tool"] {
+            view.check_program(program, "/sbin:/bin", Path::new("/")).expect(program);
+        }
+    }
+}

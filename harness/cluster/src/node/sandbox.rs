@@ -9,7 +9,7 @@ use std::{
 use k8s_openapi::api::core::v1::Pod;
 use tokio::{sync::watch, time::Instant};
 
-use super::{Context, environment::Surroundings, record::PodRecord};
+use super::{Context, environment::Surroundings, record::PodRecord, sources::Issued};
 use crate::{
     effect::Note,
     world::{Key, Kind},
@@ -28,6 +28,8 @@ pub(crate) struct Sandbox {
     pub(crate) surroundings: Surroundings,
     /// Host folder of each volume.
     pub(crate) volumes: BTreeMap<String, PathBuf>,
+    /// Tokens in its volumes.
+    pub(crate) tokens: tokio::sync::Mutex<Issued>,
     /// Folder of the pod.
     pub(crate) folder: PathBuf,
     /// Folder of the pod's logs.

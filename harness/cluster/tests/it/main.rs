@@ -15,5 +15,6 @@ mod replica_sets;
 mod scheduling;
 mod stateful_sets;
 mod statuses;
+mod streams;
 mod volumes;
 mod workloads;
