@@ -575,3 +575,15 @@ pub(crate) static API_SERVICE: BuiltinColumns = BuiltinColumns {
     ],
     cells: cells::api_service,
 };
+
+const USAGE: &[Column] = &[
+    column("Cpu", "string", "Processor time in use, in cores"),
+    column("Memory", "string", "Memory in use"),
+    column("Window", "string", "How long was measured"),
+];
+
+pub(crate) static NODE_METRICS: BuiltinColumns =
+    BuiltinColumns { name_first: true, columns: USAGE, cells: cells::node_metrics };
+
+pub(crate) static POD_METRICS: BuiltinColumns =
+    BuiltinColumns { name_first: true, columns: USAGE, cells: cells::pod_metrics };

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::object::{at, integer, list, meta, text};
+use crate::{
+    kinds::quantity,
+    object::{at, integer, list, meta, text},
+};
 
 const NONE: &str = "<none>";
 const UNSET: &str = "<unset>";
@@ -681,6 +684,23 @@ pub(super) fn api_service(object: &Value, now: Timestamp) -> Vec<Value> {
         },
     );
     vec![place.into(), available.into(), own_age(object, now)]
+}
+
+pub(super) fn node_metrics(object: &Value, _: Timestamp) -> Vec<Value> {
+    usage(std::slice::from_ref(object), object)
+}
+
+pub(super) fn pod_metrics(object: &Value, _: Timestamp) -> Vec<Value> {
+    usage(list(object, &["containers"]), object)
+}
+
+/// What all of them use together.
+fn usage(users: &[Value], object: &Value) -> Vec<Value> {
+    let sum = |resource: &str| -> i128 {
+        users.iter().filter_map(|user| quantity::nanos(text(user, &["usage", resource]))).sum()
+    };
+    let memory = format!("{}Ki", sum("memory") / 1_000_000_000 / 1024);
+    vec![format!("{}n", sum("cpu")).into(), memory.into(), text(object, &["window"]).into()]
 }
 
 fn own_age(object: &Value, now: Timestamp) -> Value {
