@@ -8,7 +8,7 @@ use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 use windtunnel_apiserver::{ApiServer, Options};
 
-fn pod(spec: Value) -> Pod {
+fn pod(spec: &Value) -> Pod {
     serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap()
 }
 
@@ -43,7 +43,7 @@ async fn limit_ranges_fill_in_and_refuse() {
     );
 
     let pods = Api::<Pod>::namespaced(client.clone(), "default");
-    let silent = create(&pods, &pod(json!({"containers": [{"name": "c", "image": "i"}]}))).await.unwrap();
+    let silent = create(&pods, &pod(&json!({"containers": [{"name": "c", "image": "i"}]}))).await.unwrap();
     assert_eq!(
         silent["spec"]["containers"][0]["resources"],
         json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "2"}})
@@ -54,7 +54,7 @@ async fn limit_ranges_fill_in_and_refuse() {
         "LimitRanger plugin set: cpu request for container c; cpu limit for container c"
     );
     let greedy =
-        pod(json!({"containers": [{"name": "c", "image": "i", "resources": {"limits": {"cpu": "3"}}}]}));
+        pod(&json!({"containers": [{"name": "c", "image": "i", "resources": {"limits": {"cpu": "3"}}}]}));
     assert_eq!(
         create(&pods, &greedy).await.unwrap_err(),
         "pods \"p\" is forbidden: maximum cpu usage per Container is 2, but limit is 3"
@@ -78,7 +78,7 @@ async fn a_pods_priority_comes_from_its_class() {
     let pods = Api::<Pod>::namespaced(client, "default");
     let containers = json!([{"name": "c", "image": "i"}]);
     let priority = |pod: &Value| (pod["spec"]["priority"].clone(), pod["spec"]["preemptionPolicy"].clone());
-    let plain = create(&pods, &pod(json!({"containers": containers}))).await.unwrap();
+    let plain = create(&pods, &pod(&json!({"containers": containers}))).await.unwrap();
     assert_eq!(priority(&plain), (json!(0), json!("PreemptLowerPriority")));
     for (name, value, is_default) in [("high", 1000, false), ("usual", 7, true)] {
         let class: PriorityClass = serde_json::from_value(json!({"metadata": {"name": name}, "value": value,
@@ -87,23 +87,23 @@ async fn a_pods_priority_comes_from_its_class() {
         classes.create(&PostParams::default(), &class).await.unwrap();
     }
     let high =
-        create(&pods, &pod(json!({"containers": containers, "priorityClassName": "high"}))).await.unwrap();
+        create(&pods, &pod(&json!({"containers": containers, "priorityClassName": "high"}))).await.unwrap();
     assert_eq!(priority(&high), (json!(1000), json!("Never")));
-    let usual = create(&pods, &pod(json!({"containers": containers}))).await.unwrap();
+    let usual = create(&pods, &pod(&json!({"containers": containers}))).await.unwrap();
     assert_eq!(
         (&usual["spec"]["priorityClassName"], &usual["spec"]["priority"]),
         (&json!("usual"), &json!(7))
     );
     let system = json!({"containers": containers, "priorityClassName": "system-node-critical"});
-    assert_eq!(create(&pods, &pod(system)).await.unwrap()["spec"]["priority"], 2_000_001_000);
+    assert_eq!(create(&pods, &pod(&system)).await.unwrap()["spec"]["priority"], 2_000_001_000);
     let unknown = json!({"containers": containers, "priorityClassName": "none"});
     assert_eq!(
-        create(&pods, &pod(unknown)).await.unwrap_err(),
+        create(&pods, &pod(&unknown)).await.unwrap_err(),
         "pods \"p\" is forbidden: no PriorityClass with name none was found"
     );
     let forged = json!({"containers": containers, "priority": 5, "priorityClassName": "high"});
     assert!(
-        create(&pods, &pod(forged))
+        create(&pods, &pod(&forged))
             .await
             .unwrap_err()
             .contains("computed 1000 from the given PriorityClass name")
