@@ -62,6 +62,7 @@ pub struct EmbeddedCluster {
     /// What controllers write is recorded under their usual name.
     controller_client: Client,
     node_client: Client,
+    api: ApiServer,
     server_url: String,
     kubeconfig: PathBuf,
     directory: Arc<Directory>,
@@ -136,6 +137,7 @@ impl EmbeddedCluster {
             client,
             controller_client: server.client_named("kube-controller-manager"),
             node_client: server.client_named("kubelet"),
+            api: server,
             server_url,
             kubeconfig,
             directory,
@@ -319,6 +321,13 @@ impl EmbeddedCluster {
         let usage = Arc::new(node::Meter::default());
         let (meter, resolution, stopped) = (usage.clone(), options.metrics_resolution, stop.clone());
         self.controllers.spawn(async move { meter.run(resolution, stopped).await });
+        self.controllers.spawn(adapter::publish_metrics(
+            options.metrics_resolution,
+            self.api.clone(),
+            store.clone(),
+            usage.clone(),
+            stop.clone(),
+        ));
         self.controllers.spawn(adapter::autoscale(
             options.autoscaler_sync_period,
             store.clone(),

@@ -212,6 +212,7 @@ pub(crate) const ROWS: &[Row] = &[
         .columns(&columns::EVENT),
     row("", "v1", "limitranges", "LimitRange", "core.v1.LimitRange")
         .short(&["limits"])
+        .complete(defaults::config::limit_range)
         .columns(&columns::CREATED_AT),
     row("", "v1", "namespaces", "Namespace", "core.v1.Namespace")
         .short(&["ns"])
@@ -375,6 +376,17 @@ pub(crate) const ROWS: &[Row] = &[
         .generation(Generation::Content)
         .complete(defaults::network::endpoint_slice)
         .columns(&columns::ENDPOINT_SLICE),
+    Row {
+        read_only: true,
+        ..row("metrics.k8s.io", "v1beta1", "nodes", "NodeMetrics", "metrics.v1beta1.NodeMetrics")
+    }
+    .cluster()
+    .columns(&columns::NODE_METRICS),
+    Row {
+        read_only: true,
+        ..row("metrics.k8s.io", "v1beta1", "pods", "PodMetrics", "metrics.v1beta1.PodMetrics")
+    }
+    .columns(&columns::POD_METRICS),
     Row {
         create_on_update: true,
         shelf: Some("/events"),

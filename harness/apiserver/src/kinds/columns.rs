@@ -1,6 +1,7 @@
 //! What `kubectl get` prints: the columns of each kind and how a row's cells are read from an object.
 
 mod cells;
+mod system_cells;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -551,19 +552,19 @@ pub(crate) static COMPONENT_STATUS: BuiltinColumns = BuiltinColumns {
         column("Message", "string", "What the component says about its health"),
         column("Error", "string", "Why the component is not healthy"),
     ],
-    cells: cells::component_status,
+    cells: system_cells::component_status,
 };
 
 pub(crate) static IP_ADDRESS: BuiltinColumns = BuiltinColumns {
     name_first: true,
     columns: &[column("ParentRef", "string", "@spec.parentRef"), AGE],
-    cells: cells::ip_address,
+    cells: system_cells::ip_address,
 };
 
 pub(crate) static SERVICE_CIDR: BuiltinColumns = BuiltinColumns {
     name_first: true,
     columns: &[column("CIDRs", "string", "@spec.cidrs"), AGE],
-    cells: cells::service_cidr,
+    cells: system_cells::service_cidr,
 };
 
 pub(crate) static API_SERVICE: BuiltinColumns = BuiltinColumns {
@@ -573,5 +574,17 @@ pub(crate) static API_SERVICE: BuiltinColumns = BuiltinColumns {
         column("Available", "string", "Whether the API can be reached"),
         AGE,
     ],
-    cells: cells::api_service,
+    cells: system_cells::api_service,
 };
+
+const USAGE: &[Column] = &[
+    column("Cpu", "string", "Processor time in use, in cores"),
+    column("Memory", "string", "Memory in use"),
+    column("Window", "string", "How long was measured"),
+];
+
+pub(crate) static NODE_METRICS: BuiltinColumns =
+    BuiltinColumns { name_first: true, columns: USAGE, cells: system_cells::node_metrics };
+
+pub(crate) static POD_METRICS: BuiltinColumns =
+    BuiltinColumns { name_first: true, columns: USAGE, cells: system_cells::pod_metrics };

@@ -71,8 +71,8 @@ const EXTRAS: &[Extra] = &[
 pub(crate) fn answer(state: &State, request: &Request, path: &str) -> Result<Answer, ApiError> {
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match segments[..] {
-        ["healthz" | "livez" | "readyz"] => Ok(Answer::text(200, "ok")),
-        ["healthz" | "livez" | "readyz", ..] => Ok(Answer::text(200, "ok")),
+        [probe @ ("healthz" | "livez" | "readyz")] => Ok(health(probe, &request.query)),
+        ["healthz" | "livez" | "readyz", check] if CHECKS.contains(&check) => Ok(Answer::text(200, "ok")),
         ["version"] => Ok(Answer::json(200, version())),
         [""] => Ok(Answer::json(200, json!({"paths": paths(&state.registry)}))),
         ["api"] => legacy(state, request),
@@ -91,6 +91,22 @@ pub(crate) fn answer(state: &State, request: &Request, path: &str) -> Result<Ans
             .unwrap_or_else(Answer::page_not_found)),
         _ => Ok(Answer::page_not_found()),
     }
+}
+
+/// What an answer of the server shows to be alive: that it answers, and that its store can be read, which happened
+/// before this line.
+const CHECKS: &[&str] = &["ping", "log", "store"];
+
+/// The answer to a health probe; `?verbose` lists the checks, `?exclude=NAME` leaves one out.
+fn health(probe: &str, query: &str) -> Answer {
+    let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+    if !pairs.iter().any(|(key, _)| key == "verbose") {
+        return Answer::text(200, "ok");
+    }
+    let excluded = |check: &str| pairs.iter().any(|(key, value)| key == "exclude" && value == check);
+    let line = |check: &&str| format!("[+]{check} {}\n", if excluded(check) { "excluded: ok" } else { "ok" });
+    let lines: String = CHECKS.iter().map(line).collect();
+    Answer::text(200, format!("{lines}{probe} check passed\n"))
 }
 
 /// Writes go to resources only.
@@ -179,7 +195,7 @@ fn aggregated(state: &State, request: &Request, groups: &[String]) -> Answer {
 
 fn group_names(registry: &Registry) -> Vec<String> {
     /// The built-in groups come in the order that the real server gives them.
-    const ORDER: [&str; 16] = [
+    const ORDER: [&str; 17] = [
         "apiregistration.k8s.io",
         "apps",
         "events.k8s.io",
@@ -196,6 +212,7 @@ fn group_names(registry: &Registry) -> Vec<String> {
         "scheduling.k8s.io",
         "coordination.k8s.io",
         "discovery.k8s.io",
+        "metrics.k8s.io",
     ];
     let mut names: Vec<String> = ORDER.iter().map(|name| (*name).to_owned()).collect();
     for kind in registry.all() {

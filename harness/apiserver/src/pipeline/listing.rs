@@ -54,7 +54,7 @@ impl Serialize for Items<'_> {
         // Items of built-in kinds do not say their type; the list does.
         let is_typed = kind.is_custom();
         serializer.collect_seq(objects.iter().map(|object| match &object.value {
-            Value::Object(fields) if kind.shows_as_stored(object) && *version == kind.storage => {
+            Value::Object(fields) if kind.shows_as_stored(object, *version) && *version == kind.storage => {
                 Item::Stored { fields, is_typed }
             }
             _ => Item::Converted { object: kind.convert(object, *version), is_typed },

@@ -126,7 +126,10 @@ impl State {
         for owner in list(&object.value, &["metadata", "ownerReferences"]) {
             self.dependents.entry(text(owner, &["uid"]).to_owned()).or_default().insert(place.clone());
         }
-        self.uids.insert(meta(&object.value, "uid").to_owned(), place);
+        let uid = meta(&object.value, "uid");
+        if !uid.is_empty() {
+            self.uids.insert(uid.to_owned(), place);
+        }
         if Rbac::reads(shelf) {
             self.rbac.note(shelf, key, Some(&object.value));
         }
@@ -163,6 +166,24 @@ impl State {
         }
         self.dirty.insert(Arc::clone(shelf));
         Some(removed)
+    }
+
+    /// Stores what is measured in place of what was measured before: objects of `metrics.k8s.io`.
+    pub(crate) fn publish(&mut self, plural: &str, measured: Vec<Value>) {
+        let Some(kind) = self.registry.get("metrics.k8s.io", plural).cloned() else { return };
+        let mut before: BTreeSet<Key> =
+            self.store.list(&kind.shelf, None).map(|(key, _)| key.clone()).collect();
+        for mut object in measured {
+            let map = crate::object::as_map(&mut object);
+            map.insert("kind".into(), (&*kind.name).into());
+            map.insert("apiVersion".into(), kind.api_version(kind.storage).into());
+            let key = Key::new(meta(&object, "namespace"), meta(&object, "name"));
+            before.remove(&key);
+            self.put(&kind, &key, object);
+        }
+        for key in before {
+            self.remove(&kind.shelf, &key);
+        }
     }
 
     /// Where the object with this uid is.

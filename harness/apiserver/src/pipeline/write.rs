@@ -13,7 +13,7 @@ use crate::{
     admission::{Attributes, Operation},
     apply,
     kinds::{Kind, Source, names::NameRule, rules},
-    object::{as_map, list, map_at, meta, metadata_mut, remove_meta, text},
+    object::{meta, metadata_mut, remove_meta},
     schema::{
         Schema,
         builtin::{OBJECT_META, definition},
@@ -240,58 +240,11 @@ impl Write<'_, '_> {
                 Some(_) => {}
             }
         }
-        if &*self.target.kind.shelf == "/pods" {
-            self.admit_pod(object)?;
+        match &*self.target.kind.shelf {
+            "/pods" => self.admit_pod(object),
+            "/persistentvolumeclaims" => super::limits::check_claim(self, object),
+            _ => Ok(()),
         }
-        Ok(())
-    }
-
-    /// Service account and tolerations of a new pod.
-    fn admit_pod(&mut self, object: &mut Value) -> Result<(), ApiError> {
-        let name = meta(object, "name").to_owned();
-        let namespace = self.target.namespace.clone().unwrap_or_default();
-        let random = (self.context.random)();
-        let spec = map_at(as_map(object), "spec");
-        crate::object::set_default(spec, "serviceAccountName", "default");
-        let account = spec.get("serviceAccountName").and_then(Value::as_str).unwrap_or_default().to_owned();
-        spec.insert("serviceAccount".into(), account.as_str().into());
-        let stored = self.state.store.get("/serviceaccounts", &Key::new(&namespace, &account));
-        let Some(stored) = stored else {
-            let why = format!(
-                "error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found"
-            );
-            return Err(ApiError::forbidden("", "pods", &name, &why));
-        };
-        let off = |value: Option<&Value>| value == Some(&Value::Bool(false));
-        let automount = match spec.get("automountServiceAccountToken") {
-            None | Some(Value::Null) => !off(stored.value.get("automountServiceAccountToken")),
-            own => !off(own),
-        };
-        if list_is_empty(spec, "imagePullSecrets") {
-            let secrets = list(&stored.value, &["imagePullSecrets"]);
-            if !secrets.is_empty() {
-                spec.insert("imagePullSecrets".into(), secrets.into());
-            }
-        }
-        if automount && self.context.options.mount_service_account_tokens {
-            mount_token(spec, &suffix(random));
-        }
-        let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
-        if let Some(tolerations) = tolerations.as_array_mut() {
-            for taint in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
-                let tolerated = tolerations.iter().any(|toleration| {
-                    let key = text(toleration, &["key"]);
-                    let effect = text(toleration, &["effect"]);
-                    (key == taint || key.is_empty()) && (effect == "NoExecute" || effect.is_empty())
-                });
-                if !tolerated {
-                    tolerations.push(
-                        json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}),
-                    );
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Stores a prepared draft, unless it is a dry run or changes nothing. Gives what the client sees.
@@ -417,7 +370,7 @@ pub(crate) fn uid(bits: u128) -> String {
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-fn suffix(mut bits: u128) -> String {
+pub(crate) fn suffix(mut bits: u128) -> String {
     // No vowels and no look-alikes, as the real server.
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut text = String::with_capacity(5);
@@ -426,37 +379,6 @@ fn suffix(mut bits: u128) -> String {
         bits /= LETTERS.len() as u128;
     }
     text
-}
-
-fn list_is_empty(spec: &serde_json::Map<String, Value>, field: &str) -> bool {
-    spec.get(field).and_then(Value::as_array).is_none_or(Vec::is_empty)
-}
-
-fn mount_token(spec: &mut serde_json::Map<String, Value>, suffix: &str) {
-    const PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-    let name = format!("kube-api-access-{suffix}");
-    let mut used = false;
-    for containers in ["initContainers", "containers"] {
-        for container in spec.get_mut(containers).and_then(Value::as_array_mut).into_iter().flatten() {
-            if list(container, &["volumeMounts"]).iter().any(|mount| text(mount, &["mountPath"]) == PATH) {
-                continue;
-            }
-            let mounts = as_map(container).entry("volumeMounts").or_insert_with(|| json!([]));
-            if let Some(mounts) = mounts.as_array_mut() {
-                mounts.push(json!({"name": name, "readOnly": true, "mountPath": PATH}));
-                used = true;
-            }
-        }
-    }
-    let volumes = spec.entry("volumes").or_insert_with(|| json!([]));
-    if used && let Some(volumes) = volumes.as_array_mut() {
-        volumes.push(json!({"name": name, "projected": {"defaultMode": 420, "sources": [
-            {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
-            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-            {"downwardAPI": {"items": [
-                {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}},
-        ]}}));
-    }
 }
 
 fn reason_of(code: u16) -> &'static str {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use k8s_openapi::schemars::{SchemaGenerator, generate::SchemaSettings};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{ListKind, Merge, Schema, Shape, go_types};
 
@@ -28,7 +28,47 @@ pub(crate) fn definition(name: &str) -> Option<&'static Schema> {
 pub(crate) fn openapi_definitions() -> Map<String, Value> {
     let mut generator = SchemaGenerator::new(SchemaSettings::draft2020_12());
     crate::kinds::builtin::register_types(&mut generator);
-    generator.take_definitions(true)
+    let mut definitions = generator.take_definitions(true);
+    definitions.extend(metrics_definitions());
+    definitions
+}
+
+/// The kinds of `metrics.k8s.io`, which the client library does not carry.
+fn metrics_definitions() -> Map<String, Value> {
+    let reference = |name: &str| json!({"$ref": format!("#/$defs/{name}")});
+    let meta = |short: &str| reference(&full_name(&format!("meta.v1.{short}")));
+    let usage = json!({"type": "object", "description": "What is in use, by resource: cpu in cores, memory in bytes.",
+        "additionalProperties": reference("io.k8s.apimachinery.pkg.api.resource.Quantity")});
+    let kind = |what: &str, field: &str, schema: Value| {
+        let mut object = json!({"type": "object", "description": what, "properties": {
+            "apiVersion": {"type": "string", "description": "Version of the schema of this object."},
+            "kind": {"type": "string", "description": "Kind of this object."},
+            "metadata": meta("ObjectMeta"),
+            "timestamp": {"description": "End of the window.", "type": "string", "format": "date-time"},
+            "window": {"description": "How long was measured, for example 15s.", "type": "string"}}});
+        object["properties"][field] = schema;
+        object
+    };
+    let container = full_name("metrics.v1beta1.ContainerMetrics");
+    let containers =
+        json!({"type": "array", "description": "Each container's usage.", "items": reference(&container)});
+    [
+        (
+            full_name("metrics.v1beta1.NodeMetrics"),
+            kind("What the pods of a node use.", "usage", usage.clone()),
+        ),
+        (
+            full_name("metrics.v1beta1.PodMetrics"),
+            kind("What the containers of a pod use.", "containers", containers),
+        ),
+        (
+            container,
+            json!({"type": "object", "description": "What one container uses.", "properties": {
+                "name": {"type": "string", "description": "Name of the container."}, "usage": usage}}),
+        ),
+    ]
+    .into_iter()
+    .collect()
 }
 
 fn parse_definitions() -> BTreeMap<Box<str>, Schema> {
@@ -108,6 +148,8 @@ pub(crate) fn full_name(short: &str) -> String {
         format!("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.{rest}")
     } else if let Some(rest) = short.strip_prefix("apiregistration.v1.") {
         format!("io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.{rest}")
+    } else if let Some(rest) = short.strip_prefix("metrics.v1beta1.") {
+        format!("io.k8s.metrics.pkg.apis.metrics.v1beta1.{rest}")
     } else {
         format!("io.k8s.api.{short}")
     }

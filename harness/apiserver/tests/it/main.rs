@@ -1,6 +1,7 @@
 //! Integration tests: the server seen through clients, in process and over a socket.
 
 mod admission;
+mod admission_plugins;
 mod client;
 mod definitions;
 mod durable;

@@ -2,6 +2,7 @@
 
 mod autoscale;
 mod execute;
+mod metrics;
 mod queue;
 mod recorder;
 mod store;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use autoscale::autoscale;
 pub(crate) use execute::Executor;
+pub(crate) use metrics::publish_metrics;
 pub(crate) use queue::Queue;
 pub(crate) use recorder::{Recorder, record};
 pub(crate) use store::Store;

@@ -10,6 +10,7 @@ mod flight;
 mod jobs;
 mod latency;
 mod model;
+mod oracle;
 mod pods;
 mod replica_sets;
 mod scheduling;

@@ -143,8 +143,7 @@ async fn an_unknown_image_is_told_with_a_hint() {
 async fn a_failing_liveness_probe_restarts_the_container() {
     let flight = Flight::start().await;
     let mut container = shell("c", "trap 'exit 0' TERM; while true; do sleep 0.05; done");
-    container["livenessProbe"] =
-        json!({"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1});
+    container["livenessProbe"] = json!({"exec": {"command": ["false"]}, "initialDelaySeconds": 1, "periodSeconds": 1, "failureThreshold": 1});
     flight.pod("p", json!({"containers": [container]})).await;
     let restarts = |pod: &Pod| {
         pod.status.as_ref().and_then(|s| Some(s.container_statuses.as_ref()?[0].restart_count)).unwrap_or(0)

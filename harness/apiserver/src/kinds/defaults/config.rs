@@ -157,3 +157,20 @@ pub(crate) fn api_service(object: &mut Value) {
     }
     status(object);
 }
+
+/// What a limit range does not say follows from what it says: a default limit from the maximum, a default request from
+/// the default limit, or else from the minimum.
+pub(crate) fn limit_range(object: &mut Value) {
+    for item in each(spec(object), "limits") {
+        if item.get("type").and_then(Value::as_str) != Some("Container") {
+            continue;
+        }
+        for (to, from) in [("default", "max"), ("defaultRequest", "default"), ("defaultRequest", "min")] {
+            let Some(source) = item.get(from).and_then(Value::as_object).cloned() else { continue };
+            let target = map_at(item, to);
+            for (resource, amount) in source {
+                set_default(target, &resource, amount);
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+"""Replays recorded cases of how Kubernetes answers against any API server."""
