@@ -77,7 +77,6 @@ pub struct EmbeddedCluster {
     node: TaskTracker,
     server: TaskTracker,
     isolation: Isolation,
-    api: ApiServer,
 }
 
 impl EmbeddedCluster {
@@ -149,7 +148,6 @@ impl EmbeddedCluster {
             node: TaskTracker::new(),
             server: TaskTracker::new(),
             isolation,
-            api: server.clone(),
         };
         cluster.server.spawn(serving);
         for name in node::node_names(options.nodes) {
