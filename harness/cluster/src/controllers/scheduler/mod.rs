@@ -1,7 +1,7 @@
 //! The scheduler: a node for every pending pod.
 //!
-//! A node must pass every filter ([`filter`], [`affinity`], [`spread`]); among those that do the one with the highest
-//! [`score`] wins. Where no node does, pods of lower priority may be taken away ([`preemption`]).
+//! A node must pass every filter (`filter`, `affinity`, `spread`); among those that do the one with the highest
+//! `score` wins. Where no node does, pods of lower priority may be taken away (`preemption`).
 
 mod affinity;
 mod filter;
