@@ -24,21 +24,19 @@ pub fn table(world: &World) -> RouteTable {
             if let Some(host) = target.url.as_deref().and_then(host) {
                 let backends = vec![Backend { revision: gateway_key(key, revision), percent: 100 }];
                 let timeout_ms = timeout_ms(world, key, [revision].into_iter());
-                routes.push(GatewayRoute { hosts: vec![host.to_owned()], backends, timeout_ms });
+                routes.push(GatewayRoute::split(vec![host.to_owned()], backends, timeout_ms));
             }
         }
         shares.retain(|_, percent| *percent > 0);
         if shares.is_empty() {
             continue;
         }
-        routes.push(GatewayRoute {
-            hosts: hosts(world, key, route),
-            timeout_ms: timeout_ms(world, key, shares.keys().copied()),
-            backends: shares
-                .into_iter()
-                .map(|(revision, percent)| Backend { revision: gateway_key(key, revision), percent })
-                .collect(),
-        });
+        let timeout_ms = timeout_ms(world, key, shares.keys().copied());
+        let backends = shares
+            .into_iter()
+            .map(|(revision, percent)| Backend { revision: gateway_key(key, revision), percent })
+            .collect();
+        routes.push(GatewayRoute::split(hosts(world, key, route), backends, timeout_ms));
     }
     let revisions = world
         .revisions
@@ -50,6 +48,7 @@ pub fn table(world: &World) -> RouteTable {
                 .container_concurrency
                 .and_then(|limit| u32::try_from(limit).ok())
                 .unwrap_or(0),
+            activated: true,
             endpoints: addresses(world, key),
         })
         .collect();
