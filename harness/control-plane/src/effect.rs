@@ -10,6 +10,9 @@ use crate::world::{Kept, Kind, Object, ObjectKey};
 pub enum Effect {
     /// Makes an object; one that exists already is fine.
     Create(Object),
+    /// Makes an object, or makes the fields of one that is there what these are, by server-side apply. The engine
+    /// leaves out what is so already ([`crate::world::World::is_applied`]).
+    Apply(Object),
     /// Changes an object by a JSON merge patch; one that is gone is fine.
     Patch {
         /// Its kind.

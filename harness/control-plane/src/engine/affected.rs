@@ -63,9 +63,7 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
 
 /// The work that an object of the world makes by going.
 pub(super) fn by_key(world: &World, kind: Kind, key: &ObjectKey) -> Vec<Key> {
-    use crate::world::{Kept, with_kind};
-    let object = with_kind!(kind, K => K::store(world).get(key).map(|object| K::clone(object).wrap()));
-    object.map(|object| by(world, &object)).unwrap_or_default()
+    world.object(kind, key).map(|object| by(world, &object)).unwrap_or_default()
 }
 
 fn revision_and_scale(key: &ObjectKey, revision: Option<String>) -> Vec<Key> {

@@ -21,9 +21,10 @@ use windtunnel_gateway::{GatewayHandle, RevisionStat, RouteTable};
 use crate::admission::LiveConfig;
 use crate::autoscaler::{AutoscaleDecision, Loops, Step};
 use crate::clock::Clock;
-use crate::effect::Effects;
+use crate::effect::{Effect, Effects};
 use crate::world::{Key, Kind, Object, ObjectKey, World};
 use crate::{gateway_routes, knative, kserve};
+use carry_out::Outcome;
 use watch::Change;
 
 /// Keys whose writes run at the same time.
@@ -65,7 +66,7 @@ struct Retry {
 /// The end of a key's writes.
 struct Written {
     key: Key,
-    objects: Vec<Object>,
+    outcomes: Vec<Outcome>,
     error: Option<String>,
 }
 
@@ -169,7 +170,8 @@ impl Engine {
         }
     }
 
-    fn write(&mut self, key: Key, effects: Effects) {
+    fn write(&mut self, key: Key, mut effects: Effects) {
+        effects.retain(|effect| !matches!(effect, Effect::Apply(object) if self.world.is_applied(object)));
         if effects.is_empty() {
             self.retries.remove(&key);
             return;
@@ -178,21 +180,25 @@ impl Engine {
         self.in_flight.insert(key.clone());
         let client = self.client.clone();
         self.writes.spawn(async move {
-            let mut objects = Vec::new();
+            let mut outcomes = Vec::new();
             for effect in effects {
                 match carry_out::carry_out(&client, effect).await {
-                    Ok(object) => objects.extend(object),
-                    Err(error) => return Written { key, objects, error: Some(error) },
+                    Ok(outcome) => outcomes.push(outcome),
+                    Err(error) => return Written { key, outcomes, error: Some(error) },
                 }
             }
-            Written { key, objects, error: None }
+            Written { key, outcomes, error: None }
         });
     }
 
     fn finish(&mut self, written: Written) {
-        let Written { key, objects, error } = written;
+        let Written { key, outcomes, error } = written;
         self.in_flight.remove(&key);
-        for object in objects {
+        for Outcome { object, applied } in outcomes {
+            let Some(object) = object.map(Object::trimmed) else { continue };
+            if let Some(applied) = applied {
+                self.world.note_applied(&applied, &object);
+            }
             let affected = affected::by(&self.world, &object);
             self.note_table(object.kind());
             if self.world.refresh(object) {
@@ -234,11 +240,15 @@ impl Engine {
                 for key in gone {
                     self.deleted(kind, &key);
                 }
+                self.world.forget_applied_except(kind, |key| {
+                    namespace.as_ref().is_some_and(|only| *only != key.namespace) || keys.contains(key)
+                });
             }
         }
     }
 
     fn applied(&mut self, object: Object) {
+        let object = object.trimmed();
         let (kind, key) = (object.kind(), object.key());
         let affected = affected::by(&self.world, &object);
         if !self.world.apply(object) {

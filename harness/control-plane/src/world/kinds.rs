@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service as CoreService};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use windtunnel_api::knative::{Configuration, Revision, Route, Service};
 use windtunnel_api::kserve::{ClusterServingRuntime, InferenceService, ServingRuntime};
 
@@ -97,6 +99,49 @@ macro_rules! kinds {
             }
         )*
 
+        impl Object {
+            /// Takes away what no reconciler reads and what is large: who set which field.
+            pub(crate) fn trimmed(mut self) -> Self {
+                match &mut self {
+                    $(Self::$kind(object) => object.meta_mut().managed_fields = None,)*
+                }
+                self
+            }
+
+            /// Its metadata.
+            #[must_use]
+            pub fn metadata(&self) -> &ObjectMeta {
+                match self {
+                    $(Self::$kind(object) => object.meta(),)*
+                }
+            }
+
+            /// An object of a kind from JSON.
+            ///
+            /// # Errors
+            /// The first field of the wrong type.
+            pub fn from_json(kind: Kind, value: Value) -> Result<Self, serde_json::Error> {
+                match kind {
+                    $(Kind::$kind => serde_json::from_value::<$kind>(value).map(Kept::wrap),)*
+                }
+            }
+
+            /// The whole object as JSON, with `apiVersion` and `kind`.
+            #[must_use]
+            pub fn to_json(&self) -> Value {
+                let (mut value, api_version, kind) = match self {
+                    $(Self::$kind(object) => (
+                        serde_json::to_value(&**object).unwrap_or_default(),
+                        <$kind as Resource>::api_version(&()),
+                        <$kind as Resource>::kind(&()),
+                    ),)*
+                };
+                value["apiVersion"] = Value::from(&*api_version);
+                value["kind"] = Value::from(&*kind);
+                value
+            }
+        }
+
         pub(super) fn apply(world: &mut World, object: Object) -> bool {
             match object {
                 $(Object::$kind(object) => apply_one::<$kind>(world, *object),)*
@@ -111,7 +156,7 @@ macro_rules! kinds {
 
         pub(super) fn remove(world: &mut World, kind: Kind, key: &ObjectKey) -> bool {
             match kind {
-                $(Kind::$kind => $kind::store_mut(world).remove(key).is_some(),)*
+                $(Kind::$kind => remove_one::<$kind>(world, key),)*
             }
         }
 
@@ -133,6 +178,16 @@ macro_rules! kinds {
             };
         }
         pub(crate) use with_kind;
+
+        /// Evaluates an expression with the typed object inside of an [`Object`]: `with_object!(object, inner => …)`.
+        macro_rules! with_object {
+            ($value:expr, $inner:ident => $body:expr) => {
+                match $value {
+                    $($crate::world::Object::$kind($inner) => $body,)*
+                }
+            };
+        }
+        pub(crate) use with_object;
     };
 }
 
@@ -161,6 +216,18 @@ fn apply_one<K: Kept>(world: &mut World, object: K) -> bool {
             return false;
         }
     }
-    store.insert(key, Arc::new(object));
+    let before = store.insert(key.clone(), Arc::new(object));
+    if let Some(before) = before {
+        world.index.forget(K::KIND, &key, before.meta());
+    }
+    if let Some(after) = K::store(world).get(&key).cloned() {
+        world.index.note(K::KIND, &key, after.meta());
+    }
+    true
+}
+
+fn remove_one<K: Kept>(world: &mut World, key: &ObjectKey) -> bool {
+    let Some(gone) = K::store_mut(world).remove(key) else { return false };
+    world.index.forget(K::KIND, key, gone.meta());
     true
 }

@@ -1,5 +1,7 @@
 //! The objects as last seen, by kind, namespace and name.
 
+mod applied;
+mod index;
 mod key;
 mod kinds;
 
@@ -15,8 +17,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use key::{Key, ObjectKey};
-pub(crate) use kinds::with_kind;
 pub use kinds::{Kept, Kind, Object};
+pub(crate) use kinds::{with_kind, with_object};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service as CoreService};
@@ -56,6 +58,8 @@ pub struct World {
     pub config_maps: Store<ConfigMap>,
     /// What the autoscaler thinks of each revision.
     pub scales: BTreeMap<ObjectKey, ScaleView>,
+    applied: applied::Applied,
+    index: index::Index,
 }
 
 /// What the autoscaler thinks of a revision.
@@ -85,8 +89,48 @@ impl World {
         kinds::contains(self, &object) && kinds::apply(self, object)
     }
 
+    /// The objects of a kind that the object with this UID controls, by name.
+    pub fn controlled_by<'a, K: Kept>(&'a self, uid: &'a str) -> impl Iterator<Item = &'a Arc<K>> {
+        let keys = self.index.controlled_by(uid).filter(|(kind, _)| *kind == K::KIND);
+        keys.filter_map(|(_, key)| K::store(self).get(key))
+    }
+
+    /// Kind, namespace and name of everything that the object with this UID controls.
+    pub fn all_controlled_by<'a>(&'a self, uid: &'a str) -> impl Iterator<Item = (Kind, &'a ObjectKey)> {
+        self.index.controlled_by(uid).map(|(kind, key)| (*kind, key))
+    }
+
+    /// The pods of an InferenceService, by name.
+    pub fn pods_of<'a>(&'a self, service: &ObjectKey) -> impl Iterator<Item = &'a Arc<Pod>> {
+        self.index.pods_of(service).filter_map(|key| self.pods.get(key))
+    }
+
+    /// Whether applying this object would change nothing: the same was applied before, and what is there still has
+    /// all its fields.
+    #[must_use]
+    pub fn is_applied(&self, object: &Object) -> bool {
+        self.applied.is_so(object, |kind, key| self.object(kind, key))
+    }
+
+    /// An object of any kind.
+    #[must_use]
+    pub fn object(&self, kind: Kind, key: &ObjectKey) -> Option<Object> {
+        with_kind!(kind, K => K::store(self).get(key).map(|found| K::clone(found).wrap()))
+    }
+
+    /// Notes that `applied` was applied, and what came of it.
+    pub fn note_applied(&mut self, applied: &Object, result: &Object) {
+        self.applied.note(applied, result);
+    }
+
+    /// Forgets what was applied of a kind, except these: others are gone.
+    pub fn forget_applied_except(&mut self, kind: Kind, is_there: impl Fn(&ObjectKey) -> bool) {
+        self.applied.retain(kind, is_there);
+    }
+
     /// Forgets an object.
     pub fn remove(&mut self, kind: Kind, key: &ObjectKey) -> bool {
+        self.applied.forget(kind, key);
         kinds::remove(self, kind, key)
     }
 
