@@ -3,7 +3,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-use crate::{knative, kserve};
+use crate::{gateway_api, istio, keda, knative, kserve, opentelemetry};
 
 /// Definitions to install before anything else, InferenceService first.
 #[must_use]
@@ -16,5 +16,9 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         knative::Configuration::crd(),
         knative::Revision::crd(),
         knative::Route::crd(),
+        gateway_api::HttpRoute::crd(),
+        keda::ScaledObject::crd(),
+        istio::VirtualService::crd(),
+        opentelemetry::OpenTelemetryCollector::crd(),
     ]
 }

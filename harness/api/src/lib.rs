@@ -40,9 +40,13 @@
 //! ```
 
 pub mod condition;
+pub mod gateway_api;
+pub mod istio;
+pub mod keda;
 pub mod knative;
 pub mod kserve;
 pub mod manifest;
+pub mod opentelemetry;
 pub mod pod_fields;
 pub mod runtimes;
 pub mod schema;

@@ -4,6 +4,7 @@
 pub mod config;
 pub mod defaults;
 pub mod names;
+pub mod plan;
 pub mod pod;
 pub mod render;
 pub mod runtime;
