@@ -16,6 +16,8 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         knative::Configuration::crd(),
         knative::Revision::crd(),
         knative::Route::crd(),
+        gateway_api::GatewayClass::crd(),
+        gateway_api::Gateway::crd(),
         gateway_api::HttpRoute::crd(),
         keda::ScaledObject::crd(),
         istio::VirtualService::crd(),

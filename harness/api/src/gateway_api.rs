@@ -1,5 +1,12 @@
 //! The Gateway API's HTTPRoute (`gateway.networking.k8s.io/v1`), as far as it is rendered and read here.
 
+mod gateway;
+
+pub use gateway::{
+    Gateway, GatewayAddress, GatewayClass, GatewayClassSpec, GatewayClassStatus, GatewaySpec, GatewayStatus,
+    Listener, ListenerStatus,
+};
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

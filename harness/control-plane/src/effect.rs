@@ -44,9 +44,14 @@ pub enum Effect {
         /// `Normal` or `Warning`.
         severity: &'static str,
         /// One word.
-        reason: &'static str,
+        reason: String,
         /// A sentence.
         message: String,
+    },
+    /// Writes nothing: the key is looked at again after a time.
+    Requeue {
+        /// How long, in milliseconds.
+        after_ms: u64,
     },
 }
 

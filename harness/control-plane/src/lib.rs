@@ -50,6 +50,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use windtunnel_apiserver::Admission;
 use windtunnel_gateway::GatewayHandle;
+pub use windtunnel_kernel::Profile;
 
 pub use admission::LiveConfig;
 pub use autoscaler::AutoscaleDecision;
@@ -70,6 +71,8 @@ pub struct Options {
     pub install: bool,
     /// The configuration that [`ControlPlane::admission_with`] shares with the webhooks.
     pub live_config: LiveConfig,
+    /// Upstream as it is, or as it is meant, with our extensions.
+    pub profile: Profile,
     /// How it takes part in a leader election; absent works without one, for a control plane that is alone.
     pub leader_election: Option<LeaderElection>,
 }
@@ -80,6 +83,7 @@ impl Default for Options {
             domain: "example.com".to_owned(),
             install: true,
             live_config: LiveConfig::default(),
+            profile: Profile::default(),
             leader_election: None,
         }
     }
@@ -153,7 +157,8 @@ async fn lead(
     stop: CancellationToken,
 ) {
     let engine = || {
-        engine::Engine::new(client.clone(), gateway.clone(), options.live_config.clone(), decisions.clone())
+        let live_config = options.live_config.clone();
+        engine::Engine::new(client.clone(), gateway.clone(), live_config, options.profile, decisions.clone())
     };
     let Some(election) = options.leader_election.clone() else { return engine().run(stop).await };
     let mut candidate = leader::Candidate::new(client.clone(), election);

@@ -192,7 +192,7 @@ impl Router {
     }
 }
 
-/// The rules of the host itself, else those of the nearest wildcard above it.
+/// The rules of the host itself, else those of the nearest wildcard above it, else those for every host.
 fn cases<'a>(hosts: &'a Hosts, host: &str) -> Option<&'a Vec<Case>> {
     hosts.get(host).or_else(|| {
         let mut rest = host;
@@ -202,7 +202,7 @@ fn cases<'a>(hosts: &'a Hosts, host: &str) -> Option<&'a Vec<Case>> {
             }
             rest = parent;
         }
-        None
+        hosts.get("*")
     })
 }
 

@@ -41,7 +41,8 @@ pub struct RouteTable {
 /// Hosts and what happens to their requests. The names of the parts are those of the Gateway API's HTTPRoute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
-    /// Host names without port, compared without regard to case; `*.example.com` stands for every name below it.
+    /// Host names without port, compared without regard to case; `*.example.com` stands for every name below
+    /// it, `*` for every name.
     pub hosts: Vec<String>,
     /// What happens to a request: the rule with the most specific match has it (exact path, then the longest regular
     /// expression, then the longest prefix; a method; more headers; more query parameters; then the first in order).

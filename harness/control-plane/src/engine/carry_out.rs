@@ -47,6 +47,7 @@ fn describe(effect: &Effect) -> String {
         Effect::Patch { kind, key, status: true, .. } => format!("patch the status of {kind:?} {key}"),
         Effect::Delete { kind, key } => format!("delete {kind:?} {key}"),
         Effect::Event { kind, key, .. } => format!("record an event about {kind} {key}"),
+        Effect::Requeue { after_ms } => format!("look again after {after_ms} ms"),
     }
 }
 
@@ -74,6 +75,8 @@ async fn request(client: &Client, effect: Effect) -> Result<Outcome, kube::Error
             let deleted = with_kind!(kind, K => delete::<K>(client, &key).await);
             none_if_gone(deleted).map(|_| Outcome::default())
         }
+        // The engine has noted it.
+        Effect::Requeue { .. } => Ok(Outcome::default()),
         Effect::Event { api_version, kind, key, uid, severity, reason, message } => {
             let now_ns = Clock::new().now_ns();
             let event = Event {
@@ -91,7 +94,7 @@ async fn request(client: &Client, effect: Effect) -> Result<Outcome, kube::Error
                     ..ObjectReference::default()
                 },
                 type_: Some(severity.to_owned()),
-                reason: Some(reason.to_owned()),
+                reason: Some(reason),
                 message: Some(message),
                 first_timestamp: Some(time(now_ns)),
                 last_timestamp: Some(time(now_ns)),

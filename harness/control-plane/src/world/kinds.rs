@@ -3,15 +3,21 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service as CoreService};
+use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
+use windtunnel_api::istio::VirtualService;
+use windtunnel_api::keda::ScaledObject;
 use windtunnel_api::knative::{Configuration, Revision, Route, Service};
 use windtunnel_api::kserve::{ClusterServingRuntime, InferenceService, ServingRuntime};
+use windtunnel_api::opentelemetry::OpenTelemetryCollector;
 
 use super::{ObjectKey, Store, World};
 
@@ -203,6 +209,15 @@ kinds! {
     CoreService, core_services, namespaced, "core Service";
     Endpoints, endpoints, namespaced, "core Endpoints";
     Pod, pods, namespaced, "core Pod";
+    ReplicaSet, replica_sets, namespaced, "`apps` ReplicaSet";
+    HorizontalPodAutoscaler, autoscalers, namespaced, "`autoscaling` HorizontalPodAutoscaler";
+    Ingress, ingresses, namespaced, "`networking.k8s.io` Ingress";
+    GatewayClass, gateway_classes, cluster, "`gateway.networking.k8s.io` GatewayClass";
+    Gateway, gateways, namespaced, "`gateway.networking.k8s.io` Gateway";
+    HttpRoute, http_routes, namespaced, "`gateway.networking.k8s.io` HTTPRoute";
+    ScaledObject, scaled_objects, namespaced, "`keda.sh` ScaledObject";
+    VirtualService, virtual_services, namespaced, "`networking.istio.io` VirtualService";
+    OpenTelemetryCollector, collectors, namespaced, "`opentelemetry.io` OpenTelemetryCollector";
     ConfigMap, config_maps, namespaced, "core ConfigMap";
 }
 

@@ -7,23 +7,37 @@ mod kinds;
 
 /// The types behind [`Kind`], for generic calls.
 pub(crate) mod kind_types {
-    pub(crate) use k8s_openapi::api::apps::v1::Deployment;
+    pub(crate) use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+    pub(crate) use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
     pub(crate) use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service as CoreService};
+    pub(crate) use k8s_openapi::api::networking::v1::Ingress;
+    pub(crate) use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
+    pub(crate) use windtunnel_api::istio::VirtualService;
+    pub(crate) use windtunnel_api::keda::ScaledObject;
     pub(crate) use windtunnel_api::knative::{Configuration, Revision, Route, Service};
     pub(crate) use windtunnel_api::kserve::{ClusterServingRuntime, InferenceService, ServingRuntime};
+    pub(crate) use windtunnel_api::opentelemetry::OpenTelemetryCollector;
 }
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use key::{Key, ObjectKey};
 pub use kinds::{Kept, Kind, Object};
 pub(crate) use kinds::{with_kind, with_object};
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service as CoreService};
+use k8s_openapi::api::networking::v1::Ingress;
+use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
+use windtunnel_api::istio::VirtualService;
+use windtunnel_api::keda::ScaledObject;
 use windtunnel_api::knative::{Configuration, Revision, Route, Service};
+use windtunnel_api::kserve::plan::Capabilities;
 use windtunnel_api::kserve::{ClusterServingRuntime, InferenceService, KserveConfig, ServingRuntime};
+use windtunnel_api::opentelemetry::OpenTelemetryCollector;
+use windtunnel_kernel::Profile;
 use windtunnel_kernel::autoscale::kpa::GlobalConfig;
 
 /// Objects of one kind.
@@ -46,9 +60,9 @@ pub struct World {
     pub revisions: Store<Revision>,
     /// Knative Routes.
     pub routes: Store<Route>,
-    /// Deployments of revisions.
+    /// Deployments.
     pub deployments: Store<Deployment>,
-    /// Services of revisions.
+    /// Services.
     pub core_services: Store<CoreService>,
     /// Endpoints.
     pub endpoints: Store<Endpoints>,
@@ -56,6 +70,28 @@ pub struct World {
     pub pods: Store<Pod>,
     /// ConfigMaps of the control plane's namespaces.
     pub config_maps: Store<ConfigMap>,
+    /// ReplicaSets of Deployments.
+    pub replica_sets: Store<ReplicaSet>,
+    /// HorizontalPodAutoscalers.
+    pub autoscalers: Store<HorizontalPodAutoscaler>,
+    /// Ingresses.
+    pub ingresses: Store<Ingress>,
+    /// Classes of Gateways.
+    pub gateway_classes: Store<GatewayClass>,
+    /// Gateways.
+    pub gateways: Store<Gateway>,
+    /// HTTPRoutes.
+    pub http_routes: Store<HttpRoute>,
+    /// KEDA's ScaledObjects.
+    pub scaled_objects: Store<ScaledObject>,
+    /// Istio's VirtualServices, where Istio is.
+    pub virtual_services: Store<VirtualService>,
+    /// OpenTelemetryCollectors, where the operator is.
+    pub collectors: Store<OpenTelemetryCollector>,
+    /// Kinds of others that the API server serves.
+    pub served: BTreeSet<Kind>,
+    /// Upstream as it is, or as it is meant.
+    pub profile: Profile,
     /// What the autoscaler thinks of each revision.
     pub scales: BTreeMap<ObjectKey, ScaleView>,
     applied: applied::Applied,
@@ -72,6 +108,12 @@ pub struct ScaleView {
 }
 
 impl World {
+    /// A world without objects, for reconcilers that decide in this profile.
+    #[must_use]
+    pub fn new(profile: Profile) -> Self {
+        Self { profile, ..Self::default() }
+    }
+
     /// The objects of a kind.
     #[must_use]
     pub fn store<K: Kept>(&self) -> &Store<K> {
@@ -138,6 +180,25 @@ impl World {
     #[must_use]
     pub fn keys(&self, kind: Kind) -> Vec<ObjectKey> {
         kinds::keys(self, kind)
+    }
+
+    /// Which kinds of others there are.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        let served = |kind| self.served.contains(&kind);
+        Capabilities {
+            gateway_api: served(Kind::HttpRoute),
+            knative: served(Kind::Service),
+            keda: served(Kind::ScaledObject),
+            istio: served(Kind::VirtualService),
+            opentelemetry: served(Kind::OpenTelemetryCollector),
+        }
+    }
+
+    /// Whether revisions may begin with no replica.
+    #[must_use]
+    pub fn allows_zero_initial_scale(&self) -> bool {
+        self.autoscaler_config().is_ok_and(|config| config.allow_zero_initial_scale)
     }
 
     /// The data of a ConfigMap, empty when it is not there.

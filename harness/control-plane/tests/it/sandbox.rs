@@ -129,6 +129,7 @@ impl Sandbox {
             }
             Effect::Delete { kind, key } => self.delete_any(*kind, key),
             Effect::Event { .. } => {}
+            Effect::Requeue { .. } => return,
         }
         self.writes.push(effect);
     }
@@ -277,7 +278,7 @@ impl Sandbox {
             .filter_map(|effect| match effect {
                 Effect::Create(object) | Effect::Apply(object) => Some(object.kind()),
                 Effect::Patch { kind, .. } | Effect::Delete { kind, .. } => Some(kind),
-                Effect::Event { .. } => None,
+                Effect::Event { .. } | Effect::Requeue { .. } => None,
             })
             .collect()
     }
