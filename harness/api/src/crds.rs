@@ -3,9 +3,10 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-use crate::{gateway_api, istio, keda, knative, kserve, opentelemetry};
+use crate::{gateway_api, keda, knative, kserve, opentelemetry};
 
-/// Definitions to install before anything else, InferenceService first.
+/// Definitions to install before anything else, InferenceService first. Istio's VirtualService is not among them: it
+/// is only made where somebody serves it.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![
@@ -18,7 +19,6 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         knative::Route::crd(),
         gateway_api::HttpRoute::crd(),
         keda::ScaledObject::crd(),
-        istio::VirtualService::crd(),
         opentelemetry::OpenTelemetryCollector::crd(),
     ]
 }
