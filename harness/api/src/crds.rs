@@ -3,15 +3,23 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-use crate::{gateway_api, istio, keda, knative, kserve, opentelemetry};
+use crate::{gateway_api, keda, knative, kserve, opentelemetry};
 
-/// Definitions to install before anything else, InferenceService first.
+/// Definitions to install before anything else, InferenceService first. Istio's VirtualService is not among them: it
+/// is only made where somebody serves it.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![
         kserve::InferenceService::crd(),
         kserve::ServingRuntime::crd(),
         kserve::ClusterServingRuntime::crd(),
+        kserve::InferenceGraph::crd(),
+        kserve::TrainedModel::crd(),
+        kserve::ClusterStorageContainer::crd(),
+        kserve::LocalModelCache::crd(),
+        kserve::LocalModelNamespaceCache::crd(),
+        kserve::LocalModelNodeGroup::crd(),
+        kserve::LocalModelNode::crd(),
         knative::Service::crd(),
         knative::Configuration::crd(),
         knative::Revision::crd(),
@@ -20,7 +28,6 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         gateway_api::Gateway::crd(),
         gateway_api::HttpRoute::crd(),
         keda::ScaledObject::crd(),
-        istio::VirtualService::crd(),
         opentelemetry::OpenTelemetryCollector::crd(),
     ]
 }

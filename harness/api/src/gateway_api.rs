@@ -58,9 +58,11 @@ pub struct HttpRouteSpec {
 pub struct ParentReference {
     /// API group; absent means the Gateway API's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = GROUP))]
     pub group: Option<String>,
     /// Kind; absent means Gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "Gateway"))]
     pub kind: Option<String>,
     /// Namespace; absent means the route's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -183,9 +185,11 @@ pub struct HeaderValue {
 pub struct HttpBackendRef {
     /// API group; absent means the core group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = ""))]
     pub group: Option<String>,
     /// Kind; absent means Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "Service"))]
     pub kind: Option<String>,
     /// Name.
     pub name: String,
@@ -197,6 +201,7 @@ pub struct HttpBackendRef {
     pub port: Option<i32>,
     /// Share among the backends of the rule; absent means 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = 1))]
     pub weight: Option<i32>,
     /// Anything else.
     #[serde(flatten)]

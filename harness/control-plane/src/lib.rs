@@ -124,8 +124,8 @@ impl ControlPlane {
         Self::admission_with(&LiveConfig::default())
     }
 
-    /// The webhooks, following the configuration that [`Options::live_config`] shares: InferenceService
-    /// defaulter, InferenceService validator, pod mutator.
+    /// The webhooks, following what [`Options::live_config`] shares, in upstream's order: InferenceService
+    /// defaulter, pod mutator, then the validators.
     #[must_use]
     pub fn admission_with(config: &LiveConfig) -> Vec<Arc<dyn Admission>> {
         admission::reviewers(config)

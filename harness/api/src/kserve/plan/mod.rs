@@ -32,6 +32,7 @@ mod service;
 mod settings;
 mod standard;
 mod stop;
+mod virtual_service;
 mod workload;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
@@ -260,7 +261,11 @@ fn decide(inputs: &Inputs<'_>) -> Plan {
     if stop::is_stopped(service) {
         return stop::plan(inputs, mode);
     }
-    if mode == names::KNATIVE { knative_mode::plan(inputs) } else { standard::plan(inputs) }
+    match mode {
+        names::KNATIVE => knative_mode::plan(inputs),
+        names::STANDARD => standard::plan(inputs),
+        _ => standard::unsupported(inputs, mode),
+    }
 }
 
 /// The mode of a service: what its status remembers, else its annotation, else the configuration.

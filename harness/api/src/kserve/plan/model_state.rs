@@ -103,7 +103,7 @@ impl ModelState<'_> {
         let Some(newest) = newest(self.pods) else {
             return if self.child_failed {
                 Target::Failed(None)
-            } else if self.is_ready && !bugs {
+            } else if self.is_ready && !bugs && self.was_loaded() {
                 // Scaled to zero: upstream says Pending for as long as nobody asks (issue 6079).
                 Target::Standby
             } else {
@@ -129,6 +129,11 @@ impl ModelState<'_> {
             Some(failure) => Target::Failed(Some(failure)),
             None => Target::Pending,
         }
+    }
+
+    fn was_loaded(&self) -> bool {
+        let active = self.previous.states.as_ref().map(|states| states.active_model_state.as_str());
+        matches!(active, Some("Loaded" | "Standby"))
     }
 
     fn failure_of(&self, pod: &Pod, status: &ContainerStatus) -> Option<FailureInfo> {

@@ -45,6 +45,23 @@ pub(super) fn plan(inputs: &Inputs<'_>) -> Plan {
     builder.finish()
 }
 
+/// A mode that nothing here serves: the legacy multi-model mesh.
+pub(super) fn unsupported(inputs: &Inputs<'_>, mode: &str) -> Plan {
+    let mut builder = Builder::new(inputs, mode);
+    if !inputs.profile.has_upstream_bugs() {
+        let message = format!(
+            "deployment mode {mode} is served by another controller; make the InferenceService with the annotation {}: {} or {}",
+            names::DEPLOYMENT_MODE,
+            names::STANDARD,
+            names::KNATIVE
+        );
+        builder.fail(Component::Predictor, &Fault::Reason("UnsupportedDeploymentMode", message));
+    }
+    builder.prune = false;
+    conditions::complete(&mut builder.status);
+    builder.into_plan()
+}
+
 impl<'a> Builder<'a> {
     /// A plan that begins with the stored status.
     pub(super) fn new(inputs: &'a Inputs<'a>, mode: &str) -> Self {

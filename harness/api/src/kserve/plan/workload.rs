@@ -97,8 +97,6 @@ pub(super) struct Workload {
     /// Name of its objects.
     pub(super) name: String,
     pub(super) namespace: String,
-    /// The service's name.
-    pub(super) service: String,
     pub(super) owner: Option<OwnerReference>,
     /// Labels, without `app`.
     pub(super) labels: BTreeMap<String, String>,
@@ -179,7 +177,6 @@ pub(super) fn predictor(
         component: Component::Predictor,
         name: names::predictor_service_name(service.name(), spec.name.as_deref()),
         namespace: service.namespace().to_owned(),
-        service: service.name().to_owned(),
         owner: service.controller_owner_ref(&()),
         labels,
         annotations: all,
@@ -260,7 +257,6 @@ fn side(
         component,
         name: format!("{}-{}", service.name(), component.word()),
         namespace: service.namespace().to_owned(),
-        service: service.name().to_owned(),
         owner: service.controller_owner_ref(&()),
         labels,
         annotations,
