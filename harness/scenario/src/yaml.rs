@@ -36,6 +36,12 @@ impl Place {
         Self { column, ..self }
     }
 
+    /// The beginning of another line.
+    #[must_use]
+    pub fn at_line(self, line: u32) -> Self {
+        Self { line, ..self }
+    }
+
     /// Which override this is the place of.
     pub fn over(&self) -> Option<usize> {
         self.over
