@@ -55,12 +55,12 @@ impl Faults {
     }
 
     /// A single fault.
-    pub(crate) fn one(fault: Fault) -> Self {
+    pub fn one(fault: Fault) -> Self {
         Self(vec![fault])
     }
 
     /// Orders by place, so that a reader can walk the file from top to bottom.
-    pub(crate) fn sorted(mut self) -> Self {
+    pub fn sorted(mut self) -> Self {
         self.0.sort_by_key(|fault| (fault.line, fault.column));
         self
     }

@@ -13,6 +13,7 @@
 //! | when requests arrive | [`load::arrivals`], [`load::Flight`], [`trace`] |
 //! | what they carry | [`requests::RequestSet`] |
 //! | values that replace those of a file | [`overrides`] |
+//! | reading other files of ours in the same way | [`yaml`], [`reader`], [`suggest`] |
 //!
 //! ```
 //! use windtunnel_scenario::objective::{Metric, Objective, Operator};
@@ -32,16 +33,17 @@ pub mod load;
 pub mod objective;
 pub mod overrides;
 pub mod quantity;
+pub mod reader;
 pub mod requests;
 pub mod scenario;
 pub mod suggest;
 pub mod trace;
+pub mod yaml;
 
 mod decode;
 mod manifests;
 mod recorded;
 mod schema;
-mod yaml;
 
 pub use fault::{Fault, Faults};
 pub use quantity::{Bandwidth, Bytes, Duration, Price, Rate};

@@ -11,11 +11,11 @@ use serde_saphyr::{Location, Options, Spanned};
 
 /// Where something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// Line, from 1.
-    pub(crate) line: u32,
+    pub line: u32,
     /// Column in characters, from 1.
-    pub(crate) column: u32,
+    pub column: u32,
     /// Byte offset in the file, when the parser knows it.
     byte: Option<usize>,
     /// Which override it comes from, when it does not stand in the file.
@@ -24,20 +24,26 @@ pub(crate) struct Place {
 
 impl Place {
     /// The very beginning.
-    pub(crate) const START: Self = Self { line: 1, column: 1, byte: None, over: None };
+    pub const START: Self = Self { line: 1, column: 1, byte: None, over: None };
 
     /// The place of what an override says.
-    pub(crate) fn of_override(index: usize) -> Self {
+    pub fn of_override(index: usize) -> Self {
         Self { over: Some(index), ..Self::START }
     }
 
     /// Another column of the same line.
-    pub(crate) fn at_column(self, column: u32) -> Self {
+    pub fn at_column(self, column: u32) -> Self {
         Self { column, ..self }
     }
 
+    /// The beginning of another line.
+    #[must_use]
+    pub fn at_line(self, line: u32) -> Self {
+        Self { line, ..self }
+    }
+
     /// Which override this is the place of.
-    pub(crate) fn over(&self) -> Option<usize> {
+    pub fn over(&self) -> Option<usize> {
         self.over
     }
 
@@ -54,7 +60,7 @@ impl Place {
 
     /// The column of a character of the scalar `text` that begins here, if it is written on one line as it
     /// is read; otherwise the column at which the scalar begins.
-    pub(crate) fn column_within(&self, source: &str, text: &str, character: u32) -> u32 {
+    pub fn column_within(&self, source: &str, text: &str, character: u32) -> u32 {
         let Some(raw) = self.byte.and_then(|byte| source.get(byte..)) else { return self.column };
         let opening = u32::from(raw.starts_with(['"', '\'']));
         match raw.get(opening as usize..) {
@@ -66,41 +72,59 @@ impl Place {
 
 /// A value and its place.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) place: Place,
-    pub(crate) value: Value,
+pub struct Node {
+    /// Where it begins.
+    pub place: Place,
+    /// What it is.
+    pub value: Value,
 }
 
 /// What YAML can say.
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
+pub enum Value {
+    /// Nothing.
     Null,
+    /// `true` or `false`.
     Bool(bool),
+    /// A whole number from 0 up.
     Whole(u64),
+    /// A whole number below 0.
     Negative(i64),
+    /// Any other number.
     Float(f64),
+    /// A text.
     Text(String),
+    /// A list.
     List(Vec<Node>),
+    /// A mapping, in the order of the file, repeated keys and all.
     Map(Vec<Entry>),
 }
 
 /// One line of a mapping.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) key: String,
-    pub(crate) place: Place,
-    pub(crate) node: Node,
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// Where the key stands.
+    pub place: Place,
+    /// Its value.
+    pub node: Node,
 }
 
 /// Why a text is not YAML.
 #[derive(Debug)]
-pub(crate) struct SyntaxError {
-    pub(crate) place: Place,
-    pub(crate) message: String,
+pub struct SyntaxError {
+    /// Where reading ended.
+    pub place: Place,
+    /// What the parser met.
+    pub message: String,
 }
 
 /// Reads a file that holds one document. An empty file is `Null`.
-pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
+///
+/// # Errors
+/// It is not YAML, or holds a second document.
+pub fn parse(text: &str) -> Result<Node, SyntaxError> {
     let mut documents = parse_all(text)?;
     if let Some(second) = documents.get(1) {
         return Err(SyntaxError {
@@ -112,7 +136,10 @@ pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
 }
 
 /// Reads every document of a file; empty ones are left out.
-pub(crate) fn parse_all(text: &str) -> Result<Vec<Node>, SyntaxError> {
+///
+/// # Errors
+/// It is not YAML.
+pub fn parse_all(text: &str) -> Result<Vec<Node>, SyntaxError> {
     serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| {
         let error = error.without_snippet();
         let place = error.location().map_or(Place::START, Place::from);
@@ -142,7 +169,7 @@ fn one_line(message: &str) -> String {
 
 impl Node {
     /// What this is, for a message that says what was expected instead.
-    pub(crate) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         match &self.value {
             Value::Null => "empty".to_owned(),
             Value::Bool(value) => value.to_string(),
@@ -159,7 +186,7 @@ impl Node {
     }
 
     /// Moves it and everything in it to one place.
-    pub(crate) fn relocate(&mut self, place: Place) {
+    pub fn relocate(&mut self, place: Place) {
         self.place = place;
         match &mut self.value {
             Value::List(items) => items.iter_mut().for_each(|item| item.relocate(place)),
@@ -174,7 +201,7 @@ impl Node {
     }
 
     /// The value of a key of a mapping, of the last one when it is repeated.
-    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+    pub fn get(&self, key: &str) -> Option<&Node> {
         match &self.value {
             Value::Map(entries) => {
                 entries.iter().rev().find(|entry| entry.key == key).map(|entry| &entry.node)
@@ -184,7 +211,7 @@ impl Node {
     }
 
     /// The text of a scalar as a configuration map holds it; `None` for lists, mappings and nothing.
-    pub(crate) fn scalar_text(&self) -> Option<String> {
+    pub fn scalar_text(&self) -> Option<String> {
         match &self.value {
             Value::Bool(value) => Some(value.to_string()),
             Value::Whole(value) => Some(value.to_string()),
@@ -196,7 +223,7 @@ impl Node {
     }
 
     /// The same without places.
-    pub(crate) fn to_json(&self) -> serde_json::Value {
+    pub fn to_json(&self) -> serde_json::Value {
         use serde_json::Value as Json;
         match &self.value {
             Value::Null => Json::Null,

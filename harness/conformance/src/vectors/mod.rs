@@ -9,7 +9,7 @@ mod check;
 mod fields;
 mod file;
 mod flagger;
-mod glob;
+
 mod hpa;
 mod keda;
 mod knative;
@@ -19,6 +19,7 @@ use std::fmt;
 
 use self::check::Checks;
 use self::fields::Fields;
+use crate::glob;
 
 /// What to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! `arrivals`: phases, users or a trace.
 
 use super::distribution::distribution;
-use super::reader::{Fields, Reader};
 use super::traces::traces;
 use crate::quantity::Duration;
+use crate::reader::{Fields, Reader};
 use crate::scenario::{Arrivals, Burst, Phase, Process, Shape, TraceFormat, UserPhase};
 use crate::yaml::Node;
 

@@ -3,8 +3,8 @@
 use windtunnel_kernel::autoscale::hpa;
 
 use super::distribution::distribution;
-use super::reader::Reader;
 use crate::quantity::Duration;
+use crate::reader::Reader;
 use crate::scenario::{
     Activator, Control, ControlPhases, Drift, DriftDetector, DriftShift, DriftTest, FlaggerControl,
     FlaggerVersion, HpaTiming, KedaTiming, KpaTiming, LateConnections,

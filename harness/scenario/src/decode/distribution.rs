@@ -1,7 +1,7 @@
 //! Distributions of times: `{distribution: lognormal, mean: 20ms, cv: 0.4}`.
 
 use super::files;
-use super::reader::{Fields, Reader};
+use crate::reader::{Fields, Reader};
 use crate::recorded;
 use crate::scenario::Distribution;
 use crate::yaml::Node;

@@ -1,9 +1,9 @@
 //! `spec.faults`: what breaks on the way.
 
 use super::load::service;
-use super::reader::{Fields, Reader};
 use crate::manifests::Manifests;
 use crate::quantity::Duration;
+use crate::reader::{Fields, Reader};
 use crate::scenario::{Disturbance, DisturbanceKind, Environment, When};
 use crate::suggest;
 use crate::yaml::Node;

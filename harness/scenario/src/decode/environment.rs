@@ -8,9 +8,9 @@ use super::control::{control, drift};
 use super::distribution::distribution;
 use super::nodes::{bandwidth, nodes};
 use super::pod_start::pod_start;
-use super::reader::Reader;
 use super::server::{models, positive_bytes, server};
 use crate::quantity::Duration;
+use crate::reader::Reader;
 use crate::scenario::{
     Distribution, Environment, ImageSize, ModelLoad, Network, PodStart, PodStop, Profile, Server,
     SharedBandwidth, Transfer,

@@ -1,8 +1,8 @@
 //! `spec.events`: what happens on the way.
 
-use super::reader::Reader;
 use crate::manifests::Manifests;
 use crate::quantity::Duration;
+use crate::reader::Reader;
 use crate::scenario::{Action, Command, Event, Patch, Verb};
 use crate::suggest;
 use crate::yaml::{Node, Value};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::reader::Reader;
+use crate::reader::Reader;
 use crate::suggest;
 use crate::yaml::{Node, Place, Value};
 

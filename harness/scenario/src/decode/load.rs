@@ -2,9 +2,9 @@
 
 use super::arrivals::arrivals;
 use super::files;
-use super::reader::Reader;
 use crate::manifests::Manifests;
 use crate::quantity::Duration;
+use crate::reader::Reader;
 use crate::scenario::{Arrivals, Broker, DEFAULT_TIMEOUT, Load, Protocol, Queue, Retries, RetryOn};
 use crate::suggest;
 use crate::yaml::{Node, Place, Value};

@@ -11,7 +11,6 @@ mod load;
 mod nodes;
 mod objectives;
 mod pod_start;
-mod reader;
 mod server;
 mod traces;
 
@@ -20,10 +19,10 @@ use std::path::Path;
 use crate::fault::{Fault, Faults};
 use crate::manifests::Manifests;
 use crate::quantity::Duration;
+use crate::reader::{Fields, Reader};
 use crate::scenario::{API_VERSION, DEFAULT_SEED, FlightPlan, Scenario};
 use crate::yaml::{self, Node};
 use disturbances::Surroundings;
-use reader::{Fields, Reader};
 
 /// Files larger than this are not scenarios.
 const MAX_FILE_BYTES: u64 = 16 << 20;

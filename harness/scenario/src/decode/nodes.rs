@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::reader::Reader;
 use super::server::{bytes, positive_bytes};
 use crate::quantity::{Bandwidth, Bytes, Price};
+use crate::reader::Reader;
 use crate::scenario::{NodeAutoscaler, Nodes, Pool, Scheduling, SharedBandwidth};
 use crate::yaml::{Node, Value};
 

@@ -1,9 +1,9 @@
 //! `spec.objectives`: rules, each alone or with a window and the runs that it is judged on.
 
-use super::reader::Reader;
 use super::window;
 use crate::objective::{Objective, ObjectiveError, Scope};
 use crate::quantity::Duration;
+use crate::reader::Reader;
 use crate::suggest;
 use crate::yaml::{Node, Value};
 

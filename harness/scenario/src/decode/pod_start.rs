@@ -1,7 +1,7 @@
 //! `environment.pod-start`: each part a time, or what the time comes from.
 
-use super::reader::Reader;
 use super::server::positive_bytes;
+use crate::reader::Reader;
 use crate::scenario::{ModelLoad, PodStart, Probe, Transfer};
 use crate::yaml::{Node, Value};
 

@@ -1,8 +1,8 @@
 //! `environment.server` and `environment.models`: how servers work, and what versions do differently.
 
 use super::distribution::distribution;
-use super::reader::{Fields, Reader};
 use crate::quantity::{Bytes, Duration, Rate};
+use crate::reader::{Fields, Reader};
 use crate::scenario::{Batching, Cores, Llm, MemoryUse, ModelProfile, Server, WarmUp};
 use crate::yaml::{Node, Value};
 

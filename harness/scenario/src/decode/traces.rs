@@ -1,9 +1,9 @@
 //! `arrivals.trace`: recorded arrivals, one file or several one after the other.
 
 use super::files;
-use super::reader::{Fields, Reader};
 use crate::fault::Fault;
 use crate::quantity::Duration;
+use crate::reader::{Fields, Reader};
 use crate::scenario::{Process, Trace, TraceFormat};
 use crate::trace;
 use crate::yaml::{Node, Value};

@@ -1,4 +1,4 @@
-//! Kernel names with `*` (any characters) and `?` (one).
+//! Names with `*` (any characters) and `?` (one).
 
 /// Whether all of `text` matches `pattern`.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {

@@ -13,16 +13,19 @@ use crate::suggest;
 use crate::yaml::{Entry, Node, Place, Value};
 
 /// The file that is read and the faults found so far.
-pub(super) struct Reader<'a> {
-    pub(super) file: &'a Path,
-    pub(super) source: &'a str,
-    pub(super) faults: Vec<Fault>,
+pub struct Reader<'a> {
+    /// The file's name, for messages.
+    pub file: &'a Path,
+    /// Its text.
+    pub source: &'a str,
+    /// What is wrong with it so far.
+    pub faults: Vec<Fault>,
     /// What overrides are called, by their number.
     overrides: &'a [String],
 }
 
 /// A mapping whose keys are asked for one after the other. What was never asked for is unknown.
-pub(super) struct Fields<'n> {
+pub struct Fields<'n> {
     place: Place,
     path: String,
     entries: &'n [Entry],
@@ -31,11 +34,13 @@ pub(super) struct Fields<'n> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(file: &'a Path, source: &'a str, overrides: &'a [String]) -> Self {
+    /// A reader of this file; `overrides` is what overrides are called, by their number.
+    pub fn new(file: &'a Path, source: &'a str, overrides: &'a [String]) -> Self {
         Self { file, source, faults: Vec::new(), overrides }
     }
 
-    pub(super) fn fault(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+    /// Records what is wrong at a place, and what to do about it.
+    pub fn fault(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
         let source = place.over().and_then(|index| self.overrides.get(index));
         let file = source.map_or_else(|| self.file.to_owned(), PathBuf::from);
         let Place { line, column, .. } = place;
@@ -43,15 +48,15 @@ impl<'a> Reader<'a> {
     }
 
     /// Where something stands, `FILE:LINE` or the override that it comes from.
-    pub(super) fn position(&self, place: Place) -> String {
+    pub fn position(&self, place: Place) -> String {
         match place.over().and_then(|index| self.overrides.get(index)) {
             Some(source) => source.clone(),
             None => format!("{}:{}", self.file.display(), place.line),
         }
     }
 
-    /// `path` is what the mapping is called in messages, such as `spec.load`.
-    pub(super) fn fields<'n>(&mut self, node: &'n Node, path: &str) -> Option<Fields<'n>> {
+    /// A mapping. `path` is what it is called in messages, such as `spec.load`.
+    pub fn fields<'n>(&mut self, node: &'n Node, path: &str) -> Option<Fields<'n>> {
         let Value::Map(entries) = &node.value else {
             self.fault(
                 node.place,
@@ -79,7 +84,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub(super) fn list<'n>(&mut self, node: &'n Node, path: &str) -> Option<&'n [Node]> {
+    /// A list.
+    pub fn list<'n>(&mut self, node: &'n Node, path: &str) -> Option<&'n [Node]> {
         match &node.value {
             Value::List(items) => Some(items),
             _ => {
@@ -93,7 +99,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn text<'n>(&mut self, node: &'n Node, path: &str, example: &str) -> Option<&'n str> {
+    /// A text that is not empty.
+    pub fn text<'n>(&mut self, node: &'n Node, path: &str, example: &str) -> Option<&'n str> {
         match &node.value {
             Value::Text(text) if !text.trim().is_empty() => Some(text),
             _ => {
@@ -111,7 +118,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn boolean(&mut self, node: &Node, path: &str) -> Option<bool> {
+    /// True or false.
+    pub fn boolean(&mut self, node: &Node, path: &str) -> Option<bool> {
         match &node.value {
             Value::Bool(value) => Some(*value),
             _ => {
@@ -125,7 +133,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn whole(&mut self, node: &Node, path: &str) -> Option<u64> {
+    /// A whole number from 0 up.
+    pub fn whole(&mut self, node: &Node, path: &str) -> Option<u64> {
         match &node.value {
             Value::Whole(value) => Some(*value),
             _ => {
@@ -140,7 +149,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A finite number.
-    pub(super) fn number(&mut self, node: &Node, path: &str) -> Option<f64> {
+    pub fn number(&mut self, node: &Node, path: &str) -> Option<f64> {
         match &node.value {
             Value::Whole(value) => Some(*value as f64),
             Value::Negative(value) => Some(*value as f64),
@@ -157,7 +166,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A duration or a rate.
-    pub(super) fn quantity<T: FromStr<Err = QuantityError>>(
+    pub fn quantity<T: FromStr<Err = QuantityError>>(
         &mut self,
         node: &Node,
         path: &str,
@@ -185,11 +194,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn duration(&mut self, node: &Node, path: &str) -> Option<Duration> {
+    /// A duration.
+    pub fn duration(&mut self, node: &Node, path: &str) -> Option<Duration> {
         self.quantity(node, path, "300ms, 75s or 1m30s")
     }
 
-    pub(super) fn positive_duration(&mut self, node: &Node, path: &str) -> Option<Duration> {
+    /// A duration above zero.
+    pub fn positive_duration(&mut self, node: &Node, path: &str) -> Option<Duration> {
         let duration = self.duration(node, path)?;
         if duration == Duration::ZERO {
             self.fault(node.place, format!("{path} is zero"), "write a duration above zero, such as 75s");
@@ -199,12 +210,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An instant before the end of the scenario.
-    pub(super) fn before_end(
-        &mut self,
-        node: &Node,
-        path: &str,
-        duration: Option<Duration>,
-    ) -> Option<Duration> {
+    pub fn before_end(&mut self, node: &Node, path: &str, duration: Option<Duration>) -> Option<Duration> {
         let at = self.duration(node, path)?;
         match duration {
             Some(duration) if at >= duration => {
@@ -221,11 +227,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn rate(&mut self, node: &Node, path: &str) -> Option<Rate> {
+    /// A rate.
+    pub fn rate(&mut self, node: &Node, path: &str) -> Option<Rate> {
         self.quantity(node, path, "20/s or 90/min")
     }
 
-    pub(super) fn positive_rate(&mut self, node: &Node, path: &str) -> Option<Rate> {
+    /// A rate above zero.
+    pub fn positive_rate(&mut self, node: &Node, path: &str) -> Option<Rate> {
         let rate = self.rate(node, path)?;
         if rate.as_per_second() <= 0.0 {
             self.fault(node.place, format!("{path} is zero"), "write a rate above zero, such as 60/s");
@@ -235,7 +243,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A percentage as a fraction between 0 and 1.
-    pub(super) fn percent(&mut self, node: &Node, path: &str) -> Option<f64> {
+    pub fn percent(&mut self, node: &Node, path: &str) -> Option<f64> {
         let text = match &node.value {
             Value::Bool(_) => None,
             _ => node.scalar_text(),
@@ -257,7 +265,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A whole number within bounds.
-    pub(super) fn count(&mut self, node: &Node, path: &str, bounds: RangeInclusive<u32>) -> Option<u32> {
+    pub fn count(&mut self, node: &Node, path: &str, bounds: RangeInclusive<u32>) -> Option<u32> {
         let whole = self.whole(node, path)?;
         match u32::try_from(whole) {
             Ok(count) if bounds.contains(&count) => Some(count),
@@ -274,7 +282,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A number within bounds.
-    pub(super) fn number_in(&mut self, node: &Node, path: &str, bounds: RangeInclusive<f64>) -> Option<f64> {
+    pub fn number_in(&mut self, node: &Node, path: &str, bounds: RangeInclusive<f64>) -> Option<f64> {
         let number = self.number(node, path)?;
         if bounds.contains(&number) {
             return Some(number);
@@ -289,7 +297,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The beginning of a storage URI.
-    pub(super) fn storage_prefix(&mut self, node: &Node, path: &str) -> Option<String> {
+    pub fn storage_prefix(&mut self, node: &Node, path: &str) -> Option<String> {
         let text = self.text(node, path, "s3://models/")?;
         if text.contains("://") {
             return Some(text.to_owned());
@@ -303,7 +311,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The items of a list that must not be empty, each read; `None` when one of them could not be.
-    pub(super) fn items<T>(
+    pub fn items<T>(
         &mut self,
         node: &Node,
         path: &str,
@@ -323,7 +331,8 @@ impl<'a> Reader<'a> {
         read.into_iter().collect()
     }
 
-    pub(super) fn choice<T: Copy>(&mut self, node: &Node, path: &str, choices: &[(&str, T)]) -> Option<T> {
+    /// One of the named choices.
+    pub fn choice<T: Copy>(&mut self, node: &Node, path: &str, choices: &[(&str, T)]) -> Option<T> {
         let names = choices.iter().map(|(name, _)| *name);
         let Value::Text(text) = &node.value else {
             let all: Vec<&str> = names.collect();
@@ -347,21 +356,22 @@ impl<'a> Reader<'a> {
 
 impl<'n> Fields<'n> {
     /// The top of the file, whose keys stand for themselves in messages.
-    pub(super) fn at_top(&mut self) {
+    pub fn at_top(&mut self) {
         self.path.clear();
     }
 
-    pub(super) fn place(&self) -> Place {
+    /// Where the mapping begins.
+    pub fn place(&self) -> Place {
         self.place
     }
 
     /// The full name of a key, for messages.
-    pub(super) fn path(&self, key: &str) -> String {
+    pub fn path(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// A key that may be absent; an empty value counts as absent.
-    pub(super) fn optional(&mut self, key: &'static str) -> Option<&'n Node> {
+    pub fn optional(&mut self, key: &'static str) -> Option<&'n Node> {
         if !self.asked.contains(&key) {
             self.asked.push(key);
         }
@@ -370,7 +380,7 @@ impl<'n> Fields<'n> {
     }
 
     /// A key that must be there, with an example for the hint when it is not.
-    pub(super) fn required(&mut self, key: &'static str, example: &str) -> Option<&'n Node> {
+    pub fn required(&mut self, key: &'static str, example: &str) -> Option<&'n Node> {
         let node = self.optional(key);
         if node.is_none() {
             self.missing(key, example);
@@ -379,7 +389,7 @@ impl<'n> Fields<'n> {
     }
 
     /// A key that may be absent, read: `Some(None)` when it is absent, `None` when it is wrong.
-    pub(super) fn maybe<'r, T>(
+    pub fn maybe<'r, T>(
         &mut self,
         reader: &mut Reader<'r>,
         key: &'static str,
@@ -392,7 +402,7 @@ impl<'n> Fields<'n> {
     }
 
     /// A key that may be absent and then counts as `default`.
-    pub(super) fn or<'r, T>(
+    pub fn or<'r, T>(
         &mut self,
         reader: &mut Reader<'r>,
         key: &'static str,
@@ -403,7 +413,7 @@ impl<'n> Fields<'n> {
     }
 
     /// A key that must be there, read.
-    pub(super) fn need<'r, T>(
+    pub fn need<'r, T>(
         &mut self,
         reader: &mut Reader<'r>,
         key: &'static str,
@@ -415,24 +425,24 @@ impl<'n> Fields<'n> {
     }
 
     /// A key that turned out to be needed.
-    pub(super) fn missing(&mut self, key: &'static str, example: &str) {
+    pub fn missing(&mut self, key: &'static str, example: &str) {
         self.absent.push((key, example.to_owned()));
     }
 
     /// Whether an unknown key looks like one of `keys`, so that its absence needs no fault of its own.
-    pub(super) fn mistyped(&self, keys: &[&str]) -> bool {
+    pub fn mistyped(&self, keys: &[&str]) -> bool {
         let unknown = self.entries.iter().filter(|entry| !self.asked.contains(&entry.key.as_str()));
         unknown.into_iter().any(|entry| !suggest::nearest(&entry.key, keys.iter().copied()).is_empty())
     }
 
     /// Whether there are keys that were not asked for.
-    pub(super) fn has_strangers(&self) -> bool {
+    pub fn has_strangers(&self) -> bool {
         self.entries.iter().any(|entry| !self.asked.contains(&entry.key.as_str()))
     }
 
     /// Reports the keys that were not asked for and those that are missing. A key that is missing because
     /// it is mistyped is reported once.
-    pub(super) fn finish(self, reader: &mut Reader<'_>) {
+    pub fn finish(self, reader: &mut Reader<'_>) {
         let present = |key: &str| self.entries.iter().any(|entry| entry.key == key);
         let mut explained: Vec<&str> = Vec::new();
         for entry in self.entries.iter().filter(|entry| !self.asked.contains(&entry.key.as_str())) {
