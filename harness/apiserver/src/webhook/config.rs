@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     cel::{CelValue, Expression},
     object::{list, meta, text},
-    selector::matches_label_selector,
+    selector::LabelSelector,
 };
 
 const SHELF: &str = "admissionregistration.k8s.io/";
@@ -38,8 +38,8 @@ pub(crate) struct Hook {
     /// The newest version of the review that both sides know.
     pub(crate) review_version: String,
     pub(crate) conditions: Vec<Condition>,
-    namespace_selector: Value,
-    object_selector: Value,
+    namespace_selector: LabelSelector,
+    object_selector: LabelSelector,
 }
 
 /// Where a webhook is.
@@ -152,8 +152,8 @@ impl Hook {
             timeout_s: hook["timeoutSeconds"].as_u64().unwrap_or(10).clamp(1, 30),
             review_version: review_version.to_owned(),
             conditions: list(hook, &["matchConditions"]).iter().map(Condition::read).collect(),
-            namespace_selector: hook["namespaceSelector"].clone(),
-            object_selector: hook["objectSelector"].clone(),
+            namespace_selector: LabelSelector::of_object(&hook["namespaceSelector"]),
+            object_selector: LabelSelector::of_object(&hook["objectSelector"]),
         }
     }
 
@@ -163,14 +163,12 @@ impl Hook {
 
     /// Whether the namespace's labels fit; `None` for objects outside of namespaces.
     pub(crate) fn wants_namespace(&self, labels: Option<&Value>) -> bool {
-        labels.is_none_or(|labels| matches_label_selector(&self.namespace_selector, Some(labels)))
+        labels.is_none_or(|labels| self.namespace_selector.matches_labels(Some(labels)))
     }
 
     /// Whether the new or the old object's labels fit.
     pub(crate) fn wants_object(&self, objects: [Option<&Value>; 2]) -> bool {
-        let fits =
-            |object: &Value| matches_label_selector(&self.object_selector, object["metadata"].get("labels"));
-        objects.into_iter().flatten().any(fits)
+        objects.into_iter().flatten().any(|object| self.object_selector.matches(object))
     }
 
     /// Whether the conditions let the request through to the webhook.

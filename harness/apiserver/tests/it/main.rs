@@ -8,6 +8,7 @@ mod durable;
 mod eviction;
 mod garbage;
 mod load;
+mod metrics;
 mod quotas;
 mod security;
 mod served;
