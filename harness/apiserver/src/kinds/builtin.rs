@@ -213,6 +213,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("", "v1", "limitranges", "LimitRange", "core.v1.LimitRange")
         .short(&["limits"])
         .complete(defaults::config::limit_range)
+        .validate(rules::limits::limit_range)
         .columns(&columns::CREATED_AT),
     row("", "v1", "namespaces", "Namespace", "core.v1.Namespace")
         .short(&["ns"])
@@ -233,12 +234,14 @@ pub(crate) const ROWS: &[Row] = &[
         .short(&["pvc"])
         .status()
         .complete(defaults::config::persistent_volume_claim)
+        .validate(rules::storage::persistent_volume_claim)
         .columns(&columns::PERSISTENT_VOLUME_CLAIM),
     row("", "v1", "persistentvolumes", "PersistentVolume", "core.v1.PersistentVolume")
         .short(&["pv"])
         .cluster()
         .status()
         .complete(defaults::config::persistent_volume)
+        .validate(rules::storage::persistent_volume)
         .columns(&columns::PERSISTENT_VOLUME),
     Row { graceful: true, ..row("", "v1", "pods", "Pod", "core.v1.Pod") }
         .short(&["po"])
@@ -358,6 +361,7 @@ pub(crate) const ROWS: &[Row] = &[
         .status()
         .generation(Generation::Spec)
         .complete(defaults::workload::cron_job)
+        .validate(rules::schedule::cron_job)
         .columns(&columns::CRON_JOB),
     row("batch", "v1", "jobs", "Job", "batch.v1.Job")
         .all()
@@ -371,6 +375,7 @@ pub(crate) const ROWS: &[Row] = &[
         create_on_update: true,
         ..row("coordination.k8s.io", "v1", "leases", "Lease", "coordination.v1.Lease")
     }
+    .validate(rules::limits::lease)
     .columns(&columns::LEASE),
     row("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", "discovery.v1.EndpointSlice")
         .generation(Generation::Content)
@@ -412,6 +417,7 @@ pub(crate) const ROWS: &[Row] = &[
         .status()
         .generation(Generation::Spec)
         .complete(defaults::network::ingress)
+        .validate(rules::ingress::ingress)
         .columns(&columns::INGRESS),
     row("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", "networking.v1.NetworkPolicy")
         .short(&["netpol"])
@@ -433,6 +439,7 @@ pub(crate) const ROWS: &[Row] = &[
         .status()
         .generation(Generation::Spec)
         .complete(defaults::config::pod_disruption_budget)
+        .validate(rules::limits::pod_disruption_budget)
         .columns(&columns::POD_DISRUPTION_BUDGET),
     row(
         "rbac.authorization.k8s.io",
@@ -504,6 +511,7 @@ pub(crate) const ROWS: &[Row] = &[
         .short(&["sc"])
         .cluster()
         .complete(defaults::config::storage_class)
+        .validate(rules::storage::storage_class)
         .columns(&columns::STORAGE_CLASS),
     row(
         "apiextensions.k8s.io",

@@ -10,6 +10,7 @@ mod garbage;
 mod load;
 mod metrics;
 mod quotas;
+mod rules;
 mod security;
 mod served;
 mod socket;

@@ -56,6 +56,9 @@ pub(crate) fn persistent_volume(object: &mut Value) {
     let spec = spec(object);
     set_default(spec, "persistentVolumeReclaimPolicy", "Retain");
     set_default(spec, "volumeMode", "Filesystem");
+    if let Some(host) = spec.get_mut("hostPath").and_then(Value::as_object_mut) {
+        set_default(host, "type", "");
+    }
     set_default(status(object), "phase", "Pending");
 }
 
