@@ -493,6 +493,33 @@ pub(crate) const ROWS: &[Row] = &[
     .complete(defaults::config::validating_webhooks)
     .validate(rules::webhook::validating)
     .columns(&columns::WEBHOOKS),
+    row(
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingadmissionpolicies",
+        "ValidatingAdmissionPolicy",
+        "admissionregistration.v1.ValidatingAdmissionPolicy",
+    )
+    .cluster()
+    .status()
+    .category(&["api-extensions"])
+    .generation(Generation::Spec)
+    .complete(defaults::config::admission_policy)
+    .validate(rules::webhook::policy)
+    .columns(&columns::ADMISSION_POLICY),
+    row(
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingadmissionpolicybindings",
+        "ValidatingAdmissionPolicyBinding",
+        "admissionregistration.v1.ValidatingAdmissionPolicyBinding",
+    )
+    .cluster()
+    .category(&["api-extensions"])
+    .generation(Generation::Spec)
+    .complete(defaults::config::admission_policy_binding)
+    .validate(rules::webhook::policy_binding)
+    .columns(&columns::ADMISSION_POLICY_BINDING),
     row("apiregistration.k8s.io", "v1", "apiservices", "APIService", "apiregistration.v1.APIService")
         .cluster()
         .status()
@@ -584,6 +611,8 @@ pub(crate) fn register_types(generator: &mut SchemaGenerator) {
         storage::StorageClass,
         admissionregistration::MutatingWebhookConfiguration,
         admissionregistration::ValidatingWebhookConfiguration,
+        admissionregistration::ValidatingAdmissionPolicy,
+        admissionregistration::ValidatingAdmissionPolicyBinding,
         apiextensions::CustomResourceDefinition,
         apiregistration::APIService,
         meta::DeleteOptions,

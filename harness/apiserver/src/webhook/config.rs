@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
+use super::policy::Policies;
 use crate::{
     cel::{CelValue, Expression},
     object::{list, meta, text},
@@ -21,6 +22,8 @@ pub(crate) const VALIDATING: &str = "admissionregistration.k8s.io/validatingwebh
 pub(crate) struct Hooks {
     mutating: BTreeMap<String, Vec<Arc<Hook>>>,
     validating: BTreeMap<String, Vec<Arc<Hook>>>,
+    /// What is decided here, without a webhook.
+    pub(crate) policies: Policies,
 }
 
 /// One webhook.
@@ -92,6 +95,9 @@ impl Hooks {
 
     /// Takes note of a stored configuration, or of its removal.
     pub(crate) fn note(&mut self, shelf: &str, name: &str, object: Option<&Value>) {
+        if self.policies.note(shelf, name, object) {
+            return;
+        }
         let configurations = match shelf {
             MUTATING => &mut self.mutating,
             VALIDATING => &mut self.validating,
@@ -191,12 +197,12 @@ impl Hook {
 }
 
 impl Condition {
-    fn read(condition: &Value) -> Self {
+    pub(super) fn read(condition: &Value) -> Self {
         let source = text(condition, &["expression"]).to_owned();
         Self { expression: Expression::shared(&source), source }
     }
 
-    fn holds(&self, variables: &[(&str, CelValue)]) -> Result<bool, String> {
+    pub(super) fn holds(&self, variables: &[(&str, CelValue)]) -> Result<bool, String> {
         let expression = self.expression.as_ref().map_err(Clone::clone)?;
         match expression.evaluate(variables) {
             Ok(CelValue::Bool(holds)) => Ok(holds),
@@ -207,7 +213,7 @@ impl Condition {
 }
 
 impl HookRule {
-    fn read(rule: &Value) -> Self {
+    pub(super) fn read(rule: &Value) -> Self {
         let texts = |field: &str| {
             list(rule, &[field]).iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
         };
@@ -220,7 +226,7 @@ impl HookRule {
         }
     }
 
-    fn matches(&self, subject: &Subject<'_>) -> bool {
+    pub(super) fn matches(&self, subject: &Subject<'_>) -> bool {
         let has = |own: &[String], wanted: &str| own.iter().any(|value| value == "*" || value == wanted);
         let scope_fits = match self.scope.as_str() {
             "Namespaced" => subject.namespaced,

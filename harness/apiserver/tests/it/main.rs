@@ -9,6 +9,7 @@ mod eviction;
 mod garbage;
 mod load;
 mod metrics;
+mod policies;
 mod quotas;
 mod rules;
 mod security;
