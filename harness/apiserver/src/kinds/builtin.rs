@@ -534,6 +534,27 @@ pub(crate) const ROWS: &[Row] = &[
         .complete(defaults::config::priority_class)
         .validate(rules::config::priority_class)
         .columns(&columns::PRIORITY_CLASS),
+    row("storage.k8s.io", "v1", "csidrivers", "CSIDriver", "storage.v1.CSIDriver").cluster(),
+    row("storage.k8s.io", "v1", "csinodes", "CSINode", "storage.v1.CSINode").cluster(),
+    row(
+        "storage.k8s.io",
+        "v1",
+        "csistoragecapacities",
+        "CSIStorageCapacity",
+        "storage.v1.CSIStorageCapacity",
+    ),
+    row("storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", "storage.v1.VolumeAttachment")
+        .cluster()
+        .status(),
+    row(
+        "storage.k8s.io",
+        "v1",
+        "volumeattributesclasses",
+        "VolumeAttributesClass",
+        "storage.v1.VolumeAttributesClass",
+    )
+    .short(&["vac"])
+    .cluster(),
     row("storage.k8s.io", "v1", "storageclasses", "StorageClass", "storage.v1.StorageClass")
         .short(&["sc"])
         .cluster()
@@ -608,7 +629,12 @@ pub(crate) fn register_types(generator: &mut SchemaGenerator) {
         rbac::Role,
         rbac::RoleBinding,
         scheduling::PriorityClass,
+        storage::CSIDriver,
+        storage::CSINode,
+        storage::CSIStorageCapacity,
         storage::StorageClass,
+        storage::VolumeAttachment,
+        storage::VolumeAttributesClass,
         admissionregistration::MutatingWebhookConfiguration,
         admissionregistration::ValidatingWebhookConfiguration,
         admissionregistration::ValidatingAdmissionPolicy,
