@@ -203,6 +203,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row { create_on_update: true, ..row("", "v1", "endpoints", "Endpoints", "core.v1.Endpoints") }
         .short(&["ep"])
         .complete(defaults::network::endpoints)
+        .validate(rules::network::endpoints)
         .columns(&columns::ENDPOINTS),
     Row { create_on_update: true, ..row("", "v1", "events", "Event", "core.v1.Event") }
         .short(&["ev"])
@@ -271,6 +272,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("", "v1", "resourcequotas", "ResourceQuota", "core.v1.ResourceQuota")
         .short(&["quota"])
         .status()
+        .validate(rules::limits::resource_quota)
         .columns(&columns::RESOURCE_QUOTA),
     row("", "v1", "secrets", "Secret", "core.v1.Secret")
         .fields(&["type"])
@@ -380,6 +382,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", "discovery.v1.EndpointSlice")
         .generation(Generation::Content)
         .complete(defaults::network::endpoint_slice)
+        .validate(rules::network::endpoint_slice)
         .columns(&columns::ENDPOINT_SLICE),
     Row {
         read_only: true,

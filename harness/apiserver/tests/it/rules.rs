@@ -252,3 +252,53 @@ async fn a_stateful_set_keeps_its_shape() {
     );
     accepted(&server, "PATCH", &path, json!({"spec": {"replicas": 2, "minReadySeconds": 1}})).await;
 }
+
+/// If this fails what a cluster refuses is found out only there.
+#[tokio::test]
+async fn quotas_endpoints_priorities_and_secrets() {
+    let server = server();
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+    let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    for (path, mut body, why) in [
+        (
+            &*format!("{CORE}/resourcequotas"),
+            json!({"spec": {"hard": {"pods": "-1"}}}),
+            "spec.hard[pods]: Invalid value: \"-1\": must be greater than or equal to 0",
+        ),
+        (
+            &*format!("{CORE}/resourcequotas"),
+            json!({"spec": {"hard": {"planes": "1"}}}),
+            "spec.hard[planes]: Invalid value: \"planes\": must be a standard resource for quota",
+        ),
+        (
+            &*format!("{CORE}/endpoints"),
+            json!({"subsets": [{"addresses": [{"ip": "x"}], "ports": [{"port": 0}]}]}),
+            "[subsets[0].addresses[0].ip: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or \
+2001:db8::ffff), subsets[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive]",
+        ),
+        (
+            slices,
+            json!({"addressType": "X", "endpoints": []}),
+            "addressType: Unsupported value: \"X\": supported values: \"FQDN\", \"IPv4\", \"IPv6\"",
+        ),
+        (
+            classes,
+            json!({"value": 1_000_000_001}),
+            "value: Forbidden: maximum allowed value of a user defined priority is 1000000000",
+        ),
+        (
+            &*format!("{CORE}/secrets"),
+            json!({"type": "kubernetes.io/basic-auth"}),
+            "[data[username]: Required value, data[password]: Required value]",
+        ),
+    ] {
+        body["metadata"] = json!({"name": "x"});
+        assert_eq!(refusal(&server, "POST", path, body).await, why, "{path}");
+    }
+    let both = json!({"kind": "DeleteOptions", "apiVersion": "v1", "orphanDependents": true, "propagationPolicy": "Orphan"});
+    let path = format!("{CORE}/configmaps/kube-root-ca.crt");
+    assert_eq!(
+        refusal(&server, "DELETE", &path, both).await,
+        "propagationPolicy: Invalid value: \"Orphan\": orphanDependents and deletionPropagation cannot be both set"
+    );
+}

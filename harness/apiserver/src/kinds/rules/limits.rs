@@ -75,6 +75,48 @@ pub(crate) fn limit_range(new: &Value, _: Option<&Value>, errors: &mut Vec<Field
     }
 }
 
+/// Resources that a quota limits without a group in their name.
+const STANDARD: [&str; 19] = [
+    "configmaps",
+    "cpu",
+    "ephemeral-storage",
+    "limits.cpu",
+    "limits.ephemeral-storage",
+    "limits.memory",
+    "memory",
+    "persistentvolumeclaims",
+    "pods",
+    "replicationcontrollers",
+    "requests.cpu",
+    "requests.ephemeral-storage",
+    "requests.memory",
+    "requests.storage",
+    "resourcequotas",
+    "secrets",
+    "services",
+    "services.loadbalancers",
+    "services.nodeports",
+];
+
+pub(crate) fn resource_quota(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    for (resource, amount) in new["spec"]["hard"].as_object().into_iter().flatten() {
+        let field = format!("spec.hard[{resource}]");
+        let is_huge = resource.trim_start_matches("requests.").starts_with("hugepages-");
+        if !resource.contains('/') && !is_huge && !STANDARD.contains(&resource.as_str()) {
+            let why = "must be a standard resource for quota";
+            errors.push(FieldError::invalid(field.as_str(), &resource.as_str().into(), why));
+        }
+        if amount.as_str().and_then(quantity::nanos).is_some_and(|nanos| nanos < 0) {
+            errors.push(FieldError::invalid(field, amount, "must be greater than or equal to 0"));
+        }
+    }
+    if let Some(old) = old
+        && list(old, &["spec", "scopes"]) != list(new, &["spec", "scopes"])
+    {
+        errors.push(FieldError::invalid("spec.scopes", &new["spec"]["scopes"], "field is immutable"));
+    }
+}
+
 /// What must not be greater than what: two fields, the field at fault, the field whose amount is shown, and how the two
 /// are called.
 type Order = (&'static str, &'static str, &'static str, &'static str, [&'static str; 2]);
