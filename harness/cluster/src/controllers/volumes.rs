@@ -40,6 +40,8 @@ const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 /// Finalizer of claims: they stay while pods use them.
 const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
+/// Finalizer of volumes: they stay while they are bound to a claim.
+const VOLUME_PROTECTION: &str = "kubernetes.io/pv-protection";
 
 /// The default storage class, whose volumes lie below a folder.
 #[must_use]
@@ -115,7 +117,7 @@ pub fn claim(world: &World, key: &Key, _now: Timestamp) -> Outcome {
         release_when_unused(world, claim, &mut outcome);
         return outcome;
     }
-    protect(claim, &mut outcome);
+    protect(Kind::PersistentVolumeClaim, &claim.metadata, CLAIM_PROTECTION, &mut outcome);
     if spec.storage_class_name.is_none() && spec.volume_name.is_none() {
         // A claim that was there before the default class gets it, too.
         if let Some(class) = default_of(world) {
@@ -273,8 +275,9 @@ pub fn volume(world: &World, key: &Key, _now: Timestamp) -> Outcome {
     let mut outcome = Outcome::nothing();
     let Some(volume) = world.persistent_volumes.get(key) else { return outcome };
     let Some(spec) = &volume.spec else { return outcome };
-    if volume.metadata.deletion_timestamp.is_some() {
-        return outcome;
+    let is_terminating = volume.metadata.deletion_timestamp.is_some();
+    if !is_terminating {
+        protect(Kind::PersistentVolume, &volume.metadata, VOLUME_PROTECTION, &mut outcome);
     }
     let phase = match &spec.claim_ref {
         None => "Available",
@@ -301,8 +304,9 @@ pub fn volume(world: &World, key: &Key, _now: Timestamp) -> Outcome {
         if let Some(path) = &spec.host_path {
             outcome.push(Effect::RemoveFolder { path: path.path.clone() });
         }
-        outcome.push(Effect::delete(&**volume));
-        return outcome;
+        if !is_terminating {
+            outcome.push(Effect::delete(&**volume));
+        }
     }
     let before = volume.status.as_ref().and_then(|status| status.phase.as_deref());
     if before != Some(phase) {
@@ -312,6 +316,9 @@ pub fn volume(world: &World, key: &Key, _now: Timestamp) -> Outcome {
             status: true,
             patch: json!({"status": {"phase": phase}}),
         });
+    }
+    if is_terminating && phase != "Bound" {
+        release(Kind::PersistentVolume, &volume.metadata, VOLUME_PROTECTION, &mut outcome);
     }
     outcome
 }
@@ -417,12 +424,22 @@ fn default_of(world: &World) -> Option<&StorageClass> {
     defaults.max_by_key(|class| class.metadata.creation_timestamp.as_ref().map(|time| time.0))
 }
 
-fn protect(claim: &PersistentVolumeClaim, outcome: &mut Outcome) {
-    let finalizers = claim.metadata.finalizers.as_deref().unwrap_or_default();
-    if !finalizers.iter().any(|finalizer| finalizer == CLAIM_PROTECTION) {
-        let all: Vec<&str> = finalizers.iter().map(String::as_str).chain([CLAIM_PROTECTION]).collect();
-        let patched = json!({"metadata": {"finalizers": all}});
-        outcome.push(patch(Kind::PersistentVolumeClaim, &Key::of(&claim.metadata), patched));
+/// Adds a finalizer that is not there: the API server gives it to new objects, those of before it may lack it.
+fn protect(kind: Kind, metadata: &ObjectMeta, finalizer: &str, outcome: &mut Outcome) {
+    let finalizers = metadata.finalizers.as_deref().unwrap_or_default();
+    if !finalizers.iter().any(|present| present == finalizer) {
+        let all: Vec<&str> = finalizers.iter().map(String::as_str).chain([finalizer]).collect();
+        outcome.push(patch(kind, &Key::of(metadata), json!({"metadata": {"finalizers": all}})));
+    }
+}
+
+/// Takes a finalizer away, if it is there.
+fn release(kind: Kind, metadata: &ObjectMeta, finalizer: &str, outcome: &mut Outcome) {
+    let finalizers = metadata.finalizers.as_deref().unwrap_or_default();
+    let rest: Vec<&String> = finalizers.iter().filter(|present| *present != finalizer).collect();
+    if rest.len() < finalizers.len() {
+        let patched = json!({"metadata": {"uid": metadata.uid, "finalizers": rest}});
+        outcome.push(patch(kind, &Key::of(metadata), patched));
     }
 }
 
@@ -430,16 +447,7 @@ fn protect(claim: &PersistentVolumeClaim, outcome: &mut Outcome) {
 fn release_when_unused(world: &World, claim: &PersistentVolumeClaim, outcome: &mut Outcome) {
     let key = Key::of(&claim.metadata);
     let mut users = world.pods.in_namespace(&key.namespace);
-    let finalizers = claim.metadata.finalizers.as_deref().unwrap_or_default();
-    if !finalizers.iter().any(|finalizer| finalizer == CLAIM_PROTECTION)
-        || users.any(|(_, pod)| !pods::is_finished(pod) && pods::claims(pod).any(|name| name == key.name))
-    {
-        return;
+    if !users.any(|(_, pod)| !pods::is_finished(pod) && pods::claims(pod).any(|name| name == key.name)) {
+        release(Kind::PersistentVolumeClaim, &claim.metadata, CLAIM_PROTECTION, outcome);
     }
-    let rest: Vec<&String> = finalizers.iter().filter(|finalizer| *finalizer != CLAIM_PROTECTION).collect();
-    outcome.push(patch(
-        Kind::PersistentVolumeClaim,
-        &key,
-        json!({"metadata": {"uid": claim.metadata.uid, "finalizers": rest}}),
-    ));
 }
