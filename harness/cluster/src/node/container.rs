@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     backoff::Backoff,
-    environment::{self, launch},
+    environment::{self, Surroundings, launch},
     images::ImageRefusal,
     isolation::{Enclosure, Isolation, SETUP_FAILED, Tools},
     logs::{self, Log},
@@ -27,7 +27,7 @@ use super::{
     registry::Run,
     rootfs::{self, Mount, View},
     sandbox::Sandbox,
-    sources, volumes,
+    service_variables, sources, volumes,
 };
 use crate::controllers::pods::since;
 
@@ -38,6 +38,8 @@ pub const AGGRESSIVE_PROBE_ANNOTATION: &str = "cluster.windtunnel.dev/aggressive
 const CONFIGURATION_RETRY: Duration = Duration::from_millis(500);
 /// How long an image that can't be had is told as such before the status says that the node waits.
 const SEEN: Duration = Duration::from_secs(3);
+/// Least time from a start to the first question whether the container lives; a real node needs as long to hear of it.
+const FIRST_LIVENESS: Duration = Duration::from_millis(250);
 /// Longest termination message in bytes.
 const MESSAGE_LIMIT: usize = 4096;
 /// Grace in seconds of a container that a probe or hook ends, where nothing else is said.
@@ -45,6 +47,8 @@ const GRACE_S: i64 = 30;
 
 /// Where programs look host names up.
 const HOSTS: &str = "/etc/hosts";
+/// Which name servers programs ask: the machine's, as on a node without a name server for the cluster.
+const RESOLVER: &str = "/etc/resolv.conf";
 /// Where programs are in an image that does not say.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -226,6 +230,12 @@ impl ContainerTask {
         let sources = sources::fetch(&sandbox.node.client, &sandbox.key.namespace, &names)
             .await
             .map_err(|error| error.to_string())?;
+        // Services as they are now: a container that is started again sees those that came since.
+        let services = sandbox
+            .node
+            .store
+            .read(|world| service_variables::of(world, &sandbox.pod, sandbox.node.server_address));
+        let surroundings = &Surroundings { services, ..sandbox.surroundings.clone() };
         let folder = sandbox.folder.join("containers").join(&self.container.name);
         let directory = folder.join("work");
         let termination_log = folder.join("termination-log");
@@ -241,7 +251,7 @@ impl ContainerTask {
             &self.container,
             &crate::Image { argv: vec![String::new()], ..image.clone() },
             &sources,
-            &sandbox.surroundings,
+            surroundings,
             &super::expansion::PathMap::default(),
             directory.clone(),
         )?;
@@ -251,15 +261,8 @@ impl ContainerTask {
         let mounts = sandbox.node.directory.hold(make).map_err(start)??;
         let Isolation::Mounts(tools) = &sandbox.node.isolation else {
             let paths = volumes::paths(&mounts);
-            let launch = launch(
-                &sandbox.pod,
-                &self.container,
-                image,
-                &sources,
-                &sandbox.surroundings,
-                &paths,
-                directory,
-            )?;
+            let launch =
+                launch(&sandbox.pod, &self.container, image, &sources, surroundings, &paths, directory)?;
             let make = || std::fs::create_dir_all(&launch.directory);
             let at_fault = |error| format!("working directory {}: {error}", launch.directory.display());
             sandbox.node.directory.hold(make).map_err(at_fault)?;
@@ -270,7 +273,7 @@ impl ContainerTask {
             &self.container,
             image,
             &sources,
-            &sandbox.surroundings,
+            surroundings,
             &super::expansion::PathMap::default(),
             directory.clone(),
         )?;
@@ -297,6 +300,9 @@ impl ContainerTask {
         if !covers(HOSTS, &mounts) {
             let source = sandbox.hosts_file();
             mounts.push(Mount { at: HOSTS.into(), source, is_read_only: false });
+        }
+        if image.root.is_some() && !covers(RESOLVER, &mounts) && Path::new(RESOLVER).exists() {
+            mounts.push(Mount { at: RESOLVER.into(), source: RESOLVER.into(), is_read_only: true });
         }
         if image.root.is_some() {
             launch.env.remove("TMPDIR");
@@ -593,7 +599,9 @@ impl ContainerTask {
     ) -> bool {
         let numbers = Numbers::of(probe);
         let mut tally = Tally::default();
-        tokio::time::sleep_until(started + numbers.initial_delay).await;
+        // A program that is asked before it has set up its signals would end otherwise than on a real node.
+        let delay = if question == Question::Liveness { FIRST_LIVENESS } else { Duration::ZERO };
+        tokio::time::sleep_until(started + numbers.initial_delay.max(delay)).await;
         let mut ticks = tokio::time::interval(numbers.period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

@@ -4,6 +4,7 @@ mod autoscalers;
 mod clusters;
 mod deployments;
 mod disruption;
+mod durable;
 mod endpoint_slices;
 mod endpoints;
 mod flight;
