@@ -297,7 +297,13 @@ mod tests {
 
     #[test]
     fn the_table_names_types_that_exist() {
-        let inline = ["VolumeSource", "PersistentVolumeSource", "ProbeHandler", "EphemeralContainerCommon"];
+        let inline = [
+            "VolumeSource",
+            "PersistentVolumeSource",
+            "ProbeHandler",
+            "EphemeralContainerCommon",
+            "IngressRuleValue",
+        ];
         for (of, fields) in TYPES.iter() {
             assert!(!fields.is_empty(), "{of}");
             for (name, target) in fields.values() {
