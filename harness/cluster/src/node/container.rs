@@ -24,10 +24,12 @@ use super::{
     probe::{self, Numbers, Question, Tally},
     process::{Launch, Process},
     record::{ContainerRecord, ContainerState, Termination},
-    registry::Run,
+    registry::{Input, Run},
     rootfs::{self, Mount, View},
     sandbox::Sandbox,
-    service_variables, sources, volumes,
+    service_variables, sources,
+    terminal::Terminal,
+    volumes,
 };
 use crate::controllers::pods::since;
 
@@ -350,11 +352,15 @@ impl ContainerTask {
             tracing::warn!(%error, path = %log_path.display(), "a container log can't be made; its output is dropped");
             Log::in_memory()
         });
-        let mut process = match self.spawn(prepared, &log) {
-            Ok(process) => process,
+        let (mut process, terminal) = match self.spawn(prepared, &log) {
+            Ok(started) => started,
             Err(message) => return self.not_started(&message, started_at, runs),
         };
-        let stdin = process.take_stdin();
+        let pipe = process.take_stdin().map(|pipe| Box::new(pipe) as Box<dyn Input>);
+        let wants_input = self.container.stdin == Some(true);
+        let typed =
+            terminal.clone().filter(|_| wants_input).map(|terminal| Box::new(terminal) as Box<dyn Input>);
+        let stdin = pipe.or(typed);
         let run = Arc::new(Run {
             log: log.clone(),
             process: process.id(),
@@ -363,6 +369,7 @@ impl ContainerTask {
             view: prepared.view.clone(),
             paths: prepared.paths.clone(),
             stdin: Arc::new(tokio::sync::Mutex::new(stdin)),
+            terminal,
             is_stdin_once: self.container.stdin_once == Some(true),
             exit: watch::Sender::new(None),
             stop: CancellationToken::new(),
@@ -415,8 +422,8 @@ impl ContainerTask {
         }
     }
 
-    /// Starts the program.
-    fn spawn(&self, prepared: &Prepared, log: &Log) -> Result<Process, String> {
+    /// Starts the program, on a terminal if the container wants one.
+    fn spawn(&self, prepared: &Prepared, log: &Log) -> Result<(Process, Option<Terminal>), String> {
         let launch = &prepared.launch;
         let program = launch.argv.first().map_or("", String::as_str);
         let path = launch.env.get("PATH").map_or("", String::as_str);
@@ -428,11 +435,17 @@ impl ContainerTask {
             }
             None => launch.clone(),
         };
-        self.sandbox
-            .node
-            .processes
-            .spawn(&wrapped, log)
-            .map_err(|error| format!("exec: \"{program}\": {error}"))
+        let processes = &self.sandbox.node.processes;
+        let at_fault = |error: std::io::Error| format!("exec: \"{program}\": {error}");
+        if self.container.tty != Some(true) {
+            return Ok((processes.spawn(&wrapped, log).map_err(at_fault)?, None));
+        }
+        let (terminal, theirs) = Terminal::open().map_err(at_fault)?;
+        let mut wrapped = wrapped;
+        wrapped.env.entry("TERM".into()).or_insert_with(|| "xterm".into());
+        let mut process = processes.spawn_on(&wrapped, &theirs).map_err(at_fault)?;
+        process.record(terminal.clone(), log);
+        Ok((process, Some(terminal)))
     }
 
     /// The end of a run that never began.

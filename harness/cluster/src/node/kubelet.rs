@@ -18,6 +18,7 @@ use tokio::{
 };
 use windtunnel_apiserver::{
     ContainerRef, Duplex, ExitOutcome, Kubelet, LogOptions, LogStream, Refusal, Session, Streams,
+    TerminalSize,
 };
 
 use super::{
@@ -179,13 +180,7 @@ fn exec(node: &Context, run: &Arc<Run>, command: &[String], streams: Streams) ->
         launch.env.entry("TERM".into()).or_insert_with(|| "xterm".into());
         let process = node.processes.spawn_on(&launch, &theirs).map_err(|error| failed(error.to_string()))?;
         drop(theirs);
-        let (resize, mut sizes) = mpsc::channel(SIZES);
-        let sized = terminal.clone();
-        tokio::spawn(async move {
-            while let Some(size) = sizes.recv().await {
-                sized.resize(size);
-            }
-        });
+        let resize = sizes_of(terminal.clone());
         return Ok(Session {
             stdin: streams.stdin.then(|| Box::new(terminal.clone()) as Box<_>),
             stdout: streams.stdout.then(|| Box::new(terminal) as Box<_>),
@@ -203,6 +198,17 @@ fn exec(node: &Context, run: &Arc<Run>, command: &[String], streams: Streams) ->
         resize: None,
         exit: ended(process, run.clone()),
     })
+}
+
+/// Where the sizes of a terminal go.
+fn sizes_of(terminal: Terminal) -> mpsc::Sender<TerminalSize> {
+    let (resize, mut sizes) = mpsc::channel(SIZES);
+    tokio::spawn(async move {
+        while let Some(size) = sizes.recv().await {
+            terminal.resize(size);
+        }
+    });
+    resize
 }
 
 /// The end of a command; it ends with the container that it runs beside.
@@ -235,6 +241,7 @@ fn attach(run: &Arc<Run>, streams: Streams) -> Session {
         tokio::spawn(feed(ours, run.clone()));
         Box::new(theirs) as Box<dyn AsyncWrite + Send + Unpin>
     });
+    let resize = run.terminal.clone().map(sizes_of);
     let run = run.clone();
     let exit = async move {
         let mut exit = run.exit.subscribe();
@@ -244,7 +251,7 @@ fn attach(run: &Arc<Run>, streams: Streams) -> Session {
             Err(_) => ExitOutcome::Failed("the container is gone".to_owned()),
         }
     };
-    Session { stdin, stdout, stderr, resize: None, exit: exit.boxed() }
+    Session { stdin, stdout, stderr, resize, exit: exit.boxed() }
 }
 
 /// Copies what a container writes from now on until it ends.

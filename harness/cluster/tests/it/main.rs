@@ -9,6 +9,7 @@ mod endpoint_slices;
 mod endpoints;
 mod flight;
 mod jobs;
+mod kubectl;
 mod latency;
 mod model;
 mod oracle;
