@@ -16,7 +16,7 @@ use k8s_openapi::{
 };
 use serde_json::{Value, json};
 
-use super::{pods, selector};
+use super::{deployment::owner, pods, selector};
 use crate::{
     effect::{Effect, Outcome, merge_patch},
     quantity,
@@ -105,6 +105,39 @@ pub fn as_host_paths(world: &World, pod: &Pod) -> Result<Pod, String> {
             })?);
     }
     Ok(pod)
+}
+
+/// Makes the claims of a pod's generic ephemeral volumes that are not there; they go with the pod. Returns whether one was
+/// missing.
+pub(crate) fn create_ephemeral(world: &World, pod: &Pod, outcome: &mut Outcome) -> bool {
+    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+    let mut is_missing = false;
+    for (name, template) in pods::ephemeral_claims(pod) {
+        if world.persistent_volume_claims.get(&Key::new(namespace.as_str(), name.as_str())).is_some() {
+            continue;
+        }
+        is_missing = true;
+        let given = template.metadata.clone().unwrap_or_default();
+        outcome.push(Effect::create(&PersistentVolumeClaim {
+            metadata: ObjectMeta {
+                name: Some(name),
+                namespace: Some(namespace.clone()),
+                labels: given.labels,
+                annotations: given.annotations,
+                owner_references: Some(vec![owner(Kind::Pod, &pod.metadata)]),
+                ..ObjectMeta::default()
+            },
+            spec: Some(template.spec.clone()),
+            status: None,
+        }));
+    }
+    is_missing
+}
+
+/// Whether a claim was made for this pod.
+pub(crate) fn is_of_pod(claim: &PersistentVolumeClaim, pod: &Pod) -> bool {
+    let owners = claim.metadata.owner_references.iter().flatten();
+    owners.into_iter().any(|owner| Some(&owner.uid) == pod.metadata.uid.as_ref())
 }
 
 /// Decides for one claim.
