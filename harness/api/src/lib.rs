@@ -7,6 +7,9 @@
 //! # The types by role
 //! * What users write: [`kserve::InferenceService`], [`kserve::ServingRuntime`] and
 //!   [`kserve::ClusterServingRuntime`]; [`manifest::parse`] reads them from YAML with source positions.
+//! * What stands beside it: [`kserve::InferenceGraph`], [`kserve::TrainedModel`],
+//!   [`kserve::ClusterStorageContainer`], [`kserve::LocalModelCache`] and its kin.
+//! * What an operator sets: [`kserve::KserveConfig`].
 //! * What admission does with them: [`kserve::defaults`], [`kserve::validate`], [`kserve::pod`].
 //! * What the KServe controller makes of them: [`kserve::runtime`], [`kserve::render`], [`kserve::status`].
 //! * What Knative Serving makes of that: [`knative`].
@@ -40,10 +43,15 @@
 //! ```
 
 pub mod condition;
+pub mod gateway_api;
+pub mod istio;
+pub mod keda;
 pub mod knative;
 pub mod kserve;
 pub mod manifest;
+pub mod opentelemetry;
 pub mod pod_fields;
+pub mod quantity;
 pub mod runtimes;
 pub mod schema;
 

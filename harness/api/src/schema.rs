@@ -36,6 +36,18 @@ pub fn any(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"x-kubernetes-preserve-unknown-fields": true})
 }
 
+/// What Kubernetes writes for a quantity: a number, or text with a unit.
+#[must_use]
+pub fn quantity_value() -> Value {
+    json!({"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": true,
+        "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"})
+}
+
+/// A quantity.
+pub fn quantity(_: &mut SchemaGenerator) -> Schema {
+    Schema::try_from(quantity_value()).unwrap_or_default()
+}
+
 /// Adds the fields of a pod specification to the properties of a struct that inlines one.
 pub fn add_pod_fields(schema: &mut Schema) {
     add_shallow(schema, &POD_SPEC);

@@ -20,6 +20,22 @@ pub trait Admission: Send + Sync {
     /// # Errors
     /// A [`Denial`] refuses the request; nothing is stored.
     fn review(&self, attributes: &Attributes, object: &mut Value, old: Option<&Value>) -> Result<(), Denial>;
+
+    /// The same, for reviewers that have something to tell the client: the server sends the texts as `Warning`
+    /// headers, whatever the verdict.
+    ///
+    /// # Errors
+    /// A [`Denial`] refuses the request; nothing is stored.
+    fn review_with_warnings(
+        &self,
+        attributes: &Attributes,
+        object: &mut Value,
+        old: Option<&Value>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), Denial> {
+        let _ = warnings;
+        self.review(attributes, object, old)
+    }
 }
 
 /// What a request is about.

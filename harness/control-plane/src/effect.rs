@@ -10,6 +10,9 @@ use crate::world::{Kept, Kind, Object, ObjectKey};
 pub enum Effect {
     /// Makes an object; one that exists already is fine.
     Create(Object),
+    /// Makes an object, or makes the fields of one that is there what these are, by server-side apply. The engine
+    /// leaves out what is so already ([`crate::world::World::is_applied`]).
+    Apply(Object),
     /// Changes an object by a JSON merge patch; one that is gone is fine.
     Patch {
         /// Its kind.
@@ -41,9 +44,14 @@ pub enum Effect {
         /// `Normal` or `Warning`.
         severity: &'static str,
         /// One word.
-        reason: &'static str,
+        reason: String,
         /// A sentence.
         message: String,
+    },
+    /// Writes nothing: the key is looked at again after a time.
+    Requeue {
+        /// How long, in milliseconds.
+        after_ms: u64,
     },
 }
 

@@ -40,6 +40,7 @@ mod clock;
 mod effect;
 mod engine;
 mod error;
+mod leader;
 mod world;
 
 use std::sync::Arc;
@@ -49,11 +50,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use windtunnel_apiserver::Admission;
 use windtunnel_gateway::GatewayHandle;
+pub use windtunnel_kernel::Profile;
 
 pub use admission::LiveConfig;
 pub use autoscaler::AutoscaleDecision;
 pub use effect::{Effect, Effects, merge_difference};
 pub use error::ControlPlaneError;
+pub use leader::LeaderElection;
 pub use world::{Kept, Key, Kind, Object, ObjectKey, ScaleView, Store, World};
 
 /// How many decisions a slow receiver may fall behind before it loses the oldest.
@@ -68,11 +71,21 @@ pub struct Options {
     pub install: bool,
     /// The configuration that [`ControlPlane::admission_with`] shares with the webhooks.
     pub live_config: LiveConfig,
+    /// Upstream as it is, or as it is meant, with our extensions.
+    pub profile: Profile,
+    /// How it takes part in a leader election; absent works without one, for a control plane that is alone.
+    pub leader_election: Option<LeaderElection>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { domain: "example.com".to_owned(), install: true, live_config: LiveConfig::default() }
+        Self {
+            domain: "example.com".to_owned(),
+            install: true,
+            live_config: LiveConfig::default(),
+            profile: Profile::default(),
+            leader_election: None,
+        }
     }
 }
 
@@ -100,8 +113,7 @@ impl ControlPlane {
         }
         let (decisions, _) = broadcast::channel(DECISIONS_KEPT);
         let stop = CancellationToken::new();
-        let engine = engine::Engine::new(client, gateway, options.live_config, decisions.clone());
-        let task = tokio::spawn(engine.run(stop.clone()));
+        let task = tokio::spawn(lead(client, gateway, options, decisions.clone(), stop.clone()));
         Ok(Self { decisions, stop, task })
     }
 
@@ -112,8 +124,8 @@ impl ControlPlane {
         Self::admission_with(&LiveConfig::default())
     }
 
-    /// The webhooks, following the configuration that [`Options::live_config`] shares: InferenceService
-    /// defaulter, InferenceService validator, pod mutator.
+    /// The webhooks, following what [`Options::live_config`] shares, in upstream's order: InferenceService
+    /// defaulter, pod mutator, then the validators.
     #[must_use]
     pub fn admission_with(config: &LiveConfig) -> Vec<Arc<dyn Admission>> {
         admission::reviewers(config)
@@ -132,6 +144,40 @@ impl ControlPlane {
             && error.is_panic()
         {
             tracing::error!(%error, "the controllers' task failed");
+        }
+    }
+}
+
+/// Runs the controllers, as long as this control plane leads if there is an election.
+async fn lead(
+    client: kube::Client,
+    gateway: GatewayHandle,
+    options: Options,
+    decisions: broadcast::Sender<AutoscaleDecision>,
+    stop: CancellationToken,
+) {
+    let engine = || {
+        let live_config = options.live_config.clone();
+        engine::Engine::new(client.clone(), gateway.clone(), live_config, options.profile, decisions.clone())
+    };
+    let Some(election) = options.leader_election.clone() else { return engine().run(stop).await };
+    let mut candidate = leader::Candidate::new(client.clone(), election);
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = candidate.acquire() => {}
+            () = stop.cancelled() => return,
+        }
+        let term = stop.child_token();
+        let mut work = std::pin::pin!(engine().run(term.clone()));
+        tokio::select! {
+            () = &mut work => {}
+            () = candidate.keep() => {
+                term.cancel();
+                work.await;
+            }
+        }
+        if stop.is_cancelled() {
+            candidate.release().await;
         }
     }
 }

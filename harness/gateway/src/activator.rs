@@ -37,6 +37,8 @@ pub(crate) struct Revision {
 
 struct Inner {
     container_concurrency: u32,
+    /// Whether requests wait when there is no pod.
+    activated: bool,
     seats: Vec<Seat>,
     breaker: Breaker,
     waiting: VecDeque<Waiting>,
@@ -77,6 +79,8 @@ pub(crate) struct Admitted {
 pub(crate) enum Denied {
     /// The queue is full.
     Full,
+    /// There is no pod and waiting for one is not wanted.
+    NoPod,
     /// The revision was taken out of the route table: ask the table again.
     Gone,
 }
@@ -88,6 +92,7 @@ impl Revision {
             meter,
             inner: Mutex::new(Inner {
                 container_concurrency: 0,
+                activated: true,
                 seats: Vec::new(),
                 // The queue is bounded here, by those who wait; the breaker would count those who run as well.
                 breaker: Breaker::new(u32::MAX, u32::MAX, 0),
@@ -105,13 +110,19 @@ impl Revision {
     }
 
     /// Takes over what the route table says about this revision.
-    pub(crate) fn update(self: &Arc<Self>, container_concurrency: u32, endpoints: &[SocketAddr]) {
+    pub(crate) fn update(
+        self: &Arc<Self>,
+        container_concurrency: u32,
+        activated: bool,
+        endpoints: &[SocketAddr],
+    ) {
         let mut addresses = endpoints.to_vec();
         addresses.sort_unstable();
         addresses.dedup();
         let mut inner = self.lock();
         inner.gone = false;
         inner.container_concurrency = container_concurrency;
+        inner.activated = activated;
         let mut before = std::mem::take(&mut inner.seats);
         for address in addresses {
             let known = before.iter().position(|seat| seat.endpoint.address == address);
@@ -158,6 +169,9 @@ impl Revision {
             let mut inner = self.lock();
             if inner.gone {
                 return Err(Denied::Gone);
+            }
+            if !inner.activated && inner.seats.is_empty() {
+                return Err(Denied::NoPod);
             }
             match inner.breaker.offer() {
                 Offer::Reject => return Err(Denied::Full),

@@ -20,9 +20,15 @@ pub(crate) enum Refusal {
         /// What could have been asked for.
         known: String,
     },
+    /// No rule of the host's routes matches.
+    #[error("no rule of host \"{host}\" matches {method} {path}; see the rules of its HTTPRoutes")]
+    NoRule { host: String, method: String, path: String },
     /// Every backend of the route has weight 0.
-    #[error("the route of host \"{host}\" sends no traffic anywhere; give one of its revisions a percentage")]
+    #[error("the route of host \"{host}\" sends no traffic anywhere; give one of its backends a weight")]
     NoBackend { host: String },
+    /// There is no pod, and nobody would make one for a waiting request.
+    #[error("{revision} has no ready pod; see its Deployment and its pods")]
+    NoPod { revision: RevisionKey },
     /// The queue in front of the revision is full.
     #[error(
         "the queue of revision {revision} is full ({depth} requests wait); raise its maximum scale or send less"
@@ -63,8 +69,9 @@ impl Refusal {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NoHost | Self::ClientBody { .. } => StatusCode::BAD_REQUEST,
-            Self::UnknownHost { .. } => StatusCode::NOT_FOUND,
+            Self::UnknownHost { .. } | Self::NoRule { .. } => StatusCode::NOT_FOUND,
             Self::NoBackend { .. }
+            | Self::NoPod { .. }
             | Self::QueueFull { .. }
             | Self::HeldTooLong { .. }
             | Self::Replaced { .. } => StatusCode::SERVICE_UNAVAILABLE,

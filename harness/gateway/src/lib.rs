@@ -4,8 +4,8 @@
 //! [`GatewayHandle`] is how a control plane drives it: [`GatewayHandle::apply`] replaces the [`RouteTable`],
 //! [`GatewayHandle::stats`] is the stream of concurrency reports that an autoscaler needs.
 //!
-//! On its way a request meets, in this order: `router` (host to [`Route`], then the split of
-//! `kernel::routing::split` picks a [`Backend`]), `meter` (the activator's reporter of `kernel::autoscale::kpa`),
+//! On its way a request meets, in this order: `router` (host to [`Route`], `matching` to one of its [`Rule`]s, then the
+//! split of `kernel::routing::split` picks a [`Backend`]), `filters` (changes of the request and its answer), `meter` (the activator's reporter of `kernel::autoscale::kpa`),
 //! `activator` (the breaker and the queue of those who wait for a pod), `endpoint` (a kept-alive connection to the
 //! pod), and `proxy`, which ties them together and decides what may be sent a second time.
 //!
@@ -23,22 +23,23 @@
 //! let stable = RevisionKey::new("default", "digits-predictor-00001");
 //! let canary = RevisionKey::new("default", "digits-predictor-00002");
 //! gateway.handle().apply(RouteTable {
-//!     routes: vec![Route {
-//!         hosts: vec!["digits-default.example.com".to_owned()],
-//!         backends: vec![
+//!     routes: vec![Route::split(
+//!         vec!["digits-default.example.com".to_owned()],
+//!         vec![
 //!             Backend { revision: stable.clone(), percent: 90 },
 //!             Backend { revision: canary.clone(), percent: 10 },
 //!         ],
-//!         timeout_ms: 60_000,
-//!     }],
+//!         60_000,
+//!     )],
 //!     revisions: vec![
 //!         RevisionBackend {
 //!             key: stable,
 //!             container_concurrency: 0,
+//!             activated: true,
 //!             endpoints: vec!["127.0.0.1:8080".parse().unwrap()],
 //!         },
 //!         // No pod yet: requests for it wait.
-//!         RevisionBackend { key: canary.clone(), container_concurrency: 1, endpoints: vec![] },
+//!         RevisionBackend { key: canary.clone(), container_concurrency: 1, activated: true, endpoints: vec![] },
 //!     ],
 //! });
 //! assert_eq!(gateway.handle().in_flight(&canary), 0);
@@ -51,7 +52,9 @@ mod activator;
 mod body;
 mod endpoint;
 mod error;
+mod filters;
 mod headers;
+mod matching;
 mod meter;
 mod proxy;
 mod replay;
@@ -62,4 +65,7 @@ mod table;
 pub use headers::{HELD_US, REVISION, WEIGHT};
 pub use meter::RevisionStat;
 pub use server::{Gateway, GatewayHandle, Options};
-pub use table::{Backend, DEFAULT_TIMEOUT_MS, RevisionBackend, RevisionKey, Route, RouteTable};
+pub use table::{
+    Backend, DEFAULT_TIMEOUT_MS, Filter, HeaderChanges, PathChange, PathMatch, RequestMatch, RevisionBackend,
+    RevisionKey, Route, RouteTable, Rule, TextMatch,
+};

@@ -20,7 +20,7 @@ use crate::{
     body::{AnswerBody, Exchange, PodBody},
     endpoint::Connection,
     error::Refusal,
-    headers,
+    filters, headers,
     meter::Metered,
     replay::Replay,
     router::{Chosen, Router},
@@ -70,16 +70,25 @@ async fn forward(
     let arrived = Instant::now();
     let mut held = None;
     for _ in 0..MAX_CHOICES {
-        let chosen = router.choose(&host)?;
+        let matched = router.find(&host, &head)?;
+        let mut changed = None;
+        if !matched.filters().is_empty() {
+            let changed = changed.insert(head.clone());
+            if let Some(redirection) = filters::on_request(matched.filters(), &matched.prefix, changed) {
+                return Ok(redirection.map(|()| AnswerBody::Own(None)));
+            }
+        }
+        let chosen = Router::choose(&matched, &host)?;
         let trip = Trip {
             metered: chosen.revision.meter.start(),
             deadline: arrived + chosen.timeout,
             chosen: &chosen,
             held: &mut held,
         };
-        match trip.run(&head, &body).await {
+        match trip.run(changed.as_ref().unwrap_or(&head), &body).await {
             Ok(mut response) => {
                 headers::remove_hop_by_hop(response.headers_mut());
+                filters::on_response(matched.filters(), response.headers_mut());
                 label(&mut response, &chosen, held);
                 return Ok(response);
             }
@@ -185,6 +194,7 @@ impl Trip<'_> {
                 return Ok(lease);
             }
             Ok(Err(Denied::Gone)) => return Err(Failure::Gone),
+            Ok(Err(Denied::NoPod)) => Refusal::NoPod { revision: revision.key.clone() },
             Ok(Err(Denied::Full)) => {
                 Refusal::QueueFull { revision: revision.key.clone(), depth: QUEUE_DEPTH }
             }

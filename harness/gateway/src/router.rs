@@ -1,4 +1,4 @@
-//! The compiled route table: host name to split, revision key to activator.
+//! The compiled route table: host name to rules, rule to split, revision key to activator.
 
 use std::{
     collections::BTreeMap,
@@ -9,14 +9,16 @@ use std::{
     time::Duration,
 };
 
+use http::request::Parts;
 use tokio::sync::broadcast;
 use windtunnel_kernel::routing::split::TrafficSplit;
 
 use crate::{
     activator::Revision,
     error::Refusal,
+    matching::Matcher,
     meter::{Meter, RevisionStat},
-    table::{Backend, DEFAULT_TIMEOUT_MS, RevisionKey, RouteTable},
+    table::{Backend, DEFAULT_TIMEOUT_MS, Filter, RequestMatch, RevisionKey, RouteTable},
 };
 
 /// Hosts that an error names as those that could have been asked for.
@@ -24,7 +26,7 @@ const NAMED_HOSTS: usize = 5;
 
 /// Everything that one request needs to know about the table.
 pub(crate) struct Router {
-    routes: RwLock<BTreeMap<String, Arc<Route>>>,
+    hosts: RwLock<Hosts>,
     revisions: Mutex<Revisions>,
     stats: broadcast::Sender<RevisionStat>,
     next_seed: AtomicU64,
@@ -40,9 +42,19 @@ struct Revisions {
     leaving: Vec<Arc<Revision>>,
 }
 
-/// One compiled route.
-struct Route {
+/// The rules of each host, the most specific first. A wildcard's name begins with `*.`.
+type Hosts = BTreeMap<String, Vec<Case>>;
+
+/// A rule under one of its matches.
+struct Case {
+    matcher: Matcher,
+    rule: Arc<Rule>,
+}
+
+/// One compiled rule.
+struct Rule {
     backends: Vec<(Backend, Arc<Revision>)>,
+    filters: Arc<[Filter]>,
     split: Arc<Mutex<TrafficSplit>>,
     timeout: Duration,
 }
@@ -54,14 +66,22 @@ pub(crate) struct Chosen {
     pub(crate) timeout: Duration,
 }
 
+/// What the table says about a request before a revision is chosen.
+pub(crate) struct Matched {
+    rule: Arc<Rule>,
+    /// The prefix that the rule's path match is about.
+    pub(crate) prefix: String,
+}
+
+impl Matched {
+    pub(crate) fn filters(&self) -> &Arc<[Filter]> {
+        &self.rule.filters
+    }
+}
+
 impl Router {
     pub(crate) fn new(stats: broadcast::Sender<RevisionStat>, seed: u64) -> Self {
-        Self {
-            routes: RwLock::default(),
-            revisions: Mutex::default(),
-            stats,
-            next_seed: AtomicU64::new(seed),
-        }
+        Self { hosts: RwLock::default(), revisions: Mutex::default(), stats, next_seed: AtomicU64::new(seed) }
     }
 
     /// Replaces the table. Requests see the old one or the new one, nothing in between.
@@ -73,7 +93,8 @@ impl Router {
         let mut before = std::mem::take(&mut revisions.current);
         let mut current = BTreeMap::new();
         let named = table.revisions.iter().map(|revision| &revision.key);
-        let routed = table.routes.iter().flat_map(|route| &route.backends).map(|backend| &backend.revision);
+        let rules = table.routes.iter().flat_map(|route| &route.rules);
+        let routed = rules.flat_map(|rule| &rule.backends).map(|backend| &backend.revision);
         for key in named.chain(routed) {
             if !current.contains_key(key) {
                 let revision = before.remove(key).unwrap_or_else(|| self.new_revision(key));
@@ -86,14 +107,16 @@ impl Router {
         // Pods first, then routes: a request that sees a new route finds its pods.
         for (key, revision) in &current {
             match described.get(key) {
-                Some(backend) => revision.update(backend.container_concurrency, &backend.endpoints),
-                None => revision.update(0, &[]),
+                Some(backend) => {
+                    revision.update(backend.container_concurrency, backend.activated, &backend.endpoints);
+                }
+                None => revision.update(0, true, &[]),
             }
         }
-        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        let compiled = compile(&table, &routes, &current);
-        *routes = compiled;
-        drop(routes);
+        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
+        let compiled = compile(&table, &hosts, &current);
+        *hosts = compiled;
+        drop(hosts);
         // Those who wait for a revision that is gone choose again, and see the new routes.
         for revision in before.into_values() {
             revision.remove();
@@ -109,19 +132,31 @@ impl Router {
         Arc::new(Revision::new(key.clone(), meter, seed))
     }
 
-    /// The revision that the next request for this host goes to. `host` is in lower case, without port.
-    pub(crate) fn choose(&self, host: &str) -> Result<Chosen, Refusal> {
-        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(route) = routes.get(host).map(Arc::clone) else {
-            return Err(Refusal::UnknownHost { host: host.to_owned(), known: known_hosts(&routes) });
+    /// The rule for a request. `host` is in lower case, without port.
+    pub(crate) fn find(&self, host: &str, head: &Parts) -> Result<Matched, Refusal> {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(cases) = cases(&hosts, host) else {
+            return Err(Refusal::UnknownHost { host: host.to_owned(), known: known_hosts(&hosts) });
         };
-        drop(routes);
-        if route.backends.iter().all(|(backend, _)| backend.percent == 0) {
+        let Some(case) = cases.iter().find(|case| case.matcher.matches(head)) else {
+            return Err(Refusal::NoRule {
+                host: host.to_owned(),
+                method: head.method.to_string(),
+                path: head.uri.path().to_owned(),
+            });
+        };
+        Ok(Matched { rule: Arc::clone(&case.rule), prefix: case.matcher.prefix().to_owned() })
+    }
+
+    /// The revision that the next request of this rule goes to.
+    pub(crate) fn choose(matched: &Matched, host: &str) -> Result<Chosen, Refusal> {
+        let rule = &matched.rule;
+        if rule.backends.iter().all(|(backend, _)| backend.percent == 0) {
             return Err(Refusal::NoBackend { host: host.to_owned() });
         }
-        let index = route.split.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let (backend, revision) = &route.backends[index];
-        Ok(Chosen { revision: Arc::clone(revision), percent: backend.percent, timeout: route.timeout })
+        let index = rule.split.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let (backend, revision) = &rule.backends[index];
+        Ok(Chosen { revision: Arc::clone(revision), percent: backend.percent, timeout: rule.timeout })
     }
 
     /// Sends the reports that are due and forgets what is over.
@@ -157,45 +192,74 @@ impl Router {
     }
 }
 
-fn compile(
-    table: &RouteTable,
-    before: &BTreeMap<String, Arc<Route>>,
-    revisions: &BTreeMap<RevisionKey, Arc<Revision>>,
-) -> BTreeMap<String, Arc<Route>> {
-    let mut routes = BTreeMap::new();
-    for route in &table.routes {
-        let backends: Vec<_> = route
-            .backends
-            .iter()
-            .map(|backend| (backend.clone(), Arc::clone(&revisions[&backend.revision])))
-            .collect();
-        // A split that did not change keeps its position: a new pod must not restart it.
-        let split = route
-            .hosts
-            .iter()
-            .filter_map(|host| before.get(&host.to_ascii_lowercase()))
-            .find(|old| old.backends.iter().map(|(backend, _)| backend).eq(&route.backends))
-            .map(|old| Arc::clone(&old.split))
-            .unwrap_or_else(|| {
-                let weights: Vec<u32> = route.backends.iter().map(|backend| backend.percent).collect();
-                Arc::new(Mutex::new(TrafficSplit::new(&weights)))
-            });
-        let timeout_ms = if route.timeout_ms == 0 { DEFAULT_TIMEOUT_MS } else { route.timeout_ms };
-        let compiled = Arc::new(Route { backends, split, timeout: Duration::from_millis(timeout_ms) });
-        for host in &route.hosts {
-            routes.entry(host.to_ascii_lowercase()).or_insert_with(|| Arc::clone(&compiled));
+/// The rules of the host itself, else those of the nearest wildcard above it, else those for every host.
+fn cases<'a>(hosts: &'a Hosts, host: &str) -> Option<&'a Vec<Case>> {
+    hosts.get(host).or_else(|| {
+        let mut rest = host;
+        while let Some((_, parent)) = rest.split_once('.') {
+            if let Some(found) = hosts.get(&format!("*.{parent}")) {
+                return Some(found);
+            }
+            rest = parent;
         }
-    }
-    routes
+        hosts.get("*")
+    })
 }
 
-fn known_hosts(routes: &BTreeMap<String, Arc<Route>>) -> String {
-    if routes.is_empty() {
+fn compile(table: &RouteTable, before: &Hosts, revisions: &BTreeMap<RevisionKey, Arc<Revision>>) -> Hosts {
+    let mut hosts = Hosts::new();
+    let everything = [RequestMatch::default()];
+    for route in &table.routes {
+        for rule in &route.rules {
+            let backends: Vec<_> = rule
+                .backends
+                .iter()
+                .map(|backend| (backend.clone(), Arc::clone(&revisions[&backend.revision])))
+                .collect();
+            // A split that did not change keeps its position: a new pod must not restart it.
+            let split = route
+                .hosts
+                .iter()
+                .filter_map(|host| before.get(&host.to_ascii_lowercase()))
+                .flatten()
+                .find(|old| old.rule.backends.iter().map(|(backend, _)| backend).eq(&rule.backends))
+                .map(|old| Arc::clone(&old.rule.split))
+                .unwrap_or_else(|| {
+                    let weights: Vec<u32> = rule.backends.iter().map(|backend| backend.percent).collect();
+                    Arc::new(Mutex::new(TrafficSplit::new(&weights)))
+                });
+            let timeout_ms = if rule.timeout_ms == 0 { DEFAULT_TIMEOUT_MS } else { rule.timeout_ms };
+            let compiled = Arc::new(Rule {
+                backends,
+                filters: rule.filters.clone().into(),
+                split,
+                timeout: Duration::from_millis(timeout_ms),
+            });
+            let matches = if rule.matches.is_empty() { &everything[..] } else { &rule.matches };
+            for host in &route.hosts {
+                let cases = hosts.entry(host.to_ascii_lowercase()).or_default();
+                cases.extend(
+                    matches
+                        .iter()
+                        .map(|wanted| Case { matcher: Matcher::new(wanted), rule: Arc::clone(&compiled) }),
+                );
+            }
+        }
+    }
+    for cases in hosts.values_mut() {
+        // Equally specific ones stay in the table's order.
+        cases.sort_by_key(|case| case.matcher.precedence());
+    }
+    hosts
+}
+
+fn known_hosts(hosts: &Hosts) -> String {
+    if hosts.is_empty() {
         return "no service is routed yet".to_owned();
     }
-    let named: Vec<&str> = routes.keys().take(NAMED_HOSTS).map(String::as_str).collect();
-    let more = if routes.len() > NAMED_HOSTS {
-        format!(" and {} more", routes.len() - NAMED_HOSTS)
+    let named: Vec<&str> = hosts.keys().take(NAMED_HOSTS).map(String::as_str).collect();
+    let more = if hosts.len() > NAMED_HOSTS {
+        format!(" and {} more", hosts.len() - NAMED_HOSTS)
     } else {
         String::new()
     };

@@ -38,16 +38,120 @@ pub struct RouteTable {
     pub revisions: Vec<RevisionBackend>,
 }
 
-/// One set of hosts with one traffic split.
+/// Hosts and what happens to their requests. The names of the parts are those of the Gateway API's HTTPRoute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
-    /// Host names without port; compared without regard to case.
+    /// Host names without port, compared without regard to case; `*.example.com` stands for every name below
+    /// it, `*` for every name.
     pub hosts: Vec<String>,
+    /// What happens to a request: the rule with the most specific match has it (exact path, then the longest regular
+    /// expression, then the longest prefix; a method; more headers; more query parameters; then the first in order).
+    pub rules: Vec<Rule>,
+}
+
+impl Route {
+    /// A route that splits all requests for its hosts.
+    pub fn split(hosts: Vec<String>, backends: Vec<Backend>, timeout_ms: u64) -> Self {
+        Self { hosts, rules: vec![Rule { backends, timeout_ms, ..Rule::default() }] }
+    }
+}
+
+/// One traffic split, for the requests that match.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// One of these must match; none stands for every request.
+    #[serde(default)]
+    pub matches: Vec<RequestMatch>,
+    /// What is changed on the way, in this order.
+    #[serde(default)]
+    pub filters: Vec<Filter>,
     /// Revisions and their shares.
     pub backends: Vec<Backend>,
     /// Milliseconds until the first byte of the answer must be there, time in the activator included;
     /// 0 stands for [`DEFAULT_TIMEOUT_MS`].
     pub timeout_ms: u64,
+}
+
+/// What a request must look like; all parts must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestMatch {
+    /// The path; any when absent.
+    pub path: Option<PathMatch>,
+    /// The method, in capitals; any when absent.
+    pub method: Option<String>,
+    /// Headers by name.
+    pub headers: Vec<(String, TextMatch)>,
+    /// Query parameters by name.
+    pub query: Vec<(String, TextMatch)>,
+}
+
+/// What a path must look like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PathMatch {
+    /// This path.
+    Exact(String),
+    /// This path and those below it, by whole segments.
+    Prefix(String),
+    /// A path in which this regular expression is found.
+    Regex(String),
+}
+
+/// What a header or query parameter must look like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TextMatch {
+    /// This value.
+    Exact(String),
+    /// A value in which this regular expression is found.
+    Regex(String),
+}
+
+/// A change of a request or its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Filter {
+    /// Changes the request's headers.
+    RequestHeaders(HeaderChanges),
+    /// Changes the answer's headers.
+    ResponseHeaders(HeaderChanges),
+    /// Sends the request on under another host or path.
+    Rewrite {
+        /// The host that the pod sees.
+        host: Option<String>,
+        /// The path that the pod sees.
+        path: Option<PathChange>,
+    },
+    /// Answers with a redirection instead of asking a pod.
+    Redirect {
+        /// `http` or `https`; the request's when absent.
+        scheme: Option<String>,
+        /// The host; the request's when absent.
+        host: Option<String>,
+        /// The port; that of the scheme, or the request's, when absent.
+        port: Option<u16>,
+        /// The path; the request's when absent.
+        path: Option<PathChange>,
+        /// 301, 302, 303, 307 or 308.
+        status: u16,
+    },
+}
+
+/// Changes of headers: set, then added, then removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeaderChanges {
+    /// Replaces all values.
+    pub set: Vec<(String, String)>,
+    /// Adds a value.
+    pub add: Vec<(String, String)>,
+    /// Takes all values away.
+    pub remove: Vec<String>,
+}
+
+/// Another path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PathChange {
+    /// Replaces the whole path.
+    Full(String),
+    /// Replaces the prefix that the rule has matched.
+    Prefix(String),
 }
 
 /// One share of a route.
@@ -66,6 +170,8 @@ pub struct RevisionBackend {
     pub key: RevisionKey,
     /// Requests that a pod takes at a time; 0 is no limit.
     pub container_concurrency: u32,
+    /// Whether requests wait here for a pod when there is none, as in Knative's activator; else they are refused.
+    pub activated: bool,
     /// Addresses of the pods that are ready and not terminating.
     pub endpoints: Vec<SocketAddr>,
 }

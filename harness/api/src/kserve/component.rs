@@ -71,7 +71,7 @@ fn scale_metric_type(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 pub struct AutoScaling {
     /// The metrics, each with a `type` of `Resource`, `External` or `PodMetric`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schema::any_objects")]
+    #[schemars(schema_with = "metrics")]
     pub metrics: Option<Vec<Value>>,
     /// Scaling behaviour in the shape of the HPA v2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,6 +81,34 @@ pub struct AutoScaling {
     #[serde(flatten)]
     #[schemars(skip)]
     pub other: Fields,
+}
+
+/// The shape of a metric: enough to refuse what no autoscaler could read.
+fn metrics(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let quantity = crate::schema::quantity_value();
+    let target = serde_json::json!({"type": "object", "required": ["type"], "properties": {
+        "type": {"type": "string", "enum": ["Utilization", "Value", "AverageValue"]},
+        "value": quantity, "averageValue": quantity,
+        "averageUtilization": {"type": "integer", "format": "int32"}}});
+    let text = serde_json::json!({"type": "string"});
+    schemars::json_schema!({"type": "array", "items": {"type": "object", "required": ["type"], "properties": {
+        "type": {"type": "string", "enum": ["Resource", "External", "PodMetric"]},
+        "resource": {"type": "object", "required": ["name", "target"], "properties": {
+            "name": {"type": "string", "enum": ["cpu", "memory"]}, "target": target}},
+        "external": {"type": "object", "required": ["metric", "target"], "properties": {
+            "metric": {"type": "object", "required": ["backend"], "properties": {
+                "backend": {"type": "string", "enum": ["prometheus", "graphite"]},
+                "serverAddress": text, "query": text, "namespace": text}},
+            "authenticationRef": {"type": "object", "required": ["authenticationRef"], "properties": {
+                "authenticationRef": {"type": "object", "required": ["name"], "properties": {"name": text}},
+                "authModes": text}},
+            "target": target}},
+        "podmetric": {"type": "object", "required": ["metric", "target"], "properties": {
+            "metric": {"type": "object", "required": ["backend"], "properties": {
+                "backend": {"type": "string", "enum": ["opentelemetry"]},
+                "serverAddress": text, "metricNames": {"type": "array", "items": text}, "query": text,
+                "operationOverTime": text}},
+            "target": target}}}}})
 }
 
 /// Where payloads are logged to.
@@ -102,8 +130,7 @@ pub struct Logger {
     pub metadata_annotations: Option<Vec<String>>,
     /// Object storage instead of a receiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schema::any_object")]
-    pub storage: Option<Value>,
+    pub storage: Option<LoggerStorage>,
     /// Service that turns payloads into files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub marshaller_url: Option<String>,
@@ -112,8 +139,7 @@ pub struct Logger {
     pub batch_size: Option<i64>,
     /// Longest time before a file is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schema::any")]
-    pub batch_interval: Option<Value>,
+    pub batch_interval: Option<String>,
     /// Anything else.
     #[serde(flatten)]
     #[schemars(skip)]
@@ -122,6 +148,28 @@ pub struct Logger {
 
 fn logger_mode(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"type": "string", "enum": ["all", "request", "response"]})
+}
+
+/// Object storage that payloads are logged to.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LoggerStorage {
+    /// Path inside the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Parameters, for example `format`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<std::collections::BTreeMap<String, String>>,
+    /// Key of the storage secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Service account whose secrets are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_name: Option<String>,
+    /// Anything else.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub other: Fields,
 }
 
 /// How requests are put together before the model sees them.
@@ -152,7 +200,7 @@ pub struct StorageUri {
     pub uri: String,
     /// Folder in the pod; absent means `/mnt/models`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 255), regex(pattern = "^/.*"))]
+    #[schemars(length(max = 255), regex(pattern = "^/.*"), extend("default" = "/mnt/models"))]
     pub mount_path: Option<String>,
     /// Anything else.
     #[serde(flatten)]
@@ -167,6 +215,7 @@ pub struct StorageUri {
 pub struct TransformerSpec {
     /// Files that the container needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub storage_uris: Option<Vec<StorageUri>>,
     /// Replica bounds and the like.
     #[serde(flatten)]
@@ -188,6 +237,7 @@ pub struct ExplainerSpec {
     pub art: Option<Value>,
     /// Files that the container needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub storage_uris: Option<Vec<StorageUri>>,
     /// Replica bounds and the like.
     #[serde(flatten)]

@@ -1,46 +1,123 @@
 //! What the defaulting webhook fills in.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
 
 use super::config::{KserveConfig, ResourceDefaults};
 use super::inference_service::InferenceService;
+use super::local_model::{
+    LOCAL_MODEL_CLAIM, LOCAL_MODEL_LABEL, LOCAL_MODEL_NAMESPACE_LABEL, LOCAL_MODEL_SOURCE_URI, LocalModel,
+};
 use super::names;
 use super::predictor::{Framework, ModelFormat, ModelSpec, PredictorSpec};
 use crate::Fields;
-use crate::pod_fields::{SERVING_CONTAINER, TRANSFORMER_CONTAINER};
+use crate::pod_fields::SERVING_CONTAINER;
+
+/// Annotation that keeps a service away from the caches.
+const DISABLE_LOCAL_MODEL: &str = "serving.kserve.io/disable-localmodel";
+/// Annotation that names the group of nodes whose cache is used.
+const NODE_GROUP: &str = "serving.kserve.io/nodegroup";
+
+/// Fills in the defaults where there are no models on the nodes.
+pub fn default(service: &mut InferenceService, config: &KserveConfig) {
+    default_with(service, config, &[]);
+}
 
 /// Fills in the defaults, in upstream's order: deployment mode, legacy framework fields to `model`,
-/// protocol, the `modelFormat` annotation, names and resources of custom containers, service account token.
-pub fn default(service: &mut InferenceService, config: &KserveConfig) {
+/// protocol, the `modelFormat` annotation, names and resources of custom containers, the cache that has the
+/// model (a namespace's before the cluster's, in the order given), service account token.
+pub fn default_with(service: &mut InferenceService, config: &KserveConfig, models: &[LocalModel<'_>]) {
     deployment_mode(service, config);
-    if service.annotation(names::DEPLOYMENT_MODE) != Some(names::MODEL_MESH) {
+    let model_mesh = service.annotation(names::DEPLOYMENT_MODE) == Some(names::MODEL_MESH);
+    if !model_mesh {
         framework_to_model(&mut service.spec.predictor);
         for canary in service.spec.canary.iter_mut().flatten() {
             framework_to_model(&mut canary.predictor);
         }
-    }
-    if let Some(model) = &service.spec.predictor.model
-        && !model.model_format.name.is_empty()
-    {
-        let format = model.model_format.name.clone();
-        let annotations = service.metadata.annotations.get_or_insert_default();
-        annotations.entry(names::MODEL_FORMAT.to_owned()).or_insert(format);
+        if let Some(model) = &service.spec.predictor.model
+            && !model.model_format.name.is_empty()
+        {
+            let format = model.model_format.name.clone();
+            let annotations = service.metadata.annotations.get_or_insert_default();
+            annotations.entry(names::MODEL_FORMAT.to_owned()).or_insert(format);
+        }
     }
     let spec = &mut service.spec;
-    if spec.predictor.model.is_none() {
-        custom_container(&mut spec.predictor.pod, config.resources.as_ref(), Naming::OnlyIfAloneOrUnnamed);
+    let resources = config.resources.as_ref();
+    if !model_mesh && spec.predictor.model.is_none() {
+        custom_container(&mut spec.predictor.pod, resources, Naming::OnlyIfAloneOrUnnamed);
     }
     if let Some(transformer) = &mut spec.transformer {
-        custom_container(&mut transformer.pod, config.resources.as_ref(), Naming::Always);
+        custom_container(&mut transformer.pod, resources, Naming::Always);
     }
     if let Some(explainer) = &mut spec.explainer {
-        custom_container(&mut explainer.pod, config.resources.as_ref(), Naming::Always);
+        match explainer.art.as_mut().and_then(Value::as_object_mut) {
+            Some(art) => {
+                art.insert("name".to_owned(), Value::from(SERVING_CONTAINER));
+                let version = config.art_explainer.default_image_version.as_str();
+                art.entry("runtimeVersion").or_insert_with(|| Value::from(version));
+                default_resources(art, resources);
+            }
+            None => custom_container(&mut explainer.pod, resources, Naming::Always),
+        }
     }
+    local_model(service, config, models);
+    let spec = &mut service.spec;
     if !config.auto_mount_service_account_token {
         let transformer = spec.transformer.as_mut().map(|component| &mut component.pod);
         let explainer = spec.explainer.as_mut().map(|component| &mut component.pod);
         for pod in [Some(&mut spec.predictor.pod), transformer, explainer].into_iter().flatten() {
             pod.entry("automountServiceAccountToken".to_owned()).or_insert(Value::Bool(false));
+        }
+    }
+}
+
+/// Notes which cache has the service's model, or that none has.
+fn local_model(service: &mut InferenceService, config: &KserveConfig, models: &[LocalModel<'_>]) {
+    let Some(uri) = service.spec.predictor.storage_uri().map(str::to_owned) else { return };
+    let looks = config.local_model.enabled && service.annotation(DISABLE_LOCAL_MODEL).is_none();
+    let group = service.annotation(NODE_GROUP).map(str::to_owned);
+    let namespace = service.namespace().to_owned();
+    let near = |model: &&LocalModel<'_>| model.namespace.is_some_and(|own| own == namespace);
+    let far = |model: &&LocalModel<'_>| model.namespace.is_none();
+    let candidates = models.iter().filter(near).chain(models.iter().filter(far)).filter(|_| looks);
+    let found = candidates.filter(|model| model.holds(&uri)).find_map(|model| {
+        let group = match &group {
+            Some(group) => model.node_groups.iter().find(|of| *of == group)?,
+            None => model.node_groups.first()?,
+        };
+        Some((model, format!("{}-{group}", model.name)))
+    });
+    let labels = found
+        .as_ref()
+        .map_or([(LOCAL_MODEL_LABEL, None), (LOCAL_MODEL_NAMESPACE_LABEL, None)], |(model, _)| {
+            [(LOCAL_MODEL_LABEL, Some(model.name)), (LOCAL_MODEL_NAMESPACE_LABEL, model.namespace)]
+        });
+    let annotations = found.as_ref().map_or(
+        [(LOCAL_MODEL_SOURCE_URI, None), (LOCAL_MODEL_CLAIM, None)],
+        |(model, claim)| {
+            [
+                (LOCAL_MODEL_SOURCE_URI, Some(model.source_model_uri)),
+                (LOCAL_MODEL_CLAIM, Some(claim.as_str())),
+            ]
+        },
+    );
+    note(&mut service.metadata.labels, labels);
+    note(&mut service.metadata.annotations, annotations);
+}
+
+/// Sets the keys that have values and takes the others out.
+fn note(map: &mut Option<BTreeMap<String, String>>, entries: [(&str, Option<&str>); 2]) {
+    for (key, value) in entries {
+        match (value, map.as_mut()) {
+            (Some(value), _) => {
+                map.get_or_insert_default().insert(key.to_owned(), value.to_owned());
+            }
+            (None, Some(map)) => {
+                map.remove(key);
+            }
+            (None, None) => {}
         }
     }
 }
@@ -60,7 +137,7 @@ fn deployment_mode(service: &mut InferenceService, config: &KserveConfig) {
 fn framework_to_model(predictor: &mut PredictorSpec) {
     if let Some(model) = &mut predictor.model {
         if matches!(model.model_format.name.as_str(), "triton" | "vLLM") {
-            model.extension.protocol_version = Some("v2".to_owned());
+            model.extension.protocol_version.get_or_insert_with(|| "v2".to_owned());
         }
         return;
     }
@@ -96,25 +173,26 @@ fn custom_container(pod: &mut Fields, resources: Option<&ResourceDefaults>, nami
             first.insert("name".to_owned(), Value::from(SERVING_CONTAINER));
         }
     }
+    if let Some(first) = containers.first_mut().and_then(Value::as_object_mut) {
+        default_resources(first, resources);
+    }
+}
+
+/// Requests and limits of a container where it has none.
+fn default_resources(container: &mut Map<String, Value>, resources: Option<&ResourceDefaults>) {
     let Some(resources) = resources else { return };
-    for container in containers.iter_mut().filter_map(Value::as_object_mut) {
-        let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
-        if name != SERVING_CONTAINER && name != TRANSFORMER_CONTAINER {
-            continue;
-        }
-        let settings = container.entry("resources").or_insert_with(|| json!({}));
-        let kinds = [
-            ("requests", &resources.cpu_request, &resources.memory_request),
-            ("limits", &resources.cpu_limit, &resources.memory_limit),
-        ];
-        for (kind, cpu, memory) in kinds {
-            let Some(settings) = settings.as_object_mut() else { continue };
-            let quantities = settings.entry(kind).or_insert_with(|| json!({}));
-            let Some(quantities) = quantities.as_object_mut() else { continue };
-            for (resource, quantity) in [("cpu", cpu), ("memory", memory)] {
-                if !quantity.is_empty() {
-                    quantities.entry(resource).or_insert_with(|| Value::from(quantity.as_str()));
-                }
+    let settings = container.entry("resources").or_insert_with(|| json!({}));
+    let kinds = [
+        ("requests", &resources.cpu_request, &resources.memory_request),
+        ("limits", &resources.cpu_limit, &resources.memory_limit),
+    ];
+    for (kind, cpu, memory) in kinds {
+        let Some(settings) = settings.as_object_mut() else { continue };
+        let quantities = settings.entry(kind).or_insert_with(|| json!({}));
+        let Some(quantities) = quantities.as_object_mut() else { continue };
+        for (resource, quantity) in [("cpu", cpu), ("memory", memory)] {
+            if !quantity.is_empty() {
+                quantities.entry(resource).or_insert_with(|| Value::from(quantity.as_str()));
             }
         }
     }

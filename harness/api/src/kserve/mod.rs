@@ -4,6 +4,7 @@
 pub mod config;
 pub mod defaults;
 pub mod names;
+pub mod plan;
 pub mod pod;
 pub mod render;
 pub mod runtime;
@@ -12,21 +13,39 @@ pub mod validate;
 
 mod canary_pointers;
 mod component;
+mod inference_graph;
 mod inference_service;
+mod local_model;
 mod merge;
 mod model_status;
 mod placeholders;
 mod predictor;
 mod serving_runtime;
 mod status_types;
+mod storage_container;
+mod trained_model;
 
 pub use component::{
-    AutoScaling, Batcher, ComponentExtension, ExplainerSpec, Logger, StorageUri, TransformerSpec,
+    AutoScaling, Batcher, ComponentExtension, ExplainerSpec, Logger, LoggerStorage, StorageUri,
+    TransformerSpec,
 };
 pub use config::KserveConfig;
+pub use inference_graph::{
+    GraphNode, GraphStep, GraphTimeouts, InferenceGraph, InferenceGraphSpec, InferenceGraphStatus, ROOT_NODE,
+    Routing, StepDependency,
+};
 pub use inference_service::{CanarySpec, InferenceService, InferenceServiceSpec};
+pub use local_model::{
+    LOCAL_MODEL_CLAIM, LOCAL_MODEL_LABEL, LOCAL_MODEL_NAMESPACE_LABEL, LOCAL_MODEL_SOURCE_URI, LocalModel,
+    LocalModelCache, LocalModelCacheSpec, LocalModelCacheStatus, LocalModelCopies, LocalModelInfo,
+    LocalModelNamespaceCache, LocalModelNamespaceCacheSpec, LocalModelNode, LocalModelNodeGroup,
+    LocalModelNodeGroupSpec, LocalModelNodeSpec, LocalModelNodeStatus, LocalModelStorage, NamespacedName,
+    storage_key,
+};
 pub use model_status::model_status;
-pub use predictor::{Framework, ModelFormat, ModelSpec, PredictorExtension, PredictorSpec, StorageSpec};
+pub use predictor::{
+    Confidential, Framework, ModelFormat, ModelSpec, PredictorExtension, PredictorSpec, StorageSpec,
+};
 pub use serving_runtime::{
     ClusterServingRuntime, ClusterServingRuntimeSpec, ServingRuntime, ServingRuntimeSpec,
     SupportedModelFormat,
@@ -35,3 +54,7 @@ pub use status_types::{
     Address, CanaryStatus, ComponentStatus, FailureInfo, InferenceServiceStatus, ModelCopies, ModelStates,
     ModelStatus,
 };
+pub use storage_container::{
+    ClusterStorageContainer, StorageContainerSpec, SupportedUriFormat, WorkloadType,
+};
+pub use trained_model::{TrainedModel, TrainedModelSource, TrainedModelSpec, TrainedModelStatus};

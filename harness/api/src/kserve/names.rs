@@ -48,6 +48,67 @@ pub fn deployment_mode(text: &str) -> Option<&'static str> {
 /// Where a model's files are inside its pod.
 pub const MODEL_MOUNT_PATH: &str = "/mnt/models";
 
+/// What requests and responses are logged by.
+pub const LOGGER: &str = "internal.serving.kserve.io/logger";
+/// Where they are logged to.
+pub const LOGGER_SINK_URL: &str = "internal.serving.kserve.io/logger-sink-url";
+/// `all`, `request` or `response`.
+pub const LOGGER_MODE: &str = "internal.serving.kserve.io/logger-mode";
+/// Headers that are logged too, with commas between them.
+pub const LOGGER_METADATA_HEADERS: &str = "internal.serving.kserve.io/logger-metadata-headers";
+/// Annotations that are logged too, with commas between them.
+pub const LOGGER_METADATA_ANNOTATIONS: &str = "internal.serving.kserve.io/logger-metadata-annotations";
+/// `"true"` puts requests together.
+pub const BATCHER: &str = "internal.serving.kserve.io/batcher";
+/// Most instances of a batch.
+pub const BATCHER_MAX_BATCH_SIZE: &str = "internal.serving.kserve.io/batcher-max-batchsize";
+/// Longest wait for a batch, in milliseconds.
+pub const BATCHER_MAX_LATENCY: &str = "internal.serving.kserve.io/batcher-max-latency";
+/// `"true"` lets the agent load models one by one.
+pub const AGENT: &str = "internal.serving.kserve.io/agent";
+/// ConfigMap that the agent reads the models from.
+pub const AGENT_CONFIG_VOLUME: &str = "internal.serving.kserve.io/configVolumeName";
+/// Where that ConfigMap is mounted.
+pub const AGENT_CONFIG_MOUNT: &str = "internal.serving.kserve.io/configMountPath";
+/// Where the agent puts the models.
+pub const AGENT_MODEL_DIR: &str = "internal.serving.kserve.io/modelDir";
+/// `"true"` says that the model is named by the storage secret.
+pub const STORAGE_SPEC: &str = "internal.serving.kserve.io/storage-spec";
+/// Parameters (JSON) that override the storage secret's.
+pub const STORAGE_SPEC_PARAMETERS: &str = "internal.serving.kserve.io/storage-spec-param";
+/// Key of the storage secret.
+pub const STORAGE_SPEC_KEY: &str = "internal.serving.kserve.io/storage-spec-key";
+/// The ClusterStorageContainer that brings the model.
+pub const STORAGE_CONTAINER_NAME: &str = "internal.serving.kserve.io/storage-container-name";
+/// `"true"` says that the model is encrypted.
+pub const CONFIDENTIAL_ENABLED: &str = "internal.serving.kserve.io/confidential-enabled";
+/// The key of an encrypted model.
+pub const CONFIDENTIAL_RESOURCE_ID: &str = "internal.serving.kserve.io/confidential-resource-id";
+/// `"true"` leaves a ready service alone until somebody changes the annotation.
+pub const DISABLE_AUTO_UPDATE: &str = "serving.kserve.io/disable-auto-update";
+/// Label with the generation of a service whose model spans several nodes.
+pub const GENERATION_LABEL: &str = "isvc.generation";
+/// Label `networking.kserve.io/visibility: cluster-local` keeps a service inside the cluster.
+pub const VISIBILITY: &str = "networking.kserve.io/visibility";
+/// The value of [`VISIBILITY`].
+pub const CLUSTER_LOCAL: &str = "cluster-local";
+
+/// Name of the ConfigMap with the models of a shard of a server of many models.
+#[must_use]
+pub fn model_config_name(inference_service: &str, shard: u32) -> String {
+    format!("modelconfig-{inference_service}-{shard}")
+}
+
+/// Name of the Deployment and the Service of a predictor: `{service}-predictor`, or
+/// `{service}-{predictor}-predictor` where the predictor has a name.
+#[must_use]
+pub fn predictor_service_name(inference_service: &str, predictor: Option<&str>) -> String {
+    windtunnel_kernel::rollout::kserve::standard::service_name(
+        inference_service,
+        predictor.unwrap_or_default(),
+    )
+}
+
 /// Name of the Knative Service (or Deployment) of an InferenceService's predictor.
 #[must_use]
 pub fn predictor_name(inference_service: &str) -> String {

@@ -53,13 +53,14 @@ pub struct PredictorSpec {
     pub model: Option<ModelSpec>,
     /// Several model sources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub storage_uris: Option<Vec<StorageUri>>,
     /// Which ClusterStorageContainer downloads the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_container_name: Option<String>,
     /// Worker pods of a model that spans several nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schema::any_object")]
+    #[schemars(schema_with = "worker_spec")]
     pub worker_spec: Option<Value>,
     /// Replica bounds and the like.
     #[serde(flatten)]
@@ -68,6 +69,14 @@ pub struct PredictorSpec {
     #[serde(flatten)]
     #[schemars(skip)]
     pub pod: Fields,
+}
+
+/// A pod specification with the sizes of the group.
+fn worker_spec(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let mut schema = schemars::json_schema!({"type": "object", "properties": {
+        "pipelineParallelSize": {"type": "integer"}, "tensorParallelSize": {"type": "integer"}}});
+    crate::schema::add_pod_fields(&mut schema);
+    schema
 }
 
 /// The frameworks that have a field of their own in [`PredictorSpec`], in the order in which the defaulter
@@ -169,8 +178,8 @@ impl PredictorSpec {
         }
     }
 
-    /// The URI of the model, wherever it is written: model, legacy framework, or a custom container's
-    /// `STORAGE_URI`.
+    /// The URI of the model, wherever it is written: model, legacy framework, or `STORAGE_URI` of a custom
+    /// serving container.
     #[must_use]
     pub fn storage_uri(&self) -> Option<&str> {
         if let Some(uri) = self.model.as_ref().and_then(|model| model.extension.storage_uri.as_deref()) {
@@ -180,8 +189,10 @@ impl PredictorSpec {
         if let Some(uri) = legacy.filter_map(|extension| extension.storage_uri.as_deref()).next() {
             return Some(uri);
         }
-        crate::pod_fields::raw_containers(&self.pod, "containers")
-            .flat_map(crate::pod_fields::raw_environment)
+        let serving = crate::pod_fields::raw_containers(&self.pod, "containers").find(|container| {
+            container.get("name").and_then(Value::as_str) == Some(crate::pod_fields::SERVING_CONTAINER)
+        })?;
+        crate::pod_fields::raw_environment(serving)
             .find_map(|(name, value)| if name == "STORAGE_URI" { value } else { None })
     }
 }
@@ -235,12 +246,26 @@ pub struct PredictorExtension {
     pub storage: Option<StorageSpec>,
     /// Encrypted models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schema::any_object")]
-    pub confidential: Option<Value>,
+    pub confidential: Option<Confidential>,
     /// The container's fields, and any that nobody knows.
     #[serde(flatten)]
     #[schemars(skip)]
     pub container: Fields,
+}
+
+/// An encrypted model, whose key a key broker gives out.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Confidential {
+    /// Whether the storage initializer decrypts the model.
+    pub enabled: bool,
+    /// Place of the key, `kbs:///<repo>/<type>/<tag>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_id: Option<String>,
+    /// Anything else.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub other: Fields,
 }
 
 /// Place of a model by a key of the storage secret.

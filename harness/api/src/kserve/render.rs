@@ -86,7 +86,7 @@ pub fn knative_service(
     rendered
 }
 
-fn autoscaling_annotations(
+pub(super) fn autoscaling_annotations(
     annotations: &mut BTreeMap<String, String>,
     extension: &super::ComponentExtension,
 ) {

@@ -148,7 +148,7 @@ pub fn select(service: &InferenceService, candidates: &[Runtime]) -> Result<Sele
     build(service, model, runtime)
 }
 
-fn storage_uri_is_supported(uri: &str) -> Result<(), ModelStatusFailure> {
+pub(super) fn storage_uri_is_supported(uri: &str) -> Result<(), ModelStatusFailure> {
     let known = STORAGE_SCHEMES.iter().any(|scheme| uri.starts_with(scheme));
     if known || !uri.contains("://") {
         return Ok(());

@@ -187,6 +187,9 @@ pub struct CanaryStatus {
     /// Its share of the traffic.
     #[serde(default)]
     pub traffic_percent: i32,
+    /// State of its model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_status: Option<ModelStatus>,
     /// Anything else.
     #[serde(flatten)]
     #[schemars(skip)]

@@ -23,7 +23,8 @@ fn definitions_are_structural_and_small() {
 
 fn structural(schema: &Value, path: &str) {
     let opaque = schema["x-kubernetes-preserve-unknown-fields"] == Value::Bool(true);
-    assert!(schema["type"].is_string() || opaque, "{path} has no type: {schema}");
+    let number_or_text = schema["x-kubernetes-int-or-string"] == Value::Bool(true);
+    assert!(schema["type"].is_string() || opaque || number_or_text, "{path} has no type: {schema}");
     assert!(schema["$ref"].is_null(), "{path} has a reference");
     let both = schema["properties"].is_object() && !schema["additionalProperties"].is_null();
     assert!(!both, "{path} has properties and additionalProperties");

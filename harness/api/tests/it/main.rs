@@ -6,6 +6,7 @@
 mod crds;
 mod knative;
 mod manifest;
+mod plan;
 mod pod;
 mod render;
 mod runtime;

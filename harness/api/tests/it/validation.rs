@@ -1,13 +1,16 @@
 //! Every rule of the validating webhook, with upstream's words.
 
-use windtunnel_api::kserve::{KserveConfig, defaults, names, validate};
+use windtunnel_api::kserve::{InferenceService, KserveConfig, defaults, names, validate};
 
 use crate::{predictor, service};
 
-const ONE_OF: &str = "exactly one of [SKLearn, XGBoost, Tensorflow, PyTorch, Triton, ONNX, HuggingFace, PMML, LightGBM, Paddle, Model, StorageUris, WorkerSpec, PodSpec] must be specified in PredictorSpec";
+const ONE_OF: &str = "exactly one of [Name, SKLearn, XGBoost, Tensorflow, PyTorch, Triton, ONNX, HuggingFace, PMML, LightGBM, Paddle, Model, StorageUris, StorageContainerName, WorkerSpec, PodSpec] must be specified in PredictorSpec";
 
 fn verdict(spec: &str, annotations: &[(&str, &str)]) -> Result<(), String> {
-    let mut service = predictor(spec);
+    // Straight from YAML: a cluster with upstream's minimal definitions has no schema before the webhook.
+    let indented: String = spec.lines().map(|line| format!("    {line}\n")).collect();
+    let text = format!("metadata: {{name: digits}}\nspec:\n  predictor:\n{indented}");
+    let mut service: InferenceService = serde_saphyr::from_str(&text).unwrap();
     let map = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     service.metadata.annotations = Some(map);
     defaults::default(&mut service, &KserveConfig::default());
@@ -260,7 +263,16 @@ spec:
         "Standard",
         "canary \"a\" minReplicas (3) must not exceed stable predictor minReplicas (2)",
     );
-    refused(&one("a", 1, "maxReplicas: 3,"), "Standard", "canary \"a\" must not set maxReplicas");
+    let fixed = |field: &str, value: &str, why: &str| {
+        let message = format!("canary \"a\" must not set {field} ({why})");
+        refused(&one("a", 1, &format!("{field}: {value},")), "Standard", &message);
+    };
+    fixed("maxReplicas", "3", "canary uses fixed replicas");
+    fixed("scaleTarget", "3", "canary uses fixed replicas");
+    fixed("scaleMetric", "cpu", "canary uses fixed replicas");
+    fixed("autoScaling", "{}", "canary uses fixed replicas");
+    fixed("workerSpec", "{}", "multi-node is not yet supported for canary");
+    refused(&one("a", 1, "sklearn: {},"), "Standard", &format!("canary \"a\" predictor: {ONE_OF}"));
 }
 
 /// The defaulter decides what is validated and rendered; twice must be the same as once.

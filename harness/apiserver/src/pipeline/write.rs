@@ -196,7 +196,8 @@ impl Write<'_, '_> {
         let mut reviewed = false;
         for reviewer in self.context.admission.iter().filter(|reviewer| reviewer.matches(&attributes)) {
             reviewed = true;
-            if let Err(denial) = reviewer.review(&attributes, object, old.as_ref()) {
+            let warnings = &mut self.context.transcript.warnings;
+            if let Err(denial) = reviewer.review_with_warnings(&attributes, object, old.as_ref(), warnings) {
                 let code = if denial.code < 400 { 400 } else { denial.code };
                 let message = format!(
                     "admission webhook \"{}\" denied the request: {}",

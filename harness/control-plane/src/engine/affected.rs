@@ -1,84 +1,118 @@
 //! Which work a changed object makes.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
 use windtunnel_api::knative::Route;
 use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
 use windtunnel_api::kserve::names;
 
+use crate::gateway_routes;
 use crate::install::{CONFIG_AUTOSCALER, CONFIG_DOMAIN, KNATIVE_NAMESPACE};
 use crate::world::{Key, Kind, Object, ObjectKey, World};
 
 /// The work that an object makes by being there, changing or going.
 pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
     let key = object.key();
+    let mut keys: Vec<Key> = owner(&key, object.metadata()).into_iter().collect();
     match object {
-        Object::InferenceService(_) => vec![Key::InferenceService(key)],
+        Object::InferenceService(_) => keys.push(Key::InferenceService(key)),
         Object::ServingRuntime(_) | Object::ClusterServingRuntime(_) => {
             let everywhere = key.namespace.is_empty();
             let services = world.inference_services.keys();
-            services
-                .filter(|service| everywhere || service.namespace == key.namespace)
-                .map(|service| Key::InferenceService(service.clone()))
-                .collect()
-        }
-        Object::Service(service) => {
-            let owner = owner(&service.metadata, "InferenceService");
-            let mut keys = vec![Key::Service(key.clone())];
-            keys.extend(owner.map(|name| Key::InferenceService(key.sibling(name))));
-            keys
-        }
-        Object::Configuration(configuration) => {
-            let mut keys = vec![Key::Configuration(key.clone())];
             keys.extend(
-                owner(&configuration.metadata, "Service").map(|name| Key::Service(key.sibling(name))),
+                services
+                    .filter(|service| everywhere || service.namespace == key.namespace)
+                    .map(|service| Key::InferenceService(service.clone())),
             );
+        }
+        Object::Service(_) => keys.push(Key::Service(key)),
+        Object::Configuration(_) => {
             keys.extend(routes_to(world, &key, None, Some(&key.name)));
-            keys
+            keys.push(Key::Configuration(key));
         }
         Object::Revision(revision) => {
-            let configuration = owner(&revision.metadata, "Configuration");
-            let mut keys = vec![Key::Revision(key.clone()), Key::Scale(key.clone())];
-            keys.extend(routes_to(world, &key, Some(&key.name), configuration.as_deref()));
-            keys.extend(configuration.map(|name| Key::Configuration(key.sibling(name))));
-            keys
+            let configuration = controller(&revision.metadata).filter(|owner| owner.kind == "Configuration");
+            let configuration = configuration.map(|owner| owner.name.as_str());
+            keys.extend(routes_to(world, &key, Some(&key.name), configuration));
+            keys.extend([Key::Revision(key.clone()), Key::Scale(key)]);
         }
-        Object::Route(route) => {
-            let mut keys = vec![Key::Route(key.clone())];
-            keys.extend(owner(&route.metadata, "Service").map(|name| Key::Service(key.sibling(name))));
-            keys
+        Object::Route(_) => keys.push(Key::Route(key)),
+        Object::Deployment(_) => keys.extend(scaled_with(object)),
+        Object::CoreService(_) => {
+            keys.extend(scaled_with(object));
+            keys.extend(gateway_routes::routes_of_service(world, &key).into_iter().map(Key::HttpRoute));
         }
-        Object::Deployment(deployment) => revision_and_scale(&key, owner(&deployment.metadata, "Revision")),
-        Object::CoreService(service) => revision_and_scale(&key, owner(&service.metadata, "Revision")),
         Object::Endpoints(_) => {
-            revision_and_scale(&key, key.name.strip_suffix("-private").map(str::to_owned))
+            if let Some(revision) = key.name.strip_suffix("-private") {
+                let revision = key.sibling(revision);
+                keys.extend([Key::Revision(revision.clone()), Key::Scale(revision)]);
+            }
         }
         Object::Pod(pod) => {
             let service = pod.labels().get(names::INFERENCE_SERVICE_LABEL);
-            service.map(|name| Key::InferenceService(key.sibling(name.clone()))).into_iter().collect()
+            keys.extend(service.map(|name| Key::InferenceService(key.sibling(name.clone()))));
         }
-        Object::ConfigMap(_) => configured(world, &key),
+        Object::ConfigMap(_) => keys.extend(configured(world, &key)),
+        Object::HttpRoute(route) => {
+            keys.extend(gateway_routes::gateways_of_route(route).into_iter().map(Key::Gateway));
+            keys.push(Key::HttpRoute(key));
+        }
+        Object::Gateway(_) => {
+            keys.extend(gateway_routes::routes_of_gateway(world, &key).into_iter().map(Key::HttpRoute));
+            keys.push(Key::Gateway(key));
+        }
+        Object::GatewayClass(_) => {
+            let of_class =
+                world.gateways.iter().filter(|(_, found)| found.spec.gateway_class_name == key.name);
+            for gateway in of_class.map(|(gateway, _)| gateway.clone()) {
+                let routes = gateway_routes::routes_of_gateway(world, &gateway);
+                keys.extend(routes.into_iter().map(Key::HttpRoute));
+                keys.push(Key::Gateway(gateway));
+            }
+            keys.push(Key::GatewayClass(key));
+        }
+        Object::ReplicaSet(set) => {
+            // A component's template is remembered by its Deployment's ReplicaSets.
+            let deployment = controller(&set.metadata).map(|owner| key.sibling(owner.name.clone()));
+            let deployment = deployment.and_then(|key| world.deployments.get(&key));
+            keys.extend(deployment.and_then(|deployment| owner(&key, &deployment.metadata)));
+        }
+        Object::HorizontalPodAutoscaler(_)
+        | Object::Ingress(_)
+        | Object::ScaledObject(_)
+        | Object::VirtualService(_)
+        | Object::OpenTelemetryCollector(_) => {}
     }
+    keys
 }
 
 /// The work that an object of the world makes by going.
 pub(super) fn by_key(world: &World, kind: Kind, key: &ObjectKey) -> Vec<Key> {
-    use crate::world::{Kept, with_kind};
-    let object = with_kind!(kind, K => K::store(world).get(key).map(|object| K::clone(object).wrap()));
-    object.map(|object| by(world, &object)).unwrap_or_default()
+    world.object(kind, key).map(|object| by(world, &object)).unwrap_or_default()
 }
 
-fn revision_and_scale(key: &ObjectKey, revision: Option<String>) -> Vec<Key> {
-    revision
-        .map(|name| vec![Key::Revision(key.sibling(name.clone())), Key::Scale(key.sibling(name))])
-        .unwrap_or_default()
+/// The revision whose autoscaler looks at the object.
+fn scaled_with(object: &Object) -> Option<Key> {
+    let owner = controller(object.metadata()).filter(|owner| owner.kind == "Revision")?;
+    Some(Key::Scale(object.key().sibling(owner.name.clone())))
 }
 
-/// Name of the controller, if it is of the kind.
-fn owner(metadata: &ObjectMeta, kind: &str) -> Option<String> {
-    let owners = metadata.owner_references.iter().flatten();
-    let mut controllers = owners.filter(|owner| owner.controller == Some(true) && owner.kind == kind);
-    controllers.next().map(|owner| owner.name.clone())
+/// The work on an object's controller, if it is one of ours.
+fn owner(key: &ObjectKey, metadata: &ObjectMeta) -> Option<Key> {
+    let owner = controller(metadata)?;
+    let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+    let of = key.sibling(owner.name.clone());
+    match (group, owner.kind.as_str()) {
+        ("serving.kserve.io", "InferenceService") => Some(Key::InferenceService(of)),
+        ("serving.knative.dev", "Service") => Some(Key::Service(of)),
+        ("serving.knative.dev", "Configuration") => Some(Key::Configuration(of)),
+        ("serving.knative.dev", "Revision") => Some(Key::Revision(of)),
+        _ => None,
+    }
+}
+
+fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
+    metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }
 
 fn routes_to(

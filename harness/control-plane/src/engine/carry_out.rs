@@ -5,25 +5,35 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use kube::core::NamespaceResourceScope;
-use kube::{Api, Client, Resource};
+use kube::{Api, Client};
 use serde_json::Value;
 
 use crate::clock::{Clock, time};
 use crate::effect::Effect;
-use crate::world::{Kept, Object, ObjectKey, with_kind};
+use crate::world::{Kept, Object, ObjectKey, with_kind, with_object};
 
+/// Who the API server notes as the owner of the fields that are applied: upstream's name.
+const FIELD_MANAGER: &str = "kserve-controller-manager";
 /// Longest time for one request.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 
-/// Carries one effect out. Returns the object as it is after a patch.
+/// What came of an effect.
+#[derive(Default)]
+pub(super) struct Outcome {
+    /// The object as it is after a patch.
+    pub(super) object: Option<Object>,
+    /// What was applied, if that is what was done.
+    pub(super) applied: Option<Object>,
+}
+
+/// Carries one effect out.
 ///
 /// # Errors
 /// The API server's refusal, in words.
-pub(super) async fn carry_out(client: &Client, effect: Effect) -> Result<Option<Object>, String> {
+pub(super) async fn carry_out(client: &Client, effect: Effect) -> Result<Outcome, String> {
     let what = describe(&effect);
     match tokio::time::timeout(REQUEST_WITHIN, Box::pin(request(client, effect))).await {
-        Ok(Ok(object)) => Ok(object),
+        Ok(Ok(outcome)) => Ok(outcome),
         Ok(Err(error)) => Err(format!("{what}: {error}")),
         Err(_) => Err(format!("{what}: no answer within {} s", REQUEST_WITHIN.as_secs())),
     }
@@ -32,45 +42,41 @@ pub(super) async fn carry_out(client: &Client, effect: Effect) -> Result<Option<
 fn describe(effect: &Effect) -> String {
     match effect {
         Effect::Create(object) => format!("create {:?} {}", object.kind(), object.key()),
+        Effect::Apply(object) => format!("apply {:?} {}", object.kind(), object.key()),
         Effect::Patch { kind, key, status: false, .. } => format!("patch {kind:?} {key}"),
         Effect::Patch { kind, key, status: true, .. } => format!("patch the status of {kind:?} {key}"),
         Effect::Delete { kind, key } => format!("delete {kind:?} {key}"),
         Effect::Event { kind, key, .. } => format!("record an event about {kind} {key}"),
+        Effect::Requeue { after_ms } => format!("look again after {after_ms} ms"),
     }
 }
 
-async fn request(client: &Client, effect: Effect) -> Result<Option<Object>, kube::Error> {
+async fn request(client: &Client, effect: Effect) -> Result<Outcome, kube::Error> {
     match effect {
         Effect::Create(object) => {
-            let key = object.key();
-            let created = match object {
-                Object::Service(object) => create(client, &key, &*object).await,
-                Object::Configuration(object) => create(client, &key, &*object).await,
-                Object::Revision(object) => create(client, &key, &*object).await,
-                Object::Route(object) => create(client, &key, &*object).await,
-                Object::Deployment(object) => create(client, &key, &*object).await,
-                Object::CoreService(object) => create(client, &key, &*object).await,
-                // No reconciler makes objects of the other kinds.
-                other => {
-                    tracing::error!(kind = ?other.kind(), "an object of this kind is never made");
-                    Ok(())
-                }
-            };
+            let created = with_object!(object, object => create(client, &*object).await);
             match created {
                 Err(kube::Error::Api(answer)) if answer.code == 409 && answer.reason == "AlreadyExists" => {
-                    Ok(None)
+                    Ok(Outcome::default())
                 }
-                other => other.map(|()| None),
+                other => other.map(|()| Outcome::default()),
             }
+        }
+        Effect::Apply(object) => {
+            let applied = object.clone();
+            let object = with_object!(object, object => apply(client, &applied, &*object).await)?;
+            Ok(Outcome { object: Some(object), applied: Some(applied) })
         }
         Effect::Patch { kind, key, patch: change, status } => {
             let patched = with_kind!(kind, K => patch::<K>(client, &key, &change, status).await.map(K::wrap));
-            none_if_gone(patched)
+            none_if_gone(patched).map(|object| Outcome { object, applied: None })
         }
         Effect::Delete { kind, key } => {
             let deleted = with_kind!(kind, K => delete::<K>(client, &key).await);
-            none_if_gone(deleted).map(|_| None)
+            none_if_gone(deleted).map(|_| Outcome::default())
         }
+        // The engine has noted it.
+        Effect::Requeue { .. } => Ok(Outcome::default()),
         Effect::Event { api_version, kind, key, uid, severity, reason, message } => {
             let now_ns = Clock::new().now_ns();
             let event = Event {
@@ -88,7 +94,7 @@ async fn request(client: &Client, effect: Effect) -> Result<Option<Object>, kube
                     ..ObjectReference::default()
                 },
                 type_: Some(severity.to_owned()),
-                reason: Some(reason.to_owned()),
+                reason: Some(reason),
                 message: Some(message),
                 first_timestamp: Some(time(now_ns)),
                 last_timestamp: Some(time(now_ns)),
@@ -99,21 +105,24 @@ async fn request(client: &Client, effect: Effect) -> Result<Option<Object>, kube
                 }),
                 ..Event::default()
             };
-            create(client, &key, &event).await.map(|()| None)
+            let events = Api::<Event>::namespaced(client.clone(), &key.namespace);
+            events.create(&PostParams::default(), &event).await.map(|_| Outcome::default())
         }
     }
 }
 
-async fn create<K>(client: &Client, key: &ObjectKey, object: &K) -> Result<(), kube::Error>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + serde::Serialize
-        + serde::de::DeserializeOwned,
-{
-    let api = Api::<K>::namespaced(client.clone(), &key.namespace);
-    api.create(&PostParams::default(), object).await.map(|_| ())
+async fn create<K: Kept>(client: &Client, object: &K) -> Result<(), kube::Error> {
+    let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+    K::api(client.clone(), namespace).create(&PostParams::default(), object).await.map(|_| ())
+}
+
+/// The fields are ours whoever had them before: two managers that both want a field would else stop one of them for
+/// ever, and the one that is named in the owner reference is right.
+async fn apply<K: Kept>(client: &Client, fields: &Object, _: &K) -> Result<Object, kube::Error> {
+    let key = fields.key();
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let api = K::api(client.clone(), &key.namespace);
+    api.patch(&key.name, &parameters, &Patch::Apply(fields.to_json())).await.map(K::wrap)
 }
 
 async fn patch<K: Kept>(

@@ -17,13 +17,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windtunnel_gateway::{GatewayHandle, RevisionStat, RouteTable};
+use windtunnel_kernel::Profile;
 
 use crate::admission::LiveConfig;
 use crate::autoscaler::{AutoscaleDecision, Loops, Step};
 use crate::clock::Clock;
-use crate::effect::Effects;
+use crate::effect::{Effect, Effects};
 use crate::world::{Key, Kind, Object, ObjectKey, World};
 use crate::{gateway_routes, knative, kserve};
+use carry_out::Outcome;
 use watch::Change;
 
 /// Keys whose writes run at the same time.
@@ -34,6 +36,9 @@ const CHANGES_QUEUED: usize = 1024;
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 /// Longest wait before a retry.
 const RETRY_LONGEST: Duration = Duration::from_secs(10);
+/// The table is made anew after so many times of what it took, so that a thousand services that come at once don't
+/// cost the square of a thousand.
+const TABLE_PAUSE: u32 = 4;
 /// How long writes may take to finish when the control plane stops.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
@@ -48,11 +53,15 @@ pub(crate) struct Engine {
     loops: Loops,
     table: RouteTable,
     table_is_stale: bool,
+    /// When the table may be made again.
+    table_not_before: Instant,
     dirty: BTreeSet<Key>,
     in_flight: BTreeSet<Key>,
     /// Writes of autoscalers that wait for older ones of theirs to end; a newer one replaces an older.
     waiting: BTreeMap<Key, Effects>,
     retries: BTreeMap<Key, Retry>,
+    /// Keys that want to be looked at again although nothing changes.
+    requeues: BTreeMap<Key, Instant>,
     writes: JoinSet<Written>,
 }
 
@@ -65,7 +74,7 @@ struct Retry {
 /// The end of a key's writes.
 struct Written {
     key: Key,
-    objects: Vec<Object>,
+    outcomes: Vec<Outcome>,
     error: Option<String>,
 }
 
@@ -74,6 +83,7 @@ impl Engine {
         client: kube::Client,
         gateway: GatewayHandle,
         live_config: LiveConfig,
+        profile: Profile,
         decisions: broadcast::Sender<AutoscaleDecision>,
     ) -> Self {
         Self {
@@ -82,14 +92,16 @@ impl Engine {
             live_config,
             decisions,
             clock: Clock::new(),
-            world: World::default(),
+            world: World::new(profile),
             loops: Loops::default(),
             table: RouteTable::default(),
             table_is_stale: false,
+            table_not_before: Instant::now(),
             dirty: BTreeSet::new(),
             in_flight: BTreeSet::new(),
             waiting: BTreeMap::new(),
             retries: BTreeMap::new(),
+            requeues: BTreeMap::new(),
             writes: JoinSet::new(),
         }
     }
@@ -151,6 +163,9 @@ impl Engine {
                 Key::Configuration(of) => knative::configuration::reconcile(&self.world, of, now_ns),
                 Key::Revision(of) => knative::revision::reconcile(&self.world, of, now_ns),
                 Key::Route(of) => knative::route::reconcile(&self.world, of, now_ns),
+                Key::HttpRoute(of) => gateway_routes::reconcile_route(&self.world, of, now_ns),
+                Key::Gateway(of) => gateway_routes::reconcile_gateway(&self.world, of, now_ns),
+                Key::GatewayClass(of) => gateway_routes::reconcile_class(&self.world, of, now_ns),
                 Key::Scale(of) => {
                     let step = self.loops.changed(&self.world, of, now_ns);
                     self.follow(of, step);
@@ -159,17 +174,27 @@ impl Engine {
             };
             self.write(key, effects);
         }
-        if self.table_is_stale {
+        let now = Instant::now();
+        if self.table_is_stale && now >= self.table_not_before {
             self.table_is_stale = false;
             let table = gateway_routes::table(&self.world);
             if table != self.table {
                 self.gateway.apply(table.clone());
                 self.table = table;
             }
+            self.table_not_before = Instant::now() + now.elapsed().saturating_mul(TABLE_PAUSE);
         }
     }
 
-    fn write(&mut self, key: Key, effects: Effects) {
+    fn write(&mut self, key: Key, mut effects: Effects) {
+        effects.retain(|effect| match effect {
+            Effect::Apply(object) => !self.world.is_applied(object),
+            Effect::Requeue { after_ms } => {
+                self.requeues.insert(key.clone(), Instant::now() + Duration::from_millis(*after_ms));
+                false
+            }
+            _ => true,
+        });
         if effects.is_empty() {
             self.retries.remove(&key);
             return;
@@ -178,21 +203,25 @@ impl Engine {
         self.in_flight.insert(key.clone());
         let client = self.client.clone();
         self.writes.spawn(async move {
-            let mut objects = Vec::new();
+            let mut outcomes = Vec::new();
             for effect in effects {
                 match carry_out::carry_out(&client, effect).await {
-                    Ok(object) => objects.extend(object),
-                    Err(error) => return Written { key, objects, error: Some(error) },
+                    Ok(outcome) => outcomes.push(outcome),
+                    Err(error) => return Written { key, outcomes, error: Some(error) },
                 }
             }
-            Written { key, objects, error: None }
+            Written { key, outcomes, error: None }
         });
     }
 
     fn finish(&mut self, written: Written) {
-        let Written { key, objects, error } = written;
+        let Written { key, outcomes, error } = written;
         self.in_flight.remove(&key);
-        for object in objects {
+        for Outcome { object, applied } in outcomes {
+            let Some(object) = object.map(Object::trimmed) else { continue };
+            if let Some(applied) = applied {
+                self.world.note_applied(&applied, &object);
+            }
             let affected = affected::by(&self.world, &object);
             self.note_table(object.kind());
             if self.world.refresh(object) {
@@ -223,6 +252,11 @@ impl Engine {
 
     fn take(&mut self, change: Change) {
         match change {
+            Change::Served(kind) => {
+                self.world.served.insert(kind);
+                // What could not be made without the kind can be made now.
+                self.dirty.extend(self.world.inference_services.keys().cloned().map(Key::InferenceService));
+            }
             Change::Applied(object) => self.applied(*object),
             Change::Deleted(kind, key) => self.deleted(kind, &key),
             Change::Listed { kind, namespace, keys } => {
@@ -234,11 +268,15 @@ impl Engine {
                 for key in gone {
                     self.deleted(kind, &key);
                 }
+                self.world.forget_applied_except(kind, |key| {
+                    namespace.as_ref().is_some_and(|only| *only != key.namespace) || keys.contains(key)
+                });
             }
         }
     }
 
     fn applied(&mut self, object: Object) {
+        let object = object.trimmed();
         let (kind, key) = (object.kind(), object.key());
         let affected = affected::by(&self.world, &object);
         if !self.world.apply(object) {
@@ -273,8 +311,17 @@ impl Engine {
     }
 
     fn note_table(&mut self, kind: Kind) {
-        self.table_is_stale |=
-            matches!(kind, Kind::Route | Kind::Revision | Kind::Endpoints | Kind::InferenceService);
+        self.table_is_stale |= matches!(
+            kind,
+            Kind::Route
+                | Kind::Revision
+                | Kind::Endpoints
+                | Kind::InferenceService
+                | Kind::CoreService
+                | Kind::HttpRoute
+                | Kind::Gateway
+                | Kind::GatewayClass
+        );
     }
 
     fn report(&mut self, report: &RevisionStat) {
@@ -290,6 +337,8 @@ impl Engine {
             self.follow(&key, step);
         }
         let now = Instant::now();
+        let due = |at: &mut Instant| *at <= now;
+        self.dirty.extend(self.requeues.extract_if(.., |_, at| due(at)).map(|(key, _)| key));
         for (key, retry) in &mut self.retries {
             if retry.due.is_some_and(|due| due <= now) {
                 retry.due = None;
@@ -334,7 +383,9 @@ impl Engine {
             .next_due_ns()
             .map(|due| Instant::now() + Duration::from_nanos(due.saturating_sub(now_ns)));
         let retry = self.retries.values().filter_map(|retry| retry.due).min();
-        [scale, retry].into_iter().flatten().min()
+        let table = self.table_is_stale.then_some(self.table_not_before);
+        let requeue = self.requeues.values().min().copied();
+        [scale, retry, requeue, table].into_iter().flatten().min()
     }
 }
 

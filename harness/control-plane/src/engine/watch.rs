@@ -1,18 +1,26 @@
 //! Watches of all kinds, as one stream of changes.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service as CoreService};
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::api::ListParams;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client};
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
-use windtunnel_api::knative::{Configuration, Revision, Route, Service, names as knative};
+use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
+use windtunnel_api::istio::VirtualService;
+use windtunnel_api::keda::ScaledObject;
+use windtunnel_api::knative::{Configuration, Revision, Route, Service};
 use windtunnel_api::kserve::config::CONFIG_NAMESPACE;
 use windtunnel_api::kserve::{ClusterServingRuntime, InferenceService, ServingRuntime, names as kserve};
+use windtunnel_api::opentelemetry::OpenTelemetryCollector;
 
 use crate::install::KNATIVE_NAMESPACE;
 use crate::world::{Kept, Kind, Object, ObjectKey};
@@ -21,6 +29,8 @@ use crate::world::{Kept, Kind, Object, ObjectKey};
 pub(super) enum Change {
     /// An object is there, or is another now.
     Applied(Box<Object>),
+    /// The API server serves a kind of others.
+    Served(Kind),
     /// An object is gone.
     Deleted(Kind, ObjectKey),
     /// These are all objects of the kind (in the namespace): others are gone.
@@ -34,35 +44,71 @@ pub(super) enum Change {
     },
 }
 
+/// Wait between two looks whether a kind is served that was not.
+const SERVED_AGAIN: Duration = Duration::from_secs(5);
+
 /// Starts a watch for every kind. They end when the receiver is dropped or the set is shut down.
 pub(super) fn start(client: &Client, changes: &Sender<Change>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    let config = watcher::Config::default;
-    everywhere::<InferenceService>(&mut tasks, client, changes, config());
-    everywhere::<ServingRuntime>(&mut tasks, client, changes, config());
-    everywhere::<ClusterServingRuntime>(&mut tasks, client, changes, config());
-    everywhere::<Service>(&mut tasks, client, changes, config());
-    everywhere::<Configuration>(&mut tasks, client, changes, config());
-    everywhere::<Revision>(&mut tasks, client, changes, config());
-    everywhere::<Route>(&mut tasks, client, changes, config());
-    everywhere::<Deployment>(&mut tasks, client, changes, config().labels(knative::REVISION));
-    everywhere::<CoreService>(&mut tasks, client, changes, config().labels(knative::REVISION));
-    everywhere::<Endpoints>(&mut tasks, client, changes, config());
-    everywhere::<Pod>(&mut tasks, client, changes, config().labels(kserve::INFERENCE_SERVICE_LABEL));
+    let mut watches = Watches { tasks: &mut tasks, client, changes };
+    watches.all::<InferenceService>();
+    watches.all::<ServingRuntime>();
+    watches.all::<ClusterServingRuntime>();
+    watches.all::<Configuration>();
+    watches.all::<Revision>();
+    watches.all::<Route>();
+    watches.all::<Deployment>();
+    watches.all::<ReplicaSet>();
+    watches.all::<CoreService>();
+    watches.all::<Endpoints>();
+    watches.all::<HorizontalPodAutoscaler>();
+    watches.all::<Ingress>();
+    watches.labelled::<Pod>(kserve::INFERENCE_SERVICE_LABEL);
+    watches.if_served::<Service>();
+    watches.if_served::<GatewayClass>();
+    watches.if_served::<Gateway>();
+    watches.if_served::<HttpRoute>();
+    watches.if_served::<ScaledObject>();
+    watches.if_served::<VirtualService>();
+    watches.if_served::<OpenTelemetryCollector>();
     for namespace in [CONFIG_NAMESPACE, KNATIVE_NAMESPACE] {
         let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-        tasks.spawn(follow(api, config(), Some(namespace.to_owned()), changes.clone()));
+        tasks.spawn(follow(api, watcher::Config::default(), Some(namespace.to_owned()), changes.clone()));
     }
     tasks
 }
 
-fn everywhere<K: Kept>(
-    tasks: &mut JoinSet<()>,
-    client: &Client,
-    changes: &Sender<Change>,
-    config: watcher::Config,
-) {
-    tasks.spawn(follow(Api::<K>::all(client.clone()), config, None, changes.clone()));
+struct Watches<'a> {
+    tasks: &'a mut JoinSet<()>,
+    client: &'a Client,
+    changes: &'a Sender<Change>,
+}
+
+impl Watches<'_> {
+    fn all<K: Kept>(&mut self) {
+        let api = Api::<K>::all(self.client.clone());
+        self.tasks.spawn(follow(api, watcher::Config::default(), None, self.changes.clone()));
+    }
+
+    fn labelled<K: Kept>(&mut self, label: &str) {
+        let api = Api::<K>::all(self.client.clone());
+        self.tasks.spawn(follow(api, watcher::Config::default().labels(label), None, self.changes.clone()));
+    }
+
+    /// A kind of others: it may come later.
+    fn if_served<K: Kept>(&mut self) {
+        let api = Api::<K>::all(self.client.clone());
+        let changes = self.changes.clone();
+        self.tasks.spawn(async move {
+            let one = ListParams::default().limit(1);
+            while api.list_metadata(&one).await.is_err() {
+                tokio::time::sleep(SERVED_AGAIN).await;
+            }
+            if changes.send(Change::Served(K::KIND)).await.is_ok() {
+                follow(api, watcher::Config::default(), None, changes).await;
+            }
+        });
+    }
 }
 
 async fn follow<K: Kept>(

@@ -1,162 +1,229 @@
-//! The InferenceService controller: one InferenceService to its Knative Service and its status.
+//! The InferenceService controller: what there is of a service goes to the plan of `api`, and the plan's children and
+//! status are written.
 
-use windtunnel_api::condition;
-use windtunnel_api::knative::{self, names as knative_names};
+mod knative_mode;
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::Service as CoreService;
+use k8s_openapi::api::networking::v1::Ingress;
+use serde_json::json;
+use windtunnel_api::condition::{self, Condition, FALSE};
+use windtunnel_api::gateway_api::HttpRoute;
+use windtunnel_api::knative::Service as KnativeService;
+use windtunnel_api::kserve::plan::{self, Children, Inputs, Observed, Plan, PlannedEvent};
 use windtunnel_api::kserve::runtime::Runtime;
-use windtunnel_api::kserve::{
-    InferenceService, InferenceServiceStatus, KserveConfig, model_status, names, render, runtime, status,
-};
+use windtunnel_api::kserve::{InferenceService, InferenceServiceStatus, KserveConfig, names};
 
 use crate::clock::time;
 use crate::effect::{Effect, Effects};
-use crate::world::{Kind, ObjectKey, World};
+use crate::world::{Kept, Kind, Object, ObjectKey, World};
 
-/// What to do for one InferenceService: make or change its Knative Service, write its status, tell of its
-/// becoming ready or not.
+/// Annotation that keeps a ready service as it is when runtimes change.
+const DISABLE_AUTO_UPDATE: &str = "serving.kserve.io/disable-auto-update";
+
+/// What to do for one InferenceService: apply its children, delete what it controls and should not, write its status,
+/// tell what has happened.
 #[must_use]
 pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
     let Some(service) = world.inference_services.get(key) else { return Effects::new() };
     if service.metadata.deletion_timestamp.is_some() {
-        return Effects::new();
+        return finalize(key, service);
     }
     let mut effects = Effects::new();
-    let mut wanted = match outcome(world, key, service, &mut effects) {
-        Ok(status) => status,
-        Err((reason, message)) => status::not_reconciled(service, reason, &message),
-    };
-    condition::stamp(&mut wanted.conditions, &time(now_ns));
-    if let Some(event) = readiness_event(key, service, &wanted) {
-        effects.push(event);
+    effects.extend(with_finalizer(key, service));
+    let is_ready = service.status.as_ref().is_some_and(InferenceServiceStatus::is_ready);
+    if is_ready && service.annotation(DISABLE_AUTO_UPDATE) == Some("true") {
+        return effects;
     }
-    effects.extend(Effect::status::<InferenceService, _>(key, service.status.as_ref(), &wanted));
+    let config = match world.kserve_config() {
+        Ok(config) => config,
+        Err(fault) => {
+            let status =
+                windtunnel_api::kserve::status::not_reconciled(service, "InvalidConfiguration", &fault);
+            effects.extend(written(key, service, status, now_ns));
+            return effects;
+        }
+    };
+    if plan::deployment_mode(service, &config) != names::STANDARD {
+        let status = match knative_mode::outcome(world, key, service, &mut effects) {
+            Ok(status) => status,
+            Err((reason, message)) => {
+                windtunnel_api::kserve::status::not_reconciled(service, reason, &message)
+            }
+        };
+        effects.extend(knative_mode::readiness_event(key, service, &status));
+        effects.extend(written(key, service, status, now_ns));
+        return effects;
+    }
+    let runtimes = runtimes(world, &key.namespace);
+    let Plan { children, prune, mut status, events, requeue_ms } =
+        plan::plan(&inputs(world, key, service, &config, &runtimes));
+    let uid = service.metadata.uid.as_deref().unwrap_or_default();
+    let wanted = objects(children);
+    if let Some(foreign) = wanted.iter().find(|object| is_foreign(world, object, uid)) {
+        let message = format!(
+            "{:?} {} exists and does not belong to this InferenceService",
+            foreign.kind(),
+            foreign.key()
+        );
+        not_owned(&mut status, &message);
+    } else {
+        if prune {
+            let names: BTreeSet<_> = wanted.iter().map(|object| (object.kind(), object.key())).collect();
+            let orphans = world.all_controlled_by(uid).filter(|(kind, _)| CHILDREN.contains(kind));
+            effects.extend(
+                orphans
+                    .filter(|(kind, child)| !names.contains(&(*kind, (*child).clone())))
+                    .filter(|(kind, child)| !is_going(world, *kind, child))
+                    .map(|(kind, child)| Effect::Delete { kind, key: child.clone() }),
+            );
+        }
+        effects.extend(wanted.into_iter().map(Effect::Apply));
+    }
+    effects.extend(events.into_iter().map(|event| told(key, service, event)));
+    effects.extend(written(key, service, status, now_ns));
+    effects.extend(requeue_ms.map(|after_ms| Effect::Requeue { after_ms }));
     effects
 }
 
-/// The wanted status, with effects on children; or reason and message of why there can be none.
-fn outcome(
-    world: &World,
-    key: &ObjectKey,
-    service: &InferenceService,
-    effects: &mut Effects,
-) -> Result<InferenceServiceStatus, (&'static str, String)> {
-    let config = world.kserve_config().map_err(|fault| ("InvalidConfiguration", fault))?;
-    supported(service, &config)?;
-    let child_key = key.sibling(names::predictor_name(&key.name));
-    let child = world.services.get(&child_key).filter(|child| child.metadata.deletion_timestamp.is_none());
-    if let Some(child) = child
-        && !is_controlled(child, service)
-    {
-        let message =
-            format!("Knative Service {child_key} exists and does not belong to this InferenceService");
-        return Err(("NotOwned", message));
-    }
-    if service.annotation(names::STOP).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        if child.is_some() {
-            effects.push(Effect::Delete { kind: Kind::Service, key: child_key });
-        }
-        return Ok(status::stopped(service));
-    }
+/// Kinds that an InferenceService is made of; an object of these that it controls and does not want is deleted.
+const CHILDREN: [Kind; 10] = [
+    Kind::Deployment,
+    Kind::CoreService,
+    Kind::HorizontalPodAutoscaler,
+    Kind::ScaledObject,
+    Kind::OpenTelemetryCollector,
+    Kind::HttpRoute,
+    Kind::Ingress,
+    Kind::Service,
+    Kind::VirtualService,
+    Kind::ConfigMap,
+];
 
-    let candidates = runtimes(world, &key.namespace);
-    let selected = match runtime::select(service, &candidates) {
-        Ok(selected) => selected,
-        Err(failure) => return Ok(status::invalid(service, &failure)),
-    };
-    let rendered = render::knative_service(service, &selected, &config);
-    match child {
-        None => effects.push(Effect::create(rendered)),
-        Some(child) => effects.extend(Effect::specification(&child_key, &**child, &rendered)),
+fn objects(children: Children) -> Vec<Object> {
+    fn of<K: Kept>(objects: Vec<K>) -> impl Iterator<Item = Object> {
+        objects.into_iter().map(Kept::wrap)
     }
-
-    let mut status = status::propagate(service, child.map(|child| &**child));
-    status::note_runtime(&mut status, &selected);
-    let revision = status.predictor().and_then(|component| component.latest_created_revision.clone());
-    let pods: Vec<_> = world
-        .pods
-        .range(ObjectKey::new(key.namespace.clone(), "")..)
-        .take_while(|(pod, _)| pod.namespace == key.namespace)
-        .filter(|(_, pod)| {
-            let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get(knative_names::REVISION));
-            label.is_some() && label == revision.as_ref()
-        })
-        .map(|(_, pod)| &**pod)
-        .collect();
-    status.model_status = Some(model_status(&status, &pods));
-    Ok(status)
-}
-
-/// What this control plane does not do (yet) is refused loudly, never ignored.
-fn supported(service: &InferenceService, config: &KserveConfig) -> Result<(), (&'static str, String)> {
-    let recorded = service.status.as_ref().and_then(|status| status.deployment_mode.as_deref());
-    let mode = recorded.or_else(|| service.annotation(names::DEPLOYMENT_MODE));
-    let mode = mode.and_then(names::deployment_mode).unwrap_or(&config.default_deployment_mode);
-    if mode != names::KNATIVE {
-        let message = format!(
-            "deployment mode {mode} is not supported here; set the annotation {} to {}",
-            names::DEPLOYMENT_MODE,
-            names::KNATIVE
-        );
-        return Err(("UnsupportedDeploymentMode", message));
-    }
-    for (component, set) in
-        [("transformer", service.spec.transformer.is_some()), ("explainer", service.spec.explainer.is_some())]
-    {
-        if set {
-            let message = format!("spec.{component} is not supported here; remove it");
-            return Err(("UnsupportedComponent", message));
-        }
-    }
-    Ok(())
-}
-
-fn is_controlled(child: &knative::Service, service: &InferenceService) -> bool {
-    let owners = child.metadata.owner_references.iter().flatten();
-    owners
-        .into_iter()
-        .any(|owner| owner.controller == Some(true) && Some(&owner.uid) == service.metadata.uid.as_ref())
-}
-
-fn runtimes(world: &World, namespace: &str) -> Vec<Runtime> {
-    let own = world.serving_runtimes.iter().filter(|(key, _)| key.namespace == namespace);
-    own.map(|(_, runtime)| Runtime::from(&**runtime))
-        .chain(world.cluster_serving_runtimes.values().map(|runtime| Runtime::from(&**runtime)))
+    // Services first, so that pods find their names; routes last, when there is something behind them.
+    of(children.config_maps)
+        .chain(of(children.services))
+        .chain(of(children.collectors))
+        .chain(of(children.deployments))
+        .chain(of(children.autoscalers))
+        .chain(of(children.scaled_objects))
+        .chain(of(children.knative_services))
+        .chain(of(children.virtual_services))
+        .chain(of(children.ingresses))
+        .chain(of(children.http_routes))
         .collect()
 }
 
-/// The event of a service that has just become ready or has just stopped being so.
-fn readiness_event(
+fn inputs<'a>(
+    world: &'a World,
+    key: &ObjectKey,
+    service: &'a InferenceService,
+    config: &'a KserveConfig,
+    runtimes: &'a [Runtime],
+) -> Inputs<'a> {
+    fn of<'a, K: Kept>(world: &'a World, uid: &'a str) -> Vec<&'a K> {
+        world.controlled_by::<K>(uid).map(|object| &**object).collect()
+    }
+    let uid = service.metadata.uid.as_deref().unwrap_or_default();
+    let deployments = of::<Deployment>(world, uid);
+    let replica_sets = deployments
+        .iter()
+        .filter_map(|deployment| deployment.metadata.uid.as_deref())
+        .flat_map(|uid| of::<ReplicaSet>(world, uid))
+        .collect();
+    Inputs {
+        cluster: world.capabilities(),
+        profile: world.profile,
+        observed: Observed {
+            deployments,
+            replica_sets,
+            services: of::<CoreService>(world, uid),
+            http_routes: of::<HttpRoute>(world, uid),
+            ingresses: of::<Ingress>(world, uid),
+            knative_services: of::<KnativeService>(world, uid),
+            pods: world.pods_of(key).map(|pod| &**pod).collect(),
+        },
+        allow_zero_initial_scale: world.allows_zero_initial_scale(),
+        ..Inputs::new(service, config, runtimes)
+    }
+}
+
+/// Whether the object is there and is not this service's.
+fn is_foreign(world: &World, object: &Object, uid: &str) -> bool {
+    let Some(found) = world.object(object.kind(), &object.key()) else { return false };
+    let owners = found.metadata().owner_references.iter().flatten();
+    !owners.into_iter().any(|owner| owner.controller == Some(true) && owner.uid == uid)
+}
+
+fn is_going(world: &World, kind: Kind, key: &ObjectKey) -> bool {
+    world.object(kind, key).is_none_or(|object| object.metadata().deletion_timestamp.is_some())
+}
+
+fn not_owned(status: &mut InferenceServiceStatus, message: &str) {
+    condition::set(&mut status.conditions, Condition::new("PredictorReady", FALSE, "NotOwned", message));
+    condition::summarise(&mut status.conditions, "Ready", &["PredictorReady", "IngressReady"]);
+}
+
+fn written(
     key: &ObjectKey,
     service: &InferenceService,
-    wanted: &InferenceServiceStatus,
+    mut status: InferenceServiceStatus,
+    now_ns: u64,
 ) -> Option<Effect> {
-    let before = service.status.as_ref().is_some_and(InferenceServiceStatus::is_ready);
-    let after = wanted.is_ready();
-    if before == after {
-        return None;
-    }
-    let (severity, reason, message) = if after {
-        ("Normal", "InferenceServiceReady", format!("InferenceService [{}] is Ready", key.name))
-    } else {
-        let failing: Vec<&str> = wanted
-            .conditions
-            .iter()
-            .filter(|condition| condition.is_false() && condition.severity.is_none())
-            .map(|condition| condition.type_.as_str())
-            .collect();
-        if failing.is_empty() {
-            return None;
-        }
-        let list = failing.join(", ");
-        let message = format!("InferenceService [{}] is no longer Ready because of: {list}", key.name);
-        ("Warning", "InferenceServiceNotReady", message)
-    };
-    Some(Effect::Event {
+    condition::stamp(&mut status.conditions, &time(now_ns));
+    Effect::status::<InferenceService, _>(key, service.status.as_ref(), &status)
+}
+
+fn told(key: &ObjectKey, service: &InferenceService, event: PlannedEvent) -> Effect {
+    Effect::Event {
         api_version: "serving.kserve.io/v1beta1",
         kind: "InferenceService",
         key: key.clone(),
         uid: service.metadata.uid.clone().unwrap_or_default(),
-        severity,
-        reason,
-        message,
-    })
+        severity: event.type_,
+        reason: event.reason,
+        message: event.message,
+    }
+}
+
+/// Upstream's finalizer, without which a service would be gone before its TrainedModels are.
+fn with_finalizer(key: &ObjectKey, service: &InferenceService) -> Option<Effect> {
+    let mut finalizers = service.metadata.finalizers.clone().unwrap_or_default();
+    if finalizers.iter().any(|found| found == names::FINALIZER) {
+        return None;
+    }
+    finalizers.push(names::FINALIZER.to_owned());
+    Some(finalizers_patch(key, service, &finalizers))
+}
+
+fn finalize(key: &ObjectKey, service: &InferenceService) -> Effects {
+    let mut finalizers = service.metadata.finalizers.clone().unwrap_or_default();
+    let before = finalizers.len();
+    finalizers.retain(|found| found != names::FINALIZER);
+    if finalizers.len() == before {
+        return Effects::new();
+    }
+    vec![finalizers_patch(key, service, &finalizers)]
+}
+
+/// The version makes sure that nobody's finalizer gets lost.
+fn finalizers_patch(key: &ObjectKey, service: &InferenceService, finalizers: &[String]) -> Effect {
+    let version = service.metadata.resource_version.as_deref();
+    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
+    Effect::Patch { kind: Kind::InferenceService, key: key.clone(), patch, status: false }
+}
+
+/// The namespace's runtimes and the cluster's.
+pub(crate) fn runtimes(world: &World, namespace: &str) -> Vec<Runtime> {
+    let own = world.serving_runtimes.range(ObjectKey::new(namespace, "")..);
+    own.take_while(|(key, _)| key.namespace == namespace)
+        .map(|(_, runtime)| Runtime::from(&**runtime))
+        .chain(world.cluster_serving_runtimes.values().map(|runtime| Runtime::from(&**runtime)))
+        .collect()
 }

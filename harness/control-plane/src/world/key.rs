@@ -53,6 +53,12 @@ pub enum Key {
     Route(ObjectKey),
     /// A Knative Service.
     Service(ObjectKey),
+    /// An HTTPRoute: what the gateway says about it.
+    HttpRoute(ObjectKey),
+    /// A Gateway: what is said about it.
+    Gateway(ObjectKey),
+    /// A GatewayClass: whether it is ours.
+    GatewayClass(ObjectKey),
     /// An InferenceService.
     InferenceService(ObjectKey),
     /// The autoscaler of a Revision.
@@ -66,6 +72,9 @@ impl fmt::Display for Key {
             Self::Configuration(key) => write!(f, "Configuration {key}"),
             Self::Route(key) => write!(f, "Route {key}"),
             Self::Service(key) => write!(f, "Service {key}"),
+            Self::HttpRoute(key) => write!(f, "HTTPRoute {key}"),
+            Self::Gateway(key) => write!(f, "Gateway {key}"),
+            Self::GatewayClass(key) => write!(f, "GatewayClass {key}"),
             Self::InferenceService(key) => write!(f, "InferenceService {key}"),
             Self::Scale(key) => write!(f, "autoscaler of {key}"),
         }

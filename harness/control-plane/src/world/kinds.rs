@@ -3,13 +3,21 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service as CoreService};
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
+use windtunnel_api::istio::VirtualService;
+use windtunnel_api::keda::ScaledObject;
 use windtunnel_api::knative::{Configuration, Revision, Route, Service};
 use windtunnel_api::kserve::{ClusterServingRuntime, InferenceService, ServingRuntime};
+use windtunnel_api::opentelemetry::OpenTelemetryCollector;
 
 use super::{ObjectKey, Store, World};
 
@@ -97,6 +105,49 @@ macro_rules! kinds {
             }
         )*
 
+        impl Object {
+            /// Takes away what no reconciler reads and what is large: who set which field.
+            pub(crate) fn trimmed(mut self) -> Self {
+                match &mut self {
+                    $(Self::$kind(object) => object.meta_mut().managed_fields = None,)*
+                }
+                self
+            }
+
+            /// Its metadata.
+            #[must_use]
+            pub fn metadata(&self) -> &ObjectMeta {
+                match self {
+                    $(Self::$kind(object) => object.meta(),)*
+                }
+            }
+
+            /// An object of a kind from JSON.
+            ///
+            /// # Errors
+            /// The first field of the wrong type.
+            pub fn from_json(kind: Kind, value: Value) -> Result<Self, serde_json::Error> {
+                match kind {
+                    $(Kind::$kind => serde_json::from_value::<$kind>(value).map(Kept::wrap),)*
+                }
+            }
+
+            /// The whole object as JSON, with `apiVersion` and `kind`.
+            #[must_use]
+            pub fn to_json(&self) -> Value {
+                let (mut value, api_version, kind) = match self {
+                    $(Self::$kind(object) => (
+                        serde_json::to_value(&**object).unwrap_or_default(),
+                        <$kind as Resource>::api_version(&()),
+                        <$kind as Resource>::kind(&()),
+                    ),)*
+                };
+                value["apiVersion"] = Value::from(&*api_version);
+                value["kind"] = Value::from(&*kind);
+                value
+            }
+        }
+
         pub(super) fn apply(world: &mut World, object: Object) -> bool {
             match object {
                 $(Object::$kind(object) => apply_one::<$kind>(world, *object),)*
@@ -111,7 +162,7 @@ macro_rules! kinds {
 
         pub(super) fn remove(world: &mut World, kind: Kind, key: &ObjectKey) -> bool {
             match kind {
-                $(Kind::$kind => $kind::store_mut(world).remove(key).is_some(),)*
+                $(Kind::$kind => remove_one::<$kind>(world, key),)*
             }
         }
 
@@ -133,6 +184,16 @@ macro_rules! kinds {
             };
         }
         pub(crate) use with_kind;
+
+        /// Evaluates an expression with the typed object inside of an [`Object`]: `with_object!(object, inner => …)`.
+        macro_rules! with_object {
+            ($value:expr, $inner:ident => $body:expr) => {
+                match $value {
+                    $($crate::world::Object::$kind($inner) => $body,)*
+                }
+            };
+        }
+        pub(crate) use with_object;
     };
 }
 
@@ -148,6 +209,15 @@ kinds! {
     CoreService, core_services, namespaced, "core Service";
     Endpoints, endpoints, namespaced, "core Endpoints";
     Pod, pods, namespaced, "core Pod";
+    ReplicaSet, replica_sets, namespaced, "`apps` ReplicaSet";
+    HorizontalPodAutoscaler, autoscalers, namespaced, "`autoscaling` HorizontalPodAutoscaler";
+    Ingress, ingresses, namespaced, "`networking.k8s.io` Ingress";
+    GatewayClass, gateway_classes, cluster, "`gateway.networking.k8s.io` GatewayClass";
+    Gateway, gateways, namespaced, "`gateway.networking.k8s.io` Gateway";
+    HttpRoute, http_routes, namespaced, "`gateway.networking.k8s.io` HTTPRoute";
+    ScaledObject, scaled_objects, namespaced, "`keda.sh` ScaledObject";
+    VirtualService, virtual_services, namespaced, "`networking.istio.io` VirtualService";
+    OpenTelemetryCollector, collectors, namespaced, "`opentelemetry.io` OpenTelemetryCollector";
     ConfigMap, config_maps, namespaced, "core ConfigMap";
 }
 
@@ -161,6 +231,18 @@ fn apply_one<K: Kept>(world: &mut World, object: K) -> bool {
             return false;
         }
     }
-    store.insert(key, Arc::new(object));
+    let before = store.insert(key.clone(), Arc::new(object));
+    if let Some(before) = before {
+        world.index.forget(K::KIND, &key, before.meta());
+    }
+    if let Some(after) = K::store(world).get(&key).cloned() {
+        world.index.note(K::KIND, &key, after.meta());
+    }
+    true
+}
+
+fn remove_one<K: Kept>(world: &mut World, key: &ObjectKey) -> bool {
+    let Some(gone) = K::store_mut(world).remove(key) else { return false };
+    world.index.forget(K::KIND, key, gone.meta());
     true
 }

@@ -1,27 +1,43 @@
 //! The objects as last seen, by kind, namespace and name.
 
+mod applied;
+mod index;
 mod key;
 mod kinds;
 
 /// The types behind [`Kind`], for generic calls.
 pub(crate) mod kind_types {
-    pub(crate) use k8s_openapi::api::apps::v1::Deployment;
+    pub(crate) use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+    pub(crate) use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
     pub(crate) use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service as CoreService};
+    pub(crate) use k8s_openapi::api::networking::v1::Ingress;
+    pub(crate) use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
+    pub(crate) use windtunnel_api::istio::VirtualService;
+    pub(crate) use windtunnel_api::keda::ScaledObject;
     pub(crate) use windtunnel_api::knative::{Configuration, Revision, Route, Service};
     pub(crate) use windtunnel_api::kserve::{ClusterServingRuntime, InferenceService, ServingRuntime};
+    pub(crate) use windtunnel_api::opentelemetry::OpenTelemetryCollector;
 }
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use key::{Key, ObjectKey};
-pub(crate) use kinds::with_kind;
 pub use kinds::{Kept, Kind, Object};
+pub(crate) use kinds::{with_kind, with_object};
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service as CoreService};
+use k8s_openapi::api::networking::v1::Ingress;
+use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
+use windtunnel_api::istio::VirtualService;
+use windtunnel_api::keda::ScaledObject;
 use windtunnel_api::knative::{Configuration, Revision, Route, Service};
+use windtunnel_api::kserve::plan::Capabilities;
 use windtunnel_api::kserve::{ClusterServingRuntime, InferenceService, KserveConfig, ServingRuntime};
+use windtunnel_api::opentelemetry::OpenTelemetryCollector;
+use windtunnel_kernel::Profile;
 use windtunnel_kernel::autoscale::kpa::GlobalConfig;
 
 /// Objects of one kind.
@@ -44,9 +60,9 @@ pub struct World {
     pub revisions: Store<Revision>,
     /// Knative Routes.
     pub routes: Store<Route>,
-    /// Deployments of revisions.
+    /// Deployments.
     pub deployments: Store<Deployment>,
-    /// Services of revisions.
+    /// Services.
     pub core_services: Store<CoreService>,
     /// Endpoints.
     pub endpoints: Store<Endpoints>,
@@ -54,8 +70,32 @@ pub struct World {
     pub pods: Store<Pod>,
     /// ConfigMaps of the control plane's namespaces.
     pub config_maps: Store<ConfigMap>,
+    /// ReplicaSets of Deployments.
+    pub replica_sets: Store<ReplicaSet>,
+    /// HorizontalPodAutoscalers.
+    pub autoscalers: Store<HorizontalPodAutoscaler>,
+    /// Ingresses.
+    pub ingresses: Store<Ingress>,
+    /// Classes of Gateways.
+    pub gateway_classes: Store<GatewayClass>,
+    /// Gateways.
+    pub gateways: Store<Gateway>,
+    /// HTTPRoutes.
+    pub http_routes: Store<HttpRoute>,
+    /// KEDA's ScaledObjects.
+    pub scaled_objects: Store<ScaledObject>,
+    /// Istio's VirtualServices, where Istio is.
+    pub virtual_services: Store<VirtualService>,
+    /// OpenTelemetryCollectors, where the operator is.
+    pub collectors: Store<OpenTelemetryCollector>,
+    /// Kinds of others that the API server serves.
+    pub served: BTreeSet<Kind>,
+    /// Upstream as it is, or as it is meant.
+    pub profile: Profile,
     /// What the autoscaler thinks of each revision.
     pub scales: BTreeMap<ObjectKey, ScaleView>,
+    applied: applied::Applied,
+    index: index::Index,
 }
 
 /// What the autoscaler thinks of a revision.
@@ -68,6 +108,12 @@ pub struct ScaleView {
 }
 
 impl World {
+    /// A world without objects, for reconcilers that decide in this profile.
+    #[must_use]
+    pub fn new(profile: Profile) -> Self {
+        Self { profile, ..Self::default() }
+    }
+
     /// The objects of a kind.
     #[must_use]
     pub fn store<K: Kept>(&self) -> &Store<K> {
@@ -85,8 +131,48 @@ impl World {
         kinds::contains(self, &object) && kinds::apply(self, object)
     }
 
+    /// The objects of a kind that the object with this UID controls, by name.
+    pub fn controlled_by<'a, K: Kept>(&'a self, uid: &'a str) -> impl Iterator<Item = &'a Arc<K>> {
+        let keys = self.index.controlled_by(uid).filter(|(kind, _)| *kind == K::KIND);
+        keys.filter_map(|(_, key)| K::store(self).get(key))
+    }
+
+    /// Kind, namespace and name of everything that the object with this UID controls.
+    pub fn all_controlled_by<'a>(&'a self, uid: &'a str) -> impl Iterator<Item = (Kind, &'a ObjectKey)> {
+        self.index.controlled_by(uid).map(|(kind, key)| (*kind, key))
+    }
+
+    /// The pods of an InferenceService, by name.
+    pub fn pods_of<'a>(&'a self, service: &ObjectKey) -> impl Iterator<Item = &'a Arc<Pod>> {
+        self.index.pods_of(service).filter_map(|key| self.pods.get(key))
+    }
+
+    /// Whether applying this object would change nothing: the same was applied before, and what is there still has
+    /// all its fields.
+    #[must_use]
+    pub fn is_applied(&self, object: &Object) -> bool {
+        self.applied.is_so(object, |kind, key| self.object(kind, key))
+    }
+
+    /// An object of any kind.
+    #[must_use]
+    pub fn object(&self, kind: Kind, key: &ObjectKey) -> Option<Object> {
+        with_kind!(kind, K => K::store(self).get(key).map(|found| K::clone(found).wrap()))
+    }
+
+    /// Notes that `applied` was applied, and what came of it.
+    pub fn note_applied(&mut self, applied: &Object, result: &Object) {
+        self.applied.note(applied, result);
+    }
+
+    /// Forgets what was applied of a kind, except these: others are gone.
+    pub fn forget_applied_except(&mut self, kind: Kind, is_there: impl Fn(&ObjectKey) -> bool) {
+        self.applied.retain(kind, is_there);
+    }
+
     /// Forgets an object.
     pub fn remove(&mut self, kind: Kind, key: &ObjectKey) -> bool {
+        self.applied.forget(kind, key);
         kinds::remove(self, kind, key)
     }
 
@@ -94,6 +180,25 @@ impl World {
     #[must_use]
     pub fn keys(&self, kind: Kind) -> Vec<ObjectKey> {
         kinds::keys(self, kind)
+    }
+
+    /// Which kinds of others there are.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        let served = |kind| self.served.contains(&kind);
+        Capabilities {
+            gateway_api: served(Kind::HttpRoute),
+            knative: served(Kind::Service),
+            keda: served(Kind::ScaledObject),
+            istio: served(Kind::VirtualService),
+            opentelemetry: served(Kind::OpenTelemetryCollector),
+        }
+    }
+
+    /// Whether revisions may begin with no replica.
+    #[must_use]
+    pub fn allows_zero_initial_scale(&self) -> bool {
+        self.autoscaler_config().is_ok_and(|config| config.allow_zero_initial_scale)
     }
 
     /// The data of a ConfigMap, empty when it is not there.

@@ -63,8 +63,8 @@ fn from_an_inference_service_to_ready() {
     let table = gateway_routes::table(&sandbox.world);
     insta::assert_yaml_snapshot!(table);
     let told = sandbox.writes.iter().any(|effect| {
-        matches!(effect, Effect::Event { reason: "InferenceServiceReady", message, .. }
-            if message == "InferenceService [digits] is Ready")
+        matches!(effect, Effect::Event { reason, message, .. }
+            if reason == "InferenceServiceReady" && message == "InferenceService [digits] is Ready")
     });
     assert!(told, "no event");
 }
@@ -191,14 +191,6 @@ fn reasons_for_not_being_served() {
     sandbox.kubelet();
     sandbox.settle();
     assert_eq!(ready(sandbox.digits()), "True ");
-
-    let mut sandbox = Sandbox::new();
-    let mut standard = digits("v1", json!({}));
-    standard.metadata.annotations =
-        Some([("serving.kserve.io/deploymentMode".into(), "Standard".into())].into());
-    sandbox.put(standard);
-    sandbox.settle();
-    assert_eq!(ready(sandbox.digits()), "False UnsupportedDeploymentMode");
 
     let mut sandbox = Sandbox::new();
     sandbox.put(Service::new("digits-predictor", Default::default()));

@@ -6,6 +6,7 @@ mod autoscaling;
 mod chain;
 mod sandbox;
 mod server;
+mod standard;
 mod wait;
 
 use windtunnel_api::kserve::InferenceService;

@@ -2,12 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Service as CoreService;
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
-use windtunnel_api::knative::{Configuration, Revision, Route, Service};
 use windtunnel_api::kserve::InferenceService;
 use windtunnel_api::runtimes;
 use windtunnel_control_plane::autoscaler::{AutoscaleDecision, Loops, Step};
@@ -54,32 +51,38 @@ impl Sandbox {
     /// Creates or replaces an object as a user would.
     pub(crate) fn put<K: Kept>(&mut self, object: K) {
         let key = ObjectKey::of(&object);
-        let old = K::store(&self.world).get(&key).map(|old| serde_json::to_value(&**old).unwrap());
-        self.store::<K>(old.as_ref(), serde_json::to_value(object).unwrap());
+        self.store(K::KIND, &key, serde_json::to_value(object).unwrap());
     }
 
     /// Changes an object by a merge patch as a user would.
     pub(crate) fn patch<K: Kept>(&mut self, key: &ObjectKey, patch: &Value) {
-        let old = serde_json::to_value(&*K::store(&self.world)[key].clone()).unwrap();
-        let mut new = old.clone();
-        json_patch::merge(&mut new, patch);
-        self.store::<K>(Some(&old), new);
+        self.merge(K::KIND, key, patch);
     }
 
-    fn store<K: Kept>(&mut self, old: Option<&Value>, mut new: Value) {
-        if let Some(old) = old {
-            new["metadata"]["uid"] = old["metadata"]["uid"].clone();
-            new["metadata"]["generation"] = old["metadata"]["generation"].clone();
-            new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
-            if new["status"].is_null() && !old["status"].is_null() {
-                new["status"] = old["status"].clone();
+    fn merge(&mut self, kind: Kind, key: &ObjectKey, patch: &Value) -> Object {
+        let mut new = self.world.object(kind, key).map_or_else(|| json!({}), |old| old.to_json());
+        json_patch::merge(&mut new, patch);
+        self.store(kind, key, new)
+    }
+
+    fn store(&mut self, kind: Kind, key: &ObjectKey, mut new: Value) -> Object {
+        if let Some(old) = self.world.object(kind, key) {
+            let json = old.to_json();
+            for field in ["uid", "generation", "resourceVersion"] {
+                new["metadata"][field] = json["metadata"][field].clone();
             }
-            if new == *old {
-                return;
+            for field in ["apiVersion", "kind"] {
+                new[field] = json[field].clone();
             }
-            if new["spec"] != old["spec"] {
+            if new["status"].is_null() && !json["status"].is_null() {
+                new["status"] = json["status"].clone();
+            }
+            if new == json {
+                return old;
+            }
+            if new["spec"] != json["spec"] {
                 new["metadata"]["generation"] =
-                    json!(old["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
+                    json!(json["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
             }
         } else {
             new["metadata"]["uid"] = json!(format!("uid-{}", self.version + 1));
@@ -87,69 +90,48 @@ impl Sandbox {
         }
         self.version += 1;
         new["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        let object: K = serde_json::from_value(new).unwrap();
-        assert!(self.world.apply(object.wrap()));
+        let object = Object::from_json(kind, new).unwrap();
+        assert!(self.world.apply(object.clone()));
+        object
     }
 
     /// Deletes an object and everything that it controls.
     pub(crate) fn delete<K: Kept>(&mut self, key: &ObjectKey) {
-        let uid = K::store(&self.world).get(key).and_then(|object| object.meta().uid.clone());
-        self.world.remove(K::KIND, key);
-        if let Some(uid) = uid {
-            self.collect::<Service>(&uid);
-            self.collect::<Configuration>(&uid);
-            self.collect::<Route>(&uid);
-            self.collect::<Revision>(&uid);
-            self.collect::<Deployment>(&uid);
-            self.collect::<CoreService>(&uid);
-        }
+        self.delete_any(K::KIND, key);
     }
 
-    fn collect<K: Kept>(&mut self, owner: &str) {
-        let children: Vec<ObjectKey> = K::store(&self.world)
-            .iter()
-            .filter(|(_, child)| {
-                child.meta().owner_references.iter().flatten().any(|found| found.uid == owner)
-            })
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in children {
-            self.delete::<K>(&key);
+    fn delete_any(&mut self, kind: Kind, key: &ObjectKey) {
+        let Some(gone) = self.world.object(kind, key) else { return };
+        self.world.remove(kind, key);
+        let uid = gone.metadata().uid.clone().unwrap_or_default();
+        let children: Vec<_> =
+            self.world.all_controlled_by(&uid).map(|(kind, key)| (kind, key.clone())).collect();
+        for (kind, key) in children {
+            self.delete_any(kind, &key);
         }
     }
 
     /// Carries an effect out.
     fn carry_out(&mut self, effect: Effect) {
-        match effect.clone() {
-            Effect::Create(object) => match object {
-                Object::Service(object) => self.create(*object),
-                Object::Configuration(object) => self.create(*object),
-                Object::Revision(object) => self.create(*object),
-                Object::Route(object) => self.create(*object),
-                Object::Deployment(object) => self.create(*object),
-                Object::CoreService(object) => self.create(*object),
-                other => panic!("created {other:?}"),
-            },
-            Effect::Patch { kind, key, patch, .. } => match kind {
-                Kind::InferenceService => self.patch::<InferenceService>(&key, &patch),
-                Kind::Service => self.patch::<Service>(&key, &patch),
-                Kind::Configuration => self.patch::<Configuration>(&key, &patch),
-                Kind::Revision => self.patch::<Revision>(&key, &patch),
-                Kind::Route => self.patch::<Route>(&key, &patch),
-                Kind::Deployment => self.patch::<Deployment>(&key, &patch),
-                other => panic!("patched {other:?}"),
-            },
-            Effect::Delete { kind: Kind::Service, key } => self.delete::<Service>(&key),
-            Effect::Delete { kind, .. } => panic!("deleted {kind:?}"),
+        match &effect {
+            Effect::Create(object) => {
+                if self.world.object(object.kind(), &object.key()).is_none() {
+                    self.store(object.kind(), &object.key(), object.to_json());
+                }
+            }
+            Effect::Apply(object) if self.world.is_applied(object) => return,
+            Effect::Apply(object) => {
+                let result = self.merge(object.kind(), &object.key(), &object.to_json());
+                self.world.note_applied(object, &result);
+            }
+            Effect::Patch { kind, key, patch, .. } => {
+                self.merge(*kind, key, patch);
+            }
+            Effect::Delete { kind, key } => self.delete_any(*kind, key),
             Effect::Event { .. } => {}
+            Effect::Requeue { .. } => return,
         }
         self.writes.push(effect);
-    }
-
-    fn create<K: Kept>(&mut self, object: K) {
-        if !K::store(&self.world).contains_key(&ObjectKey::of(&object)) {
-            self.store::<K>(None, serde_json::to_value(object).unwrap());
-        }
     }
 
     /// Reconciles everything until nothing changes any more; returns how many writes that took.
@@ -279,7 +261,7 @@ impl Sandbox {
             .filter(|route| route.hosts.iter().any(|host| host == "digits-default.example.com"));
         let route = routes.next();
         assert!(routes.next().is_none(), "two routes for one host");
-        let backends = route.into_iter().flat_map(|route| &route.backends);
+        let backends = route.into_iter().flat_map(|route| &route.rules).flat_map(|rule| &rule.backends);
         backends.map(|backend| (backend.revision.name.clone(), backend.percent)).collect()
     }
 
@@ -294,9 +276,9 @@ impl Sandbox {
         std::mem::take(&mut self.writes)
             .into_iter()
             .filter_map(|effect| match effect {
-                Effect::Create(object) => Some(object.kind()),
+                Effect::Create(object) | Effect::Apply(object) => Some(object.kind()),
                 Effect::Patch { kind, .. } | Effect::Delete { kind, .. } => Some(kind),
-                Effect::Event { .. } => None,
+                Effect::Event { .. } | Effect::Requeue { .. } => None,
             })
             .collect()
     }

@@ -106,7 +106,7 @@ async fn requests_for_a_revision_that_goes_away_choose_again() {
 #[tokio::test]
 async fn waiting_ends_at_the_route_timeout() {
     let mut short = table(0, &[]);
-    short.routes[0].timeout_ms = 50;
+    short.routes[0].rules[0].timeout_ms = 50;
     let (gateway, handle) = gateway(short).await;
     let response = client().request(post(gateway.address(), HOST, "")).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);

@@ -146,7 +146,7 @@ async fn an_answer_that_does_not_begin_in_time_is_a_504() {
     let gate = Arc::new(Semaphore::new(0));
     let pod = Pod::gated("stuck", &gate).await;
     let mut short = table(0, &[pod.address]);
-    short.routes[0].timeout_ms = 100;
+    short.routes[0].rules[0].timeout_ms = 100;
     let (gateway, _handle) = gateway(short).await;
     let response = client().request(post(gateway.address(), HOST, "")).await.unwrap();
     assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);

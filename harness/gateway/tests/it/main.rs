@@ -5,4 +5,5 @@ mod failures;
 mod metering;
 mod pods;
 mod routing;
+mod rules;
 mod scaling;

@@ -201,19 +201,20 @@ pub(crate) fn table(container_concurrency: u32, endpoints: &[SocketAddr]) -> Rou
 
 pub(crate) fn split_table(backends: &[(&str, u32, &[SocketAddr])], container_concurrency: u32) -> RouteTable {
     RouteTable {
-        routes: vec![Route {
-            hosts: vec![HOST.to_owned(), "digits.default.svc.cluster.local".to_owned()],
-            backends: backends
+        routes: vec![Route::split(
+            vec![HOST.to_owned(), "digits.default.svc.cluster.local".to_owned()],
+            backends
                 .iter()
                 .map(|(name, percent, _)| Backend { revision: key(name), percent: *percent })
                 .collect(),
-            timeout_ms: 50_000,
-        }],
+            50_000,
+        )],
         revisions: backends
             .iter()
             .map(|(name, _, endpoints)| RevisionBackend {
                 key: key(name),
                 container_concurrency,
+                activated: true,
                 endpoints: endpoints.to_vec(),
             })
             .collect(),

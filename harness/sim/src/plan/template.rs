@@ -90,7 +90,7 @@ impl Template {
             spec: template.spec.clone(),
             ..Pod::default()
         };
-        pod::mutate(&mut admitted, kserve);
+        pod::mutate(&mut admitted, kserve, &pod::Surroundings::EMPTY)?;
         let annotations = admitted.metadata.annotations.unwrap_or_default();
         let spec = admitted.spec.unwrap_or_default();
         let mut read = Self { has_cpu_requests: true, has_memory_requests: true, ..Self::default() };

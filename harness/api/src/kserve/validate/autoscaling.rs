@@ -6,19 +6,22 @@ use super::super::component::ComponentExtension;
 use super::super::inference_service::InferenceService;
 use super::super::names;
 use crate::knative::names as knative;
+use crate::quantity;
 
 pub(super) fn check(service: &InferenceService, extension: &ComponentExtension) -> Result<(), String> {
     if service.annotation(names::DEPLOYMENT_MODE) == Some(names::STANDARD) {
         return match service.annotation(names::AUTOSCALER_CLASS) {
             Some("hpa") => hpa(extension),
             Some("keda") => keda(extension),
+            // Ours: request-based scaling without Knative.
+            Some("kpa") => kpa(extension, service.annotation(names::DEPLOYMENT_MODE)),
             // Without the annotation upstream checks nothing, although the HPA is what it then uses.
             _ => Ok(()),
         };
     }
     match service.annotation(knative::CLASS) {
         Some(knative::HPA_CLASS) => hpa(extension),
-        _ => kpa(extension),
+        _ => kpa(extension, None),
     }
 }
 
@@ -89,9 +92,7 @@ fn keda_resource(resource: &Value) -> Result<(), String> {
             if !matches!(kind, "AverageValue" | "Utilization") {
                 return fault("the memory target value type should be AverageValue or Utilization");
             }
-            if kind == "AverageValue"
-                && bytes(&target["averageValue"]).is_some_and(|bytes| bytes < 1_048_576.0)
-            {
+            if kind == "AverageValue" && less_than(&target["averageValue"], 1 << 20) {
                 return fault("the memory target value should be greater than 1 MiB");
             }
         }
@@ -127,8 +128,8 @@ fn scale_target(target: &Value) -> Result<(), String> {
     }
 }
 
-fn kpa(extension: &ComponentExtension) -> Result<(), String> {
-    if extension.deployment_strategy.is_some() {
+fn kpa(extension: &ComponentExtension, mode: Option<&str>) -> Result<(), String> {
+    if extension.deployment_strategy.is_some() && mode != Some(names::STANDARD) {
         return fault("customizing deploymentStrategy is only supported for raw deployment mode");
     }
     let metric = extension.scale_metric.as_deref().unwrap_or("concurrency");
@@ -141,31 +142,12 @@ fn kpa(extension: &ComponentExtension) -> Result<(), String> {
     Ok(())
 }
 
-/// A Kubernetes quantity in bytes; `None` when it is none.
-fn bytes(value: &Value) -> Option<f64> {
-    if let Some(number) = value.as_f64() {
-        return Some(number);
-    }
-    const SUFFIXES: [(&str, f64); 13] = [
-        ("Ki", 1024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-        ("Pi", 1_125_899_906_842_624.0),
-        ("m", 1e-3),
-        ("k", 1e3),
-        ("K", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-        ("E", 1e18),
-    ];
-    let text = value.as_str()?.trim();
-    for (suffix, factor) in SUFFIXES {
-        if let Some(number) = text.strip_suffix(suffix) {
-            return number.parse::<f64>().ok().map(|number| number * factor);
-        }
-    }
-    text.parse().ok()
+/// Whether a quantity is less than the given number of bytes; what is absent is nothing, as in Go.
+fn less_than(value: &Value, bytes: i128) -> bool {
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        _ => return true,
+    };
+    quantity::nanos(&text).is_ok_and(|nanos| nanos < bytes * 1_000_000_000)
 }

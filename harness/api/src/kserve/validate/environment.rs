@@ -4,8 +4,10 @@ use serde_json::{Map, Value};
 
 use super::super::inference_service::InferenceService;
 use super::super::predictor::{Framework, PredictorExtension};
+use super::super::serving_runtime::ServingRuntimeSpec;
+use super::multi_node::list;
 use crate::Fields;
-use crate::pod_fields::{SERVING_CONTAINER, raw_containers, raw_environment};
+use crate::pod_fields::{raw_containers, raw_environment};
 
 const BLOCKED: &str = "PYTHONPATH";
 
@@ -14,54 +16,56 @@ pub(super) fn no_blocked_variables(service: &InferenceService) -> Result<(), Str
     let spec = &service.spec;
     let predictor = &spec.predictor;
     let mut containers: Vec<Map<String, Value>> = Vec::new();
-    let mut pod = |fields: &Fields| {
-        for key in ["containers", "initContainers"] {
-            containers.extend(raw_containers(fields, key).cloned());
-        }
+    let pod = |fields: &Fields| -> Vec<Map<String, Value>> {
+        ["containers", "initContainers"].iter().flat_map(|key| raw_containers(fields, key).cloned()).collect()
     };
-    pod(&predictor.pod);
-    let worker = predictor.worker_spec.as_ref().and_then(Value::as_object);
-    if let Some(worker) = worker {
-        pod(&worker.iter().map(|(key, value)| (key.clone(), value.clone())).collect());
-    }
-    if let Some(transformer) = &spec.transformer {
-        pod(&transformer.pod);
-    }
-    if let Some(explainer) = &spec.explainer {
-        pod(&explainer.pod);
-        containers.extend(explainer.art.as_ref().and_then(Value::as_object).cloned());
-    }
     let raw = |extension: &PredictorExtension| -> Map<String, Value> {
         extension.container.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
     };
+    containers.extend(pod(&predictor.pod));
     containers.extend(predictor.model.as_ref().map(|model| raw(&model.extension)));
     containers
         .extend(Framework::ALL.into_iter().filter_map(|framework| predictor.framework(framework)).map(raw));
-
-    for container in &containers {
-        if raw_environment(container).any(|(name, _)| name == BLOCKED) {
-            let container = container.get("name").and_then(Value::as_str).unwrap_or_default();
-            return Err(format!(
-                "the InferenceService {:?} is invalid: setting {BLOCKED} in container {container:?} is not allowed \
-                 for security reasons",
-                service.name()
-            ));
+    if let Some(workers) = predictor.worker_spec.as_ref().and_then(Value::as_object) {
+        for key in ["containers", "initContainers"] {
+            containers.extend(list(workers, key).into_iter().cloned());
         }
     }
-    Ok(())
+    if let Some(transformer) = &spec.transformer {
+        containers.extend(pod(&transformer.pod));
+    }
+    if let Some(explainer) = &spec.explainer {
+        containers.extend(pod(&explainer.pod));
+        containers.extend(explainer.art.as_ref().and_then(Value::as_object).cloned());
+    }
+    containers
+        .iter()
+        .try_for_each(unblocked)
+        .map_err(|what| format!("the InferenceService {:?} is invalid: {what}", service.name()))
 }
 
-/// A custom container may say which protocol it speaks, if it is one of REST's. The odd order of the words
-/// is upstream's.
+/// The same for a runtime's containers.
+pub(super) fn no_blocked_variables_of_runtime(spec: &ServingRuntimeSpec) -> Result<(), String> {
+    let workers = spec.pod.get("workerSpec").and_then(Value::as_object);
+    let workers = workers.map(|workers| list(workers, "containers")).unwrap_or_default();
+    raw_containers(&spec.pod, "containers").chain(workers).try_for_each(unblocked)
+}
+
+fn unblocked(container: &Map<String, Value>) -> Result<(), String> {
+    if !raw_environment(container).any(|(name, _)| name == BLOCKED) {
+        return Ok(());
+    }
+    let container = container.get("name").and_then(Value::as_str).unwrap_or_default();
+    Err(format!("setting {BLOCKED} in container {container:?} is not allowed for security reasons"))
+}
+
+/// The first container of a custom predictor may say which protocol it speaks, if it is one of REST's. The
+/// odd order of the words is upstream's.
 pub(super) fn protocol(pod: &Fields) -> Result<(), String> {
-    let named = raw_containers(pod, "containers")
-        .find(|container| container.get("name").and_then(Value::as_str) == Some(SERVING_CONTAINER));
-    let Some(container) = named.or_else(|| raw_containers(pod, "containers").next()) else { return Ok(()) };
-    let protocol =
-        raw_environment(container).find(|(name, _)| *name == "PROTOCOL").and_then(|(_, value)| value);
-    match protocol {
-        Some(other) if !matches!(other, "v1" | "v2") => {
-            Err(format!("invalid protocol v1, v2. Must be one of [{other}]"))
+    let Some(container) = raw_containers(pod, "containers").next() else { return Ok(()) };
+    match raw_environment(container).find(|(name, _)| *name == "PROTOCOL") {
+        Some((_, value)) if !matches!(value, Some("v1" | "v2")) => {
+            Err(format!("invalid protocol v1, v2. Must be one of [{}]", value.unwrap_or_default()))
         }
         _ => Ok(()),
     }

@@ -1,13 +1,27 @@
-//! What the validating webhook refuses, in upstream's words and order: the first fault decides.
+//! What the validating webhooks refuse, in upstream's words and order: the first fault decides.
 
 mod autoscaling;
 mod canary;
+mod confidential;
 mod environment;
+mod inference_graph;
+mod local_model;
+mod multi_node;
+mod serving_runtime;
 mod storage_uris;
+mod trained_model;
 
+pub use inference_graph::inference_graph;
+pub use local_model::{
+    local_model_cache, local_model_cache_deletion, local_model_namespace_cache,
+    local_model_namespace_cache_deletion,
+};
+pub use serving_runtime::{RuntimeScope, serving_runtime};
 pub(super) use storage_uris::common_parent;
+pub use trained_model::trained_model;
 
 use serde_json::Value;
+use windtunnel_kernel::profile::Profile;
 
 use super::component::ComponentExtension;
 use super::inference_service::InferenceService;
@@ -16,12 +30,49 @@ use super::predictor::{Framework, PredictorSpec};
 use crate::Fields;
 use crate::pod_fields::{SERVING_CONTAINER, TRANSFORMER_CONTAINER, raw_containers, raw_environment};
 
-/// Checks an InferenceService that is created (`old` absent) or updated, after defaulting. Objects that are
-/// being deleted are let through.
+/// What the webhook says of an InferenceService.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Review {
+    /// Told to the client, whatever the verdict.
+    pub warnings: Vec<String>,
+    /// Upstream's message for the first rule that is broken.
+    pub fault: Option<String>,
+}
+
+/// Settings that validation depends on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules<'a> {
+    /// In the profile `windtunnel` the autoscaler class `kpa` is allowed, in Standard mode too.
+    pub profile: Profile,
+    /// Resource names of GPUs beside the well-known ones.
+    pub custom_gpu_resource_types: &'a [String],
+}
+
+/// Checks an InferenceService that is created (`old` absent) or updated, after defaulting, with upstream's
+/// rules. Objects that are being deleted are let through.
 ///
 /// # Errors
 /// Upstream's message for the first rule that is broken.
 pub fn validate(service: &InferenceService, old: Option<&InferenceService>) -> Result<(), String> {
+    let rules = Rules { profile: Profile::Upstream, ..Rules::default() };
+    review(service, old, &rules).fault.map_or(Ok(()), Err)
+}
+
+/// Checks an InferenceService that is created (`old` absent) or updated, after defaulting. Objects that are
+/// being deleted are let through.
+#[must_use]
+pub fn review(service: &InferenceService, old: Option<&InferenceService>, rules: &Rules<'_>) -> Review {
+    let mut warnings = Vec::new();
+    let fault = check(service, old, rules, &mut warnings).err();
+    Review { warnings, fault }
+}
+
+fn check(
+    service: &InferenceService,
+    old: Option<&InferenceService>,
+    rules: &Rules<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<(), String> {
     if service.metadata.deletion_timestamp.is_some() {
         return Ok(());
     }
@@ -31,40 +82,47 @@ pub fn validate(service: &InferenceService, old: Option<&InferenceService>) -> R
     }
     let predictor = &service.spec.predictor;
     name(service)?;
-    autoscaler_class(service)?;
+    autoscaler_class(service, rules.profile)?;
     environment::no_blocked_variables(service)?;
-    workers(service)?;
+    multi_node::check(service, rules.custom_gpu_resource_types)?;
     collocated_transformer(predictor)?;
     no_container_name(predictor)?;
     storage_uris::check(service)?;
-    confidential(predictor)?;
+    confidential::check(predictor, warnings)?;
 
-    exactly_one(predictor_implementations(predictor), PREDICTOR_IMPLEMENTATIONS, "PredictorSpec")?;
-    if predictor.model.is_none() {
-        environment::protocol(&predictor.pod)?;
-    }
-    extension(service, &predictor.extension)?;
+    implementation(predictor)?;
+    bounds(&predictor.extension)?;
+    autoscaling::check(service, &predictor.extension)?;
     if let Some(transformer) = &service.spec.transformer {
-        exactly_one(custom_implementations(&transformer.pod), "PodSpec", "TransformerSpec")?;
-        environment::protocol(&transformer.pod)?;
-        extension(service, &transformer.extension)?;
+        exactly_one(
+            custom_implementations(&transformer.pod),
+            TRANSFORMER_IMPLEMENTATIONS,
+            "TransformerSpec",
+        )?;
+        bounds(&transformer.extension)?;
+        autoscaling::check(service, &transformer.extension)?;
     }
     if let Some(explainer) = &service.spec.explainer {
-        let built_in = usize::from(explainer.art.is_some());
-        let count = if built_in == 1 { 1 } else { custom_implementations(&explainer.pod) };
-        exactly_one(count, "ART, PodSpec", "ExplainerSpec")?;
-        extension(service, &explainer.extension)?;
+        let count = usize::from(explainer.art.is_some()) + custom_implementations(&explainer.pod);
+        exactly_one(count, EXPLAINER_IMPLEMENTATIONS, "ExplainerSpec")?;
+        explainer.art.as_ref().map_or(Ok(()), art_storage)?;
+        bounds(&explainer.extension)?;
+        autoscaling::check(service, &explainer.extension)?;
     }
     canary::check(service)
 }
 
 const NAME_PATTERN: &str = "[a-z]([-a-z0-9]*[a-z0-9])?";
-const PREDICTOR_IMPLEMENTATIONS: &str = "SKLearn, XGBoost, Tensorflow, PyTorch, Triton, ONNX, HuggingFace, PMML, \
-                                         LightGBM, Paddle, Model, StorageUris, WorkerSpec, PodSpec";
+// The fields of upstream's types in order, all but the last, whether they are implementations or not.
+const PREDICTOR_IMPLEMENTATIONS: &str = "Name, SKLearn, XGBoost, Tensorflow, PyTorch, Triton, ONNX, HuggingFace, \
+                                         PMML, LightGBM, Paddle, Model, StorageUris, StorageContainerName, \
+                                         WorkerSpec, PodSpec";
+const TRANSFORMER_IMPLEMENTATIONS: &str = "PodSpec, ComponentExtensionSpec";
+const EXPLAINER_IMPLEMENTATIONS: &str = "ART, PodSpec, ComponentExtensionSpec";
 const AUTOSCALER_CLASSES: [&str; 4] = ["hpa", "external", "keda", "none"];
 
 /// Whether the text is `[a-z]([-a-z0-9]*[a-z0-9])?`.
-pub(super) fn is_name(text: &str) -> bool {
+fn is_name(text: &str) -> bool {
     let bytes = text.as_bytes();
     let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     matches!(bytes.first(), Some(first) if first.is_ascii_lowercase())
@@ -85,68 +143,34 @@ fn name(service: &InferenceService) -> Result<(), String> {
     ))
 }
 
+/// Old spellings of a mode are the mode: an object whose annotation is as it always was can be written
+/// (upstream's issue 5885).
 fn deployment_mode_is_kept(service: &InferenceService, old: &InferenceService) -> Result<(), String> {
+    fn present(text: &str) -> &str {
+        names::deployment_mode(text).unwrap_or(text)
+    }
     let recorded =
         old.status.as_ref().and_then(|status| status.deployment_mode.as_deref()).unwrap_or_default();
-    let Some(recorded) = names::deployment_mode(recorded) else { return Ok(()) };
+    if recorded.is_empty() {
+        return Ok(());
+    }
+    let recorded = present(recorded);
     match service.annotation(names::DEPLOYMENT_MODE) {
-        Some(wanted) if names::deployment_mode(wanted) != Some(recorded) => {
+        Some(wanted) if present(wanted) != recorded => {
             Err(format!("update rejected: deploymentMode cannot be changed from '{recorded}' to '{wanted}'"))
         }
         _ => Ok(()),
     }
 }
 
-fn autoscaler_class(service: &InferenceService) -> Result<(), String> {
+fn autoscaler_class(service: &InferenceService, profile: Profile) -> Result<(), String> {
     match service.annotation(names::AUTOSCALER_CLASS) {
+        Some("kpa") if profile == Profile::Windtunnel => Ok(()),
         Some(class) if !AUTOSCALER_CLASSES.contains(&class) => {
             Err(format!("[{class}] is not a supported autoscaler class type"))
         }
         _ => Ok(()),
     }
-}
-
-fn workers(service: &InferenceService) -> Result<(), String> {
-    let predictor = &service.spec.predictor;
-    let Some(workers) = predictor.worker_spec.as_ref().and_then(Value::as_object) else { return Ok(()) };
-    let name = service.name();
-    let wrong = |what: String| Err(format!("the InferenceService {name:?} is invalid: {what}"));
-    if workers.get("containers").and_then(Value::as_array).is_some_and(|containers| containers.len() > 1) {
-        return wrong("setting multiple containers in workerSpec is not allowed".to_owned());
-    }
-    if let Some(model) = &predictor.model {
-        let container = model.extension.container.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-        for (variable, _) in raw_environment(&container) {
-            if matches!(variable, "PIPELINE_PARALLEL_SIZE" | "TENSOR_PARALLEL_SIZE") {
-                let field =
-                    if variable.starts_with('P') { "PipelineParallelSize" } else { "TensorParallelSize" };
-                return wrong(format!(
-                    "setting {variable} in environment variables is not allowed; set workerSpec.{field}"
-                ));
-            }
-        }
-        let scheme =
-            model.extension.storage_uri.as_deref().map(|uri| uri.split("://").next().unwrap_or_default());
-        match scheme {
-            None => return wrong("storageUri is required for a multi-node predictor".to_owned()),
-            Some("pvc" | "oci") => {}
-            Some(other) => {
-                return wrong(format!("storageUri scheme {other:?} is not supported for multi-node"));
-            }
-        }
-        if service.annotation(names::AUTOSCALER_CLASS) != Some("none") {
-            let class = service.annotation(names::AUTOSCALER_CLASS).unwrap_or_default();
-            return wrong(format!(
-                "autoscaler class {class:?} is not supported for multi-node; it must be \"none\""
-            ));
-        }
-    }
-    for size in ["pipelineParallelSize", "tensorParallelSize"] {
-        if let Some(value) = workers.get(size).and_then(Value::as_i64).filter(|value| *value < 1) {
-            return wrong(format!("workerSpec.{size} is {value} and must be at least 1"));
-        }
-    }
-    Ok(())
 }
 
 fn collocated_transformer(predictor: &PredictorSpec) -> Result<(), String> {
@@ -169,33 +193,15 @@ fn no_container_name(predictor: &PredictorSpec) -> Result<(), String> {
     if named { Err("the 'name' field is not allowed in standard predictor".to_owned()) } else { Ok(()) }
 }
 
-fn confidential(predictor: &PredictorSpec) -> Result<(), String> {
-    let Some(extension) = predictor.model.as_ref().map(|model| &model.extension) else { return Ok(()) };
-    let Some(confidential) = extension.confidential.as_ref().filter(|c| c["enabled"] == Value::Bool(true))
-    else {
-        return Ok(());
-    };
-    if extension.storage_uri.as_deref().unwrap_or_default().is_empty() {
-        return Err("confidential model serving requires storageUri to be set".to_owned());
-    }
-    let id = confidential["resourceId"].as_str().unwrap_or_default();
-    let part = |part: &&str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
-    };
-    let parts: Vec<&str> =
-        id.strip_prefix("kbs:///").map(|rest| rest.split('/').collect()).unwrap_or_default();
-    let is_path = parts.len() == 3 && parts.iter().all(part);
-    if !id.is_empty() && !is_path {
-        return Err(format!(
-            "invalid confidential resourceId format {id:?}, expected kbs:///<repo>/<type>/<tag>"
-        ));
-    }
-    Ok(())
+/// Exactly one implementation, which is sound in itself.
+fn implementation(predictor: &PredictorSpec) -> Result<(), String> {
+    exactly_one(predictor_implementations(predictor), PREDICTOR_IMPLEMENTATIONS, "PredictorSpec")?;
+    if predictor.model.is_none() { environment::protocol(&predictor.pod) } else { Ok(()) }
 }
 
 /// How many implementations a predictor names: frameworks, model, and the containers with the serving
 /// container's name; if there is none of these, any container counts as one.
-pub(super) fn predictor_implementations(predictor: &PredictorSpec) -> usize {
+fn predictor_implementations(predictor: &PredictorSpec) -> usize {
     let frameworks =
         Framework::ALL.into_iter().filter(|framework| predictor.framework(*framework).is_some()).count();
     let count = frameworks + usize::from(predictor.model.is_some());
@@ -217,7 +223,8 @@ fn exactly_one(count: usize, implementations: &str, spec: &str) -> Result<(), St
     }
 }
 
-fn extension(service: &InferenceService, extension: &ComponentExtension) -> Result<(), String> {
+/// Bounds of replicas and concurrency, and the logger.
+fn bounds(extension: &ComponentExtension) -> Result<(), String> {
     if extension.container_concurrency.is_some_and(|concurrency| concurrency < 0) {
         return Err("parallelism cannot be less than 0".to_owned());
     }
@@ -236,12 +243,34 @@ fn extension(service: &InferenceService, extension: &ComponentExtension) -> Resu
         if !matches!(logger.mode.as_deref(), Some("all" | "request" | "response")) {
             return Err("invalid logger type".to_owned());
         }
-        if let Some(storage) = &logger.storage {
-            let has = |key: &str| storage.get(key).is_some_and(|value| !value.is_null());
-            if !["path", "parameters", "key"].into_iter().all(has) {
-                return Err("invalid logger storage configuration".to_owned());
-            }
+        if let Some(storage) = &logger.storage
+            && (storage.path.is_none() || storage.parameters.is_none() || storage.key.is_none())
+        {
+            return Err("invalid logger storage configuration".to_owned());
         }
     }
-    autoscaling::check(service, extension)
+    Ok(())
+}
+
+/// Places that a storage specification can name.
+const STORAGE_SPEC_PREFIXES: [&str; 3] = ["s3://", "hdfs://", "webhdfs://"];
+
+/// The ART explainer's storage specification must be one that the storage initializer can use.
+fn art_storage(art: &Value) -> Result<(), String> {
+    let storage = &art["storage"];
+    if storage.is_null() {
+        return Ok(());
+    }
+    let supported = |text: &str| STORAGE_SPEC_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
+    let list = STORAGE_SPEC_PREFIXES.join(", ");
+    match (art["storageUri"].as_str().filter(|uri| !uri.is_empty()), storage["parameters"]["type"].as_str()) {
+        (Some(uri), _) if !supported(uri) => Err(format!(
+            "storageUri, must be one of: [{list}] or match https://{{}}.blob.core.windows.net/{{}}/{{}} or be an \
+             absolute or relative local path. StorageUri [{uri}] is not supported"
+        )),
+        (None, Some(kind)) if !supported(&format!("{kind}://")) => Err(format!(
+            "storage.spec.type, must be one of: [{list}]. storage.spec.type [{kind}] is not supported"
+        )),
+        _ => Ok(()),
+    }
 }

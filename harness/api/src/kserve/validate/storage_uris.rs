@@ -14,14 +14,15 @@ pub(super) fn check(service: &InferenceService) -> Result<(), String> {
         one_way(custom_storage_uri(&transformer.pod), transformer.storage_uris.as_deref())?;
     }
     if let Some(explainer) = &spec.explainer {
-        one_way(custom_storage_uri(&explainer.pod), explainer.storage_uris.as_deref())?;
+        let art = explainer.art.as_ref().and_then(|art| art["storageUri"].as_str());
+        let single = art.filter(|uri| !uri.is_empty()).or_else(|| custom_storage_uri(&explainer.pod));
+        one_way(single, explainer.storage_uris.as_deref())?;
     }
     one_way(spec.predictor.storage_uri(), spec.predictor.storage_uris.as_deref())
 }
 
 fn custom_storage_uri(pod: &Fields) -> Option<&str> {
-    raw_containers(pod, "containers")
-        .flat_map(raw_environment)
+    raw_environment(raw_containers(pod, "containers").next()?)
         .find_map(|(name, value)| if name == "STORAGE_URI" { value } else { None })
 }
 

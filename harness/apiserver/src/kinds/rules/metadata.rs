@@ -37,7 +37,7 @@ pub(crate) fn check(object: &Value, old: Option<&Value>, rule: NameRule, errors:
             errors.extend(
                 faults.iter().map(|fault| FieldError::invalid("metadata.finalizers", finalizer, fault)),
             );
-        } else if !name.contains('/') && !["foregroundDeletion", "orphan", "kubernetes"].contains(&name) {
+        } else if is_built_in(object) && !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
             errors.push(FieldError::invalid(
                 format!("metadata.finalizers[{index}]"),
                 finalizer,
@@ -49,6 +49,18 @@ pub(crate) fn check(object: &Value, old: Option<&Value>, rule: NameRule, errors:
     if let Some(old) = old {
         update(object, old, errors);
     }
+}
+
+/// Finalizers without a domain that Kubernetes' own kinds may have; custom resources may have any.
+const STANDARD_FINALIZERS: [&str; 3] = ["foregroundDeletion", "orphan", "kubernetes"];
+
+/// Kubernetes' own groups have no dot, or end in `.k8s.io`.
+fn is_built_in(object: &Value) -> bool {
+    let group = object["apiVersion"]
+        .as_str()
+        .and_then(|version| version.split_once('/'))
+        .map_or("", |(group, _)| group);
+    !group.contains('.') || group.ends_with(".k8s.io")
 }
 
 fn owner_references(object: &Value, errors: &mut Vec<FieldError>) {

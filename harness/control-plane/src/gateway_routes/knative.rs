@@ -1,0 +1,120 @@
+//! Knative's Routes, Revisions and their Endpoints.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use windtunnel_api::knative::{DEFAULT_TIMEOUT_S, Route, private_service_name};
+use windtunnel_api::kserve::names;
+use windtunnel_gateway::{Backend, RevisionBackend, RevisionKey, Route as GatewayRoute, RouteTable};
+
+use crate::world::{ObjectKey, World};
+
+/// Adds all Routes and Revisions. A Route's hosts are its URL's, its names inside the cluster, and, for the predictor
+/// of an InferenceService, those of the InferenceService; a tagged target has a host of its own.
+pub(super) fn add(world: &World, table: &mut RouteTable) {
+    let routes = &mut table.routes;
+    for (key, route) in &world.routes {
+        let Some(status) = &route.status else { continue };
+        let mut shares: BTreeMap<&str, u32> = BTreeMap::new();
+        for target in &status.traffic {
+            let Some(revision) = target.revision_name.as_deref() else { continue };
+            let percent = target.percent.and_then(|percent| u32::try_from(percent).ok()).unwrap_or(0);
+            *shares.entry(revision).or_default() += percent;
+            if let Some(host) = target.url.as_deref().and_then(host) {
+                let backends = vec![Backend { revision: gateway_key(key, revision), percent: 100 }];
+                let timeout_ms = timeout_ms(world, key, [revision].into_iter());
+                routes.push(GatewayRoute::split(vec![host.to_owned()], backends, timeout_ms));
+            }
+        }
+        shares.retain(|_, percent| *percent > 0);
+        if shares.is_empty() {
+            continue;
+        }
+        let timeout_ms = timeout_ms(world, key, shares.keys().copied());
+        let backends = shares
+            .into_iter()
+            .map(|(revision, percent)| Backend { revision: gateway_key(key, revision), percent })
+            .collect();
+        routes.push(GatewayRoute::split(hosts(world, key, route), backends, timeout_ms));
+    }
+    table.revisions.extend(world.revisions.iter().map(|(key, revision)| RevisionBackend {
+        key: gateway_key(key, &key.name),
+        container_concurrency:
+            revision.spec.container_concurrency.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(0),
+        activated: true,
+        endpoints: addresses(world, key),
+    }));
+}
+
+/// Where a revision's ready pods listen, sorted.
+#[must_use]
+pub fn addresses(world: &World, revision: &ObjectKey) -> Vec<SocketAddr> {
+    ready(world, &revision.sibling(private_service_name(&revision.name)), None)
+}
+
+/// Where the ready pods of a Service listen, sorted; under a port's name where the Service has several.
+pub(super) fn ready(world: &World, service: &ObjectKey, port: Option<&str>) -> Vec<SocketAddr> {
+    let Some(endpoints) = world.endpoints.get(service) else { return Vec::new() };
+    let mut found: Vec<SocketAddr> = Vec::new();
+    for subset in endpoints.subsets.iter().flatten() {
+        let mut ports = subset.ports.iter().flatten();
+        let named = ports.clone().find(|found| port.is_some() && found.name.as_deref() == port);
+        let Some(port) = named.or_else(|| ports.next()).and_then(|port| u16::try_from(port.port).ok()) else {
+            continue;
+        };
+        let addresses = subset.addresses.iter().flatten();
+        found.extend(
+            addresses.filter_map(|address| Some(SocketAddr::new(address.ip.parse::<IpAddr>().ok()?, port))),
+        );
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn gateway_key(route: &ObjectKey, revision: &str) -> RevisionKey {
+    RevisionKey { namespace: route.namespace.clone(), name: revision.to_owned() }
+}
+
+/// The longest timeout of the revisions, since a request may meet any of them.
+fn timeout_ms<'a>(world: &World, key: &ObjectKey, revisions: impl Iterator<Item = &'a str>) -> u64 {
+    let seconds = revisions
+        .map(|name| {
+            let revision = world.revisions.get(&key.sibling(name));
+            revision.and_then(|revision| revision.spec.timeout_seconds).unwrap_or(DEFAULT_TIMEOUT_S)
+        })
+        .max()
+        .unwrap_or(DEFAULT_TIMEOUT_S);
+    u64::try_from(seconds).unwrap_or(0).saturating_mul(1000)
+}
+
+fn hosts(world: &World, key: &ObjectKey, route: &Route) -> Vec<String> {
+    let url = route.status.as_ref().and_then(|status| status.url.as_deref());
+    let mut hosts: Vec<String> = url.and_then(host).map(str::to_owned).into_iter().collect();
+    let mut local = |name: &str| {
+        let namespace = &key.namespace;
+        for end in ["svc.cluster.local", "svc"] {
+            hosts.push(format!("{name}.{namespace}.{end}"));
+        }
+        hosts.push(format!("{name}.{namespace}"));
+    };
+    local(&key.name);
+    let service =
+        route.metadata.labels.as_ref().and_then(|labels| labels.get(names::INFERENCE_SERVICE_LABEL));
+    if let Some(service) = service.filter(|service| names::predictor_name(service) == key.name) {
+        local(service);
+        let known = world.inference_services.get(&key.sibling(service.clone()));
+        let status_url = known.and_then(|known| known.status.as_ref()?.url.as_deref());
+        let from_route = url.map(|url| url.replacen("-predictor", "", 1));
+        hosts.extend(status_url.and_then(host).map(str::to_owned));
+        hosts.extend(from_route.as_deref().and_then(host).map(str::to_owned));
+    }
+    hosts.sort();
+    hosts.dedup();
+    hosts
+}
+
+fn host(url: &str) -> Option<&str> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().filter(|host| !host.is_empty())
+}

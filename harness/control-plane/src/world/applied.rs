@@ -1,0 +1,119 @@
+//! What the controllers have applied, so that a reconcile which wants the same again writes nothing.
+//!
+//! Server-side apply already leaves an object alone that is as wanted, but asking costs a request. An object need not be
+//! asked about when the very same fields were applied before and are still there: unchanged since then, or changed by
+//! others only where we own nothing.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde_json::Value;
+
+use super::{Kind, Object, ObjectKey};
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Applied {
+    by_object: HashMap<(Kind, ObjectKey), Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    digest: u64,
+    resource_version: Option<String>,
+}
+
+impl Applied {
+    pub(super) fn note(&mut self, applied: &Object, result: &Object) {
+        let entry = Entry {
+            digest: digest(&applied.to_json()),
+            resource_version: result.metadata().resource_version.clone(),
+        };
+        self.by_object.insert((applied.kind(), applied.key()), entry);
+    }
+
+    pub(super) fn is_so(
+        &self,
+        wanted: &Object,
+        found: impl FnOnce(Kind, &ObjectKey) -> Option<Object>,
+    ) -> bool {
+        let (kind, key) = (wanted.kind(), wanted.key());
+        let Some(entry) = self.by_object.get(&(kind, key.clone())) else { return false };
+        let json = wanted.to_json();
+        if entry.digest != digest(&json) {
+            return false;
+        }
+        match found(kind, &key) {
+            // Made a moment ago: the watch has not told of it yet.
+            None => true,
+            Some(found) => {
+                found.metadata().resource_version == entry.resource_version
+                    || contains(&found.to_json(), &json)
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, kind: Kind, key: &ObjectKey) {
+        self.by_object.remove(&(kind, key.clone()));
+    }
+
+    pub(super) fn retain(&mut self, kind: Kind, is_there: impl Fn(&ObjectKey) -> bool) {
+        self.by_object.retain(|(found, key), _| *found != kind || is_there(key));
+    }
+}
+
+fn digest(value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.to_string().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether every field that is wanted is there with its value; lists are compared item by item.
+fn contains(found: &Value, wanted: &Value) -> bool {
+    match (found, wanted) {
+        (Value::Object(found), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, value)| match found.get(key) {
+                Some(found) => contains(found, value),
+                None => is_empty(value),
+            })
+        }
+        (Value::Array(found), Value::Array(wanted)) => {
+            found.len() == wanted.len()
+                && found.iter().zip(wanted).all(|(found, wanted)| contains(found, wanted))
+        }
+        (found, wanted) => found == wanted,
+    }
+}
+
+/// Values that serialisation may leave out.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::contains;
+
+    /// Defaults of the server and fields of others are no reason to write; drift of ours is.
+    #[test]
+    fn only_our_own_fields_count() {
+        let wanted = json!({"spec": {"ports": [{"port": 80}], "selector": {"app": "a"}, "other": {}}});
+        for (found, expected) in [
+            (
+                json!({"spec": {"ports": [{"port": 80, "protocol": "TCP"}], "selector": {"app": "a"}, "type": "x"}}),
+                true,
+            ),
+            (json!({"spec": {"ports": [{"port": 81}], "selector": {"app": "a"}}}), false),
+            (json!({"spec": {"ports": [{"port": 80}, {"port": 81}], "selector": {"app": "a"}}}), false),
+            (json!({"spec": {"ports": [{"port": 80}]}}), false),
+        ] {
+            assert_eq!(contains(&found, &wanted), expected, "{found}");
+        }
+    }
+}
