@@ -359,12 +359,12 @@ fn add_storage(annotations: &mut BTreeMap<String, String>, spec: &PredictorSpec)
 
 fn add_confidential(annotations: &mut BTreeMap<String, String>, spec: &PredictorSpec) {
     let confidential = spec.model.as_ref().and_then(|model| model.extension.confidential.as_ref());
-    let Some(confidential) = confidential.filter(|confidential| confidential["enabled"] == true) else {
+    let Some(confidential) = confidential.filter(|confidential| confidential.enabled) else {
         return;
     };
     annotations.insert(names::CONFIDENTIAL_ENABLED.to_owned(), "true".to_owned());
-    if let Some(resource) = confidential["resourceId"].as_str().filter(|resource| !resource.is_empty()) {
-        annotations.insert(names::CONFIDENTIAL_RESOURCE_ID.to_owned(), resource.to_owned());
+    if let Some(resource) = confidential.resource_id.as_ref().filter(|resource| !resource.is_empty()) {
+        annotations.insert(names::CONFIDENTIAL_RESOURCE_ID.to_owned(), resource.clone());
     }
 }
 
