@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper_util::{
@@ -73,7 +73,10 @@ pub(crate) async fn serve(
             let handshake = timeout(HANDSHAKE_LIMIT.min(request_limit), tls.accept(stream));
             let stream = match shutdown.run_until_cancelled(handshake).await {
                 Some(Ok(Ok(stream))) => stream,
-                Some(Ok(Err(error))) => return tracing::debug!(%error, "TLS handshake failed"),
+                Some(Ok(Err(error))) => {
+                    server.metrics().handshake_failed();
+                    return tracing::debug!(%error, "TLS handshake failed");
+                }
                 Some(Err(_)) | None => return,
             };
             let speaks_http_2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -145,7 +148,7 @@ async fn accept(
     }
 }
 
-/// Answers one request.
+/// Answers one request, and counts it.
 pub(crate) async fn respond<B>(
     server: &ApiServer,
     peer: &Peer,
@@ -155,7 +158,17 @@ where
     B: Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (mut head, body) = request.into_parts();
+    let (head, body) = request.into_parts();
+    let observed = server.metrics().begin(&head);
+    let response = carry_out(server, peer, head, body).await;
+    observed.end(server, response)
+}
+
+async fn carry_out<B>(server: &ApiServer, peer: &Peer, mut head: Parts, body: B) -> Response<ResponseBody>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let user = match gate(server, peer, &head) {
         Ok(user) => user,
         Err(refusal) => {
@@ -199,6 +212,11 @@ where
     let extras = connect::Extras { headers: &head.headers, upgrade };
     if let Some(response) = connect::respond(server, &request, extras).await {
         return response;
+    }
+    if request.path == "/metrics" && matches!(request.method.as_str(), "GET" | "HEAD") {
+        let mut answer = Answer::text(200, server.metrics().text(&server.read()));
+        answer.content_type = "text/plain; version=0.0.4; charset=utf-8";
+        return plain(answer);
     }
     let answer = server.handle(&request).await;
     if let Payload::Watch(watch) = answer.payload {

@@ -9,7 +9,7 @@
 //! custom ones from their definitions; `patch` and `apply` are the four patch formats; `pipeline` turns a request
 //! and the state into an answer. None of these does I/O or reads a clock. `security` stands before it: certificates,
 //! tokens, impersonation, roles. `webhook` knows the configured admission webhooks. `durable` writes the
-//! store to a folder where one is given. `http_layer` and `server` are the edge.
+//! store to a folder where one is given. `metrics` counts for `/metrics`. `http_layer` and `server` are the edge.
 //!
 //! ```
 //! use k8s_openapi::api::core::v1::ConfigMap;
@@ -39,6 +39,7 @@ mod http_layer;
 mod jsonpath;
 mod kinds;
 mod kubeconfig;
+mod metrics;
 mod object;
 mod patch;
 mod pipeline;

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::{object::at, status::ApiError};
+use crate::{
+    object::{at, list, text},
+    status::ApiError,
+};
 
 /// A parsed `labelSelector`: every requirement must hold.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -40,28 +43,27 @@ impl LabelSelector {
         Parser { tokens: tokens(text), position: 0 }.selector().map_err(ApiError::bad_request)
     }
 
-    /// Reads a `LabelSelector` object; `None` for one that is absent or has an unknown operator, and selects nothing.
-    pub(crate) fn of_object(selector: &Value) -> Option<Self> {
-        let map = selector.as_object()?;
-        let equal = map.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
+    /// Reads a `LabelSelector` object; an absent or empty one selects everything, an unknown operator nothing.
+    pub(crate) fn of_object(selector: &Value) -> Self {
+        let equal = selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
         let mut requirements: Vec<Requirement> = equal
             .map(|(key, value)| {
                 Requirement::In(key.clone(), vec![value.as_str().unwrap_or_default().to_owned()])
             })
             .collect();
-        for expression in map.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
-            let key = expression["key"].as_str().unwrap_or_default().to_owned();
-            let values = expression["values"].as_array().into_iter().flatten();
-            let values = values.filter_map(Value::as_str).map(ToOwned::to_owned).collect();
-            requirements.push(match expression["operator"].as_str()? {
+        for expression in list(selector, &["matchExpressions"]) {
+            let key = text(expression, &["key"]).to_owned();
+            let values = list(expression, &["values"]).iter().filter_map(Value::as_str);
+            let values = values.map(ToOwned::to_owned).collect();
+            requirements.push(match text(expression, &["operator"]) {
                 "In" => Requirement::In(key, values),
                 "NotIn" => Requirement::NotIn(key, values),
                 "Exists" => Requirement::Exists(key),
                 "DoesNotExist" => Requirement::Absent(key),
-                _ => return None,
+                _ => Requirement::In(key, Vec::new()),
             });
         }
-        Some(Self { requirements })
+        Self { requirements }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -69,7 +71,11 @@ impl LabelSelector {
     }
 
     pub(crate) fn matches(&self, object: &Value) -> bool {
-        let labels = at(object, &["metadata", "labels"]);
+        self.matches_labels(at(object, &["metadata", "labels"]))
+    }
+
+    /// Whether a map of labels is selected; `None` is an empty one.
+    pub(crate) fn matches_labels(&self, labels: Option<&Value>) -> bool {
         let label = |key: &str| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
         self.requirements.iter().all(|requirement| match requirement {
             Requirement::Exists(key) => label(key).is_some(),
@@ -319,27 +325,6 @@ impl Parser {
     fn previous(&self) -> &str {
         self.tokens.get(self.position.wrapping_sub(1)).map_or("", Token::text)
     }
-}
-
-/// Whether labels fit a `LabelSelector` object; an absent or empty one fits all.
-pub(crate) fn matches_label_selector(selector: &Value, labels: Option<&Value>) -> bool {
-    let label = |key: &str| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
-    let mut exact = selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
-    exact.all(|(key, value)| label(key) == value.as_str())
-        && crate::object::list(selector, &["matchExpressions"]).iter().all(|expression| {
-            let found = label(crate::object::text(expression, &["key"]));
-            let listed = || {
-                let values = crate::object::list(expression, &["values"]);
-                found.is_some_and(|found| values.iter().any(|value| value == found))
-            };
-            match crate::object::text(expression, &["operator"]) {
-                "In" => listed(),
-                "NotIn" => !listed(),
-                "Exists" => found.is_some(),
-                "DoesNotExist" => found.is_none(),
-                _ => false,
-            }
-        })
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::{
     connect::Kubelet,
     durable::{Folder, Keys, StorageError, Writer},
     http_layer,
+    metrics::Metrics,
     pipeline::{self, Answer, Context, NAMESPACES, Request, State},
     security::{Peer, Pki, User, tokens::Tokens},
     status::ApiError,
@@ -83,6 +84,7 @@ struct Inner {
     webhooks: Clients,
     random: Mutex<Pcg64>,
     signals: Arc<Signals>,
+    metrics: Arc<Metrics>,
     /// What the store is written to; unset for one that lives in memory.
     writer: OnceLock<Writer>,
 }
@@ -193,6 +195,7 @@ impl ApiServer {
                 webhooks: Clients::default(),
                 random: Mutex::new(Pcg64::new(seed, 0x0a02_bdbf_7bb3_c0a7_ac28_fa16_a64a_bf96)),
                 signals: Arc::default(),
+                metrics: Arc::default(),
                 writer: OnceLock::new(),
                 options,
             }),
@@ -236,8 +239,6 @@ impl ApiServer {
         let mut state = self.write();
         state.publish("nodes", nodes);
         state.publish("pods", pods);
-        // Nobody watches metrics: there is no such verb.
-        state.take_dirty();
     }
 
     /// A client that calls this server in process, without a socket, as a user who may do anything. Needs a tokio
@@ -306,6 +307,10 @@ impl ApiServer {
             }
         }
         (names, addresses)
+    }
+
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.inner.metrics
     }
 
     pub(crate) fn tokens(&self) -> &Tokens {

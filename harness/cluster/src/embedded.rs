@@ -64,6 +64,7 @@ pub struct EmbeddedCluster {
     node_client: Client,
     api: ApiServer,
     server_url: String,
+    server_address: SocketAddr,
     kubeconfig: PathBuf,
     directory: Arc<Directory>,
     /// Where the folders of volumes lie.
@@ -87,20 +88,21 @@ impl EmbeddedCluster {
     pub async fn start(options: Options) -> Result<Self, ClusterError> {
         let directory = Arc::new(Directory::claim(&options.directory)?);
         let network = PodNetwork::claim().map_err(|source| ClusterError::PodNetwork { source })?;
-        let at_fault = |source| ClusterError::Listen { address: options.listen, source };
-        let listener = TcpListener::bind(options.listen).await.map_err(at_fault)?;
-        let address = listener.local_addr().map_err(at_fault)?;
-        let processes = Processes::start().map_err(|source| ClusterError::Warden { source })?;
-
         let server_options = windtunnel_apiserver::Options {
             mount_service_account_tokens: true,
             service_network: network.services(),
             ..windtunnel_apiserver::Options::default()
         };
+        // Before a port is bound and a process started: a folder that another cluster holds is a likely refusal.
         let server = match &options.data_directory {
             None => ApiServer::new(server_options),
             Some(folder) => ApiServer::open(server_options, folder)?,
         };
+        let at_fault = |source| ClusterError::Listen { address: options.listen, source };
+        let listener = TcpListener::bind(options.listen).await.map_err(at_fault)?;
+        let address = listener.local_addr().map_err(at_fault)?;
+        let processes = Processes::start().map_err(|source| ClusterError::Warden { source })?;
+
         for admission in &options.admission {
             server.add_admission(admission.clone());
         }
@@ -138,6 +140,7 @@ impl EmbeddedCluster {
             node_client: server.client_named("kubelet"),
             api: server,
             server_url,
+            server_address: reachable(address),
             kubeconfig,
             directory,
             processes,
@@ -345,13 +348,14 @@ impl EmbeddedCluster {
             directory: self.directory.clone(),
             inherited: node::inherited(),
             capacity: node::capacity(),
+            server_address: self.server_address,
             isolation: self.isolation.clone(),
             registry: node::Registry::default(),
             hosts: node::HostsFiles::default(),
             stop: self.stop_node.clone(),
             retired_logs: Mutex::new(VecDeque::new()),
         });
-        self.api.set_kubelet(Arc::new(node::NodeKubelet(context.clone())));
+        self.api.set_kubelet(Arc::new(node::NodeKubelet(Arc::downgrade(&context))));
         self.node.spawn(node::run_services(context.clone()));
         self.node.spawn(node::run(context));
     }

@@ -29,6 +29,10 @@ pub struct StackOptions {
     pub runtime: Option<PathBuf>,
     /// Storage URI prefix to local folder. Relative folders are those of this process; pods run elsewhere.
     pub storage: BTreeMap<String, PathBuf>,
+    /// Further images that the node can run, beside our own.
+    pub images: Vec<Image>,
+    /// How many nodes the cluster has.
+    pub nodes: u16,
     /// Knative's ConfigMaps by name (`config-autoscaler`), each with the keys that differ from the defaults.
     pub knative: BTreeMap<String, BTreeMap<String, String>>,
     /// Where the API server listens; port 0 lets the system choose.
@@ -48,6 +52,8 @@ impl StackOptions {
             executable,
             runtime: None,
             storage: BTreeMap::new(),
+            images: Vec::new(),
+            nodes: 1,
             knative: BTreeMap::new(),
             api_listen: loopback,
             gateway_listen: loopback,
@@ -68,13 +74,16 @@ impl StackOptions {
                 [self.executable.display().to_string().as_str(), "serve", name],
             )
         };
-        vec![
+        let mut images = vec![
             image("predictor"),
             Image {
                 env: BTreeMap::from([("WINDTUNNEL_STORAGE_MAP".to_owned(), storage.join(";"))]),
                 ..image("storage-initializer")
             },
-        ]
+        ];
+        // Who maps one of ours to something else wants that.
+        images.extend(self.images.iter().cloned());
+        images
     }
 }
 
@@ -100,6 +109,7 @@ impl EmbeddedStack {
             directory: options.directory.clone(),
             data_directory: options.data_directory.clone(),
             images: options.images(),
+            nodes: options.nodes,
             admission: ControlPlane::admission_with(&control_plane_options.live_config),
             listen: options.api_listen,
             ..windtunnel_cluster::Options::default()

@@ -24,6 +24,7 @@ pub use kubelet::{
 use crate::{
     http_layer::ResponseBody,
     pipeline::{Answer, Request, route},
+    security::attributes::Attributes,
     server::ApiServer,
     status::ApiError,
 };
@@ -45,6 +46,11 @@ pub(crate) async fn respond(
         return None;
     }
     let (verb, below) = path.subresource.split_once('/').unwrap_or((&path.subresource, ""));
+    if let ("pods", "exec" | "attach" | "portforward", "") = (path.resource.as_str(), verb, below)
+        && let Err(refusal) = check_may_create(server, request, &path)
+    {
+        return Some(crate::http_layer::plain(Answer::error(&refusal)));
+    }
     let answer = match (path.resource.as_str(), verb, below) {
         ("pods", "log", "") => log::respond(server, request, &path).await,
         ("pods", "exec", "") => remote_command::respond(server, request, &path, extras, true).await,
@@ -56,6 +62,26 @@ pub(crate) async fn respond(
         _ => return None,
     };
     Some(answer.unwrap_or_else(|error| crate::http_layer::plain(Answer::error(&error))))
+}
+
+/// A WebSocket begins with GET, which roles know as `get`: whoever opens a session must be allowed to create one, as over
+/// POST. Kubernetes asks for both since 1.35.
+fn check_may_create(
+    server: &ApiServer,
+    request: &Request,
+    path: &route::ResourcePath,
+) -> Result<(), ApiError> {
+    let mut attributes = Attributes::of(&request.method, &request.path, &request.query);
+    if attributes.verb == "create" {
+        return Ok(());
+    }
+    attributes.verb = "create".to_owned();
+    let decision = server.read().rbac.authorize(&request.user, &attributes);
+    if decision.allowed {
+        return Ok(());
+    }
+    let name = path.name.as_deref().unwrap_or_default();
+    Err(ApiError::forbidden(&path.group, &path.resource, name, &decision.reason))
 }
 
 impl From<Refusal> for ApiError {

@@ -203,6 +203,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row { create_on_update: true, ..row("", "v1", "endpoints", "Endpoints", "core.v1.Endpoints") }
         .short(&["ep"])
         .complete(defaults::network::endpoints)
+        .validate(rules::network::endpoints)
         .columns(&columns::ENDPOINTS),
     Row { create_on_update: true, ..row("", "v1", "events", "Event", "core.v1.Event") }
         .short(&["ev"])
@@ -213,6 +214,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("", "v1", "limitranges", "LimitRange", "core.v1.LimitRange")
         .short(&["limits"])
         .complete(defaults::config::limit_range)
+        .validate(rules::limits::limit_range)
         .columns(&columns::CREATED_AT),
     row("", "v1", "namespaces", "Namespace", "core.v1.Namespace")
         .short(&["ns"])
@@ -233,12 +235,14 @@ pub(crate) const ROWS: &[Row] = &[
         .short(&["pvc"])
         .status()
         .complete(defaults::config::persistent_volume_claim)
+        .validate(rules::storage::persistent_volume_claim)
         .columns(&columns::PERSISTENT_VOLUME_CLAIM),
     row("", "v1", "persistentvolumes", "PersistentVolume", "core.v1.PersistentVolume")
         .short(&["pv"])
         .cluster()
         .status()
         .complete(defaults::config::persistent_volume)
+        .validate(rules::storage::persistent_volume)
         .columns(&columns::PERSISTENT_VOLUME),
     Row { graceful: true, ..row("", "v1", "pods", "Pod", "core.v1.Pod") }
         .short(&["po"])
@@ -268,6 +272,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("", "v1", "resourcequotas", "ResourceQuota", "core.v1.ResourceQuota")
         .short(&["quota"])
         .status()
+        .validate(rules::limits::resource_quota)
         .columns(&columns::RESOURCE_QUOTA),
     row("", "v1", "secrets", "Secret", "core.v1.Secret")
         .fields(&["type"])
@@ -358,6 +363,7 @@ pub(crate) const ROWS: &[Row] = &[
         .status()
         .generation(Generation::Spec)
         .complete(defaults::workload::cron_job)
+        .validate(rules::schedule::cron_job)
         .columns(&columns::CRON_JOB),
     row("batch", "v1", "jobs", "Job", "batch.v1.Job")
         .all()
@@ -371,10 +377,12 @@ pub(crate) const ROWS: &[Row] = &[
         create_on_update: true,
         ..row("coordination.k8s.io", "v1", "leases", "Lease", "coordination.v1.Lease")
     }
+    .validate(rules::limits::lease)
     .columns(&columns::LEASE),
     row("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", "discovery.v1.EndpointSlice")
         .generation(Generation::Content)
         .complete(defaults::network::endpoint_slice)
+        .validate(rules::network::endpoint_slice)
         .columns(&columns::ENDPOINT_SLICE),
     Row {
         read_only: true,
@@ -412,6 +420,7 @@ pub(crate) const ROWS: &[Row] = &[
         .status()
         .generation(Generation::Spec)
         .complete(defaults::network::ingress)
+        .validate(rules::ingress::ingress)
         .columns(&columns::INGRESS),
     row("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", "networking.v1.NetworkPolicy")
         .short(&["netpol"])
@@ -433,6 +442,7 @@ pub(crate) const ROWS: &[Row] = &[
         .status()
         .generation(Generation::Spec)
         .complete(defaults::config::pod_disruption_budget)
+        .validate(rules::limits::pod_disruption_budget)
         .columns(&columns::POD_DISRUPTION_BUDGET),
     row(
         "rbac.authorization.k8s.io",
@@ -486,6 +496,33 @@ pub(crate) const ROWS: &[Row] = &[
     .complete(defaults::config::validating_webhooks)
     .validate(rules::webhook::validating)
     .columns(&columns::WEBHOOKS),
+    row(
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingadmissionpolicies",
+        "ValidatingAdmissionPolicy",
+        "admissionregistration.v1.ValidatingAdmissionPolicy",
+    )
+    .cluster()
+    .status()
+    .category(&["api-extensions"])
+    .generation(Generation::Spec)
+    .complete(defaults::config::admission_policy)
+    .validate(rules::webhook::policy)
+    .columns(&columns::ADMISSION_POLICY),
+    row(
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingadmissionpolicybindings",
+        "ValidatingAdmissionPolicyBinding",
+        "admissionregistration.v1.ValidatingAdmissionPolicyBinding",
+    )
+    .cluster()
+    .category(&["api-extensions"])
+    .generation(Generation::Spec)
+    .complete(defaults::config::admission_policy_binding)
+    .validate(rules::webhook::policy_binding)
+    .columns(&columns::ADMISSION_POLICY_BINDING),
     row("apiregistration.k8s.io", "v1", "apiservices", "APIService", "apiregistration.v1.APIService")
         .cluster()
         .status()
@@ -500,10 +537,32 @@ pub(crate) const ROWS: &[Row] = &[
         .complete(defaults::config::priority_class)
         .validate(rules::config::priority_class)
         .columns(&columns::PRIORITY_CLASS),
+    row("storage.k8s.io", "v1", "csidrivers", "CSIDriver", "storage.v1.CSIDriver").cluster(),
+    row("storage.k8s.io", "v1", "csinodes", "CSINode", "storage.v1.CSINode").cluster(),
+    row(
+        "storage.k8s.io",
+        "v1",
+        "csistoragecapacities",
+        "CSIStorageCapacity",
+        "storage.v1.CSIStorageCapacity",
+    ),
+    row("storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", "storage.v1.VolumeAttachment")
+        .cluster()
+        .status(),
+    row(
+        "storage.k8s.io",
+        "v1",
+        "volumeattributesclasses",
+        "VolumeAttributesClass",
+        "storage.v1.VolumeAttributesClass",
+    )
+    .short(&["vac"])
+    .cluster(),
     row("storage.k8s.io", "v1", "storageclasses", "StorageClass", "storage.v1.StorageClass")
         .short(&["sc"])
         .cluster()
         .complete(defaults::config::storage_class)
+        .validate(rules::storage::storage_class)
         .columns(&columns::STORAGE_CLASS),
     row(
         "apiextensions.k8s.io",
@@ -573,9 +632,16 @@ pub(crate) fn register_types(generator: &mut SchemaGenerator) {
         rbac::Role,
         rbac::RoleBinding,
         scheduling::PriorityClass,
+        storage::CSIDriver,
+        storage::CSINode,
+        storage::CSIStorageCapacity,
         storage::StorageClass,
+        storage::VolumeAttachment,
+        storage::VolumeAttributesClass,
         admissionregistration::MutatingWebhookConfiguration,
         admissionregistration::ValidatingWebhookConfiguration,
+        admissionregistration::ValidatingAdmissionPolicy,
+        admissionregistration::ValidatingAdmissionPolicyBinding,
         apiextensions::CustomResourceDefinition,
         apiregistration::APIService,
         meta::DeleteOptions,

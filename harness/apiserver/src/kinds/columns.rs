@@ -163,6 +163,26 @@ pub(crate) static CREATED_AT: BuiltinColumns = BuiltinColumns {
     cells: cells::created_at,
 };
 
+pub(crate) static ADMISSION_POLICY: BuiltinColumns = BuiltinColumns {
+    name_first: true,
+    columns: &[
+        column("Validations", "integer", "How many validations the policy has"),
+        column("ParamKind", "string", "The kind of the policy's parameters"),
+        AGE,
+    ],
+    cells: system_cells::admission_policy,
+};
+
+pub(crate) static ADMISSION_POLICY_BINDING: BuiltinColumns = BuiltinColumns {
+    name_first: true,
+    columns: &[
+        column("PolicyName", "string", "The policy that is put in force"),
+        column("ParamRef", "string", "The parameters that the policy gets"),
+        AGE,
+    ],
+    cells: system_cells::admission_policy_binding,
+};
+
 pub(crate) static WEBHOOKS: BuiltinColumns = BuiltinColumns {
     name_first: true,
     columns: &[

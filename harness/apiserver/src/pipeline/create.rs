@@ -79,7 +79,7 @@ pub(crate) fn create_object(
     begin(write, &mut object);
     let mut draft = Draft { object, old: None, part: Part::Main, unreviewed: None };
     write.prepare(&mut draft, request, Operation::Create)?;
-    super::quota::check(write, &draft.object)?;
+    super::quota::check(write, &draft.object, None)?;
     let name = meta(&draft.object, "name").to_owned();
     if let Some(existing) = write.stored(&name) {
         let (group, resource) = write.target.error_name();

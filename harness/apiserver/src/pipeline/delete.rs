@@ -157,6 +157,11 @@ fn parse_options(write: &Write<'_, '_>, request: &Request) -> Result<DeleteOptio
         options.uid = precondition("uid");
         options.resource_version = precondition("resourceVersion");
     }
+    if orphan.is_some() && !policy.is_empty() {
+        let why = "orphanDependents and deletionPropagation cannot be both set";
+        let error = FieldError::invalid("propagationPolicy", &policy.as_str().into(), why);
+        return Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &[error]));
+    }
     options.propagation = match (policy.as_str(), orphan) {
         ("", None) => None,
         ("", Some(true)) | ("Orphan", _) => Some(Propagation::Orphan),

@@ -94,8 +94,8 @@ pub(crate) fn answer(state: &State, request: &Request, path: &str) -> Result<Ans
 }
 
 /// What an answer of the server shows to be alive: that it answers, and that its store can be read, which happened
-/// before this line.
-const CHECKS: &[&str] = &["ping", "log", "store"];
+/// before this line. Probes ask for the store under the name of Kubernetes' own.
+const CHECKS: &[&str] = &["ping", "log", "etcd"];
 
 /// The answer to a health probe; `?verbose` lists the checks, `?exclude=NAME` leaves one out.
 fn health(probe: &str, query: &str) -> Answer {
@@ -103,9 +103,17 @@ fn health(probe: &str, query: &str) -> Answer {
     if !pairs.iter().any(|(key, _)| key == "verbose") {
         return Answer::text(200, "ok");
     }
-    let excluded = |check: &str| pairs.iter().any(|(key, value)| key == "exclude" && value == check);
-    let line = |check: &&str| format!("[+]{check} {}\n", if excluded(check) { "excluded: ok" } else { "ok" });
-    let lines: String = CHECKS.iter().map(line).collect();
+    let excludes = || pairs.iter().filter(|(key, _)| key == "exclude").map(|(_, value)| &**value);
+    let line = |check: &&str| {
+        format!("[+]{check} {}\n", if excludes().any(|name| name == *check) { "excluded: ok" } else { "ok" })
+    };
+    let mut lines: String = CHECKS.iter().map(line).collect();
+    let unknown: Vec<String> =
+        excludes().filter(|name| !CHECKS.contains(name)).map(|name| format!("\"{name}\"")).collect();
+    if !unknown.is_empty() {
+        let unknown = unknown.join(", ");
+        lines += &format!("warn: some health checks cannot be excluded: no matches for {unknown}\n");
+    }
     Answer::text(200, format!("{lines}{probe} check passed\n"))
 }
 
@@ -133,7 +141,8 @@ fn paths(registry: &Registry) -> Vec<String> {
         );
     }
     paths.extend(
-        ["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(ToOwned::to_owned),
+        ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
+            .map(ToOwned::to_owned),
     );
     paths
 }

@@ -79,8 +79,9 @@ fn is_ready(pod: &Value) -> bool {
 fn budget_of(write: &Write<'_, '_>, pod: &Object) -> Result<Option<Arc<Object>>, ApiError> {
     let budgets = write.state.store.list(BUDGETS, write.target.namespace.as_deref());
     let mut found = budgets.map(|(_, budget)| budget).filter(|budget| {
-        LabelSelector::of_object(&budget.value["spec"]["selector"])
-            .is_some_and(|selector| selector.matches(&pod.value))
+        // A budget without a selector is about no pod, one with an empty selector about all.
+        let selector = &budget.value["spec"]["selector"];
+        !selector.is_null() && LabelSelector::of_object(selector).matches(&pod.value)
     });
     let first = found.next().cloned();
     if found.next().is_some() {

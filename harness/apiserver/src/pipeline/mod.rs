@@ -18,6 +18,7 @@ mod openapi;
 mod options;
 mod patch;
 mod pod_admission;
+mod policies;
 mod present;
 mod quota;
 mod read;

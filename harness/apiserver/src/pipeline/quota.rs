@@ -37,9 +37,13 @@ const COUNTED: [&str; 7] = [
 /// Amounts by resource, in units of 10^-9.
 type Amounts = BTreeMap<String, i128>;
 
-/// Refuses a new object that a quota of its namespace has no room for.
-pub(super) fn check(write: &Write<'_, '_>, object: &Value) -> Result<(), ApiError> {
+/// Refuses an object that a quota of its namespace has no room for: a new one, or one that takes more than before.
+pub(super) fn check(write: &Write<'_, '_>, object: &Value, old: Option<&Value>) -> Result<(), ApiError> {
     let Some(namespace) = write.target.namespace.as_deref() else { return Ok(()) };
+    // A service changes its type and a claim grows; what a pod takes is settled when it is created.
+    if old.is_some() && !matches!(&*write.target.kind.shelf, "/services" | "/persistentvolumeclaims") {
+        return Ok(());
+    }
     let (group, resource) = write.target.error_name();
     let name = meta(object, "name");
     for (_, quota) in write.state.store.list(QUOTAS, Some(namespace)) {
@@ -48,7 +52,13 @@ pub(super) fn check(write: &Write<'_, '_>, object: &Value) -> Result<(), ApiErro
             continue;
         }
         let title = meta(&quota.value, "name");
-        let wanted = amounts_of(&write.target.kind, object, hard);
+        let mut wanted = amounts_of(&write.target.kind, object, hard);
+        let before = old.filter(|old| applies(&quota.value, &write.target.kind, old));
+        for (resource, amount) in
+            before.map(|old| amounts_of(&write.target.kind, old, hard)).unwrap_or_default()
+        {
+            *wanted.entry(resource).or_default() -= amount;
+        }
         let missing = missing(&write.target.kind, object, hard);
         if !missing.is_empty() {
             let why = format!("failed quota: {title}: must specify {}", missing.join("; "));
@@ -229,7 +239,13 @@ fn part_of(resource: &str) -> (&str, &str) {
 
 fn of_service(service: &Value, resource: &str) -> i128 {
     let kind = text(service, &["spec", "type"]);
-    let ports = i128::try_from(list(service, &["spec", "ports"]).len()).unwrap_or(0);
+    let given = |port: &&Value| {
+        kind != "LoadBalancer"
+            || service["spec"]["allocateLoadBalancerNodePorts"] != false
+            || port["nodePort"].as_i64().is_some_and(|number| number > 0)
+    };
+    let ports = list(service, &["spec", "ports"]).iter().filter(given).count();
+    let ports = i128::try_from(ports).unwrap_or(0);
     match (resource, kind) {
         ("services.loadbalancers", "LoadBalancer") => NANO,
         ("services.nodeports", "NodePort" | "LoadBalancer") => ports * NANO,

@@ -235,6 +235,10 @@ fn check_match(options: &RequestOptions) -> Result<(), ApiError> {
                 "resourceVersionMatch is forbidden unless resourceVersion is provided",
             )
         }
+        "Exact" | "NotOlderThan" if !options.continue_token.is_empty() => FieldError::forbidden(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden when continue is provided",
+        ),
         "Exact" if options.resource_version == "0" => FieldError::forbidden(
             "resourceVersionMatch",
             "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",

@@ -12,7 +12,7 @@ use crate::{
         attributes::Attributes,
         rbac::{CLUSTER_ROLES, GROUP, Rule, uncovered},
     },
-    selector::matches_label_selector,
+    selector::LabelSelector,
     status::{ApiError, go_quote},
     store::{Key, Object},
 };
@@ -129,11 +129,11 @@ pub(crate) fn aggregate(state: &mut State) {
             if selectors.is_empty() {
                 continue;
             }
+            let selectors: Vec<LabelSelector> = selectors.iter().map(LabelSelector::of_object).collect();
             let mut rules: Vec<Value> = Vec::new();
             for (other, source) in &roles {
-                let labels = source.value["metadata"].get("labels");
                 let selected =
-                    other != key && selectors.iter().any(|selector| matches_label_selector(selector, labels));
+                    other != key && selectors.iter().any(|selector| selector.matches(&source.value));
                 for rule in selected.then(|| list(&source.value, &["rules"])).into_iter().flatten() {
                     if !rules.contains(rule) {
                         rules.push(rule.clone());

@@ -168,22 +168,27 @@ impl State {
         Some(removed)
     }
 
-    /// Stores what is measured in place of what was measured before: objects of `metrics.k8s.io`.
+    /// Shows what is measured in place of what was measured before: objects of `metrics.k8s.io`.
     pub(crate) fn publish(&mut self, plural: &str, measured: Vec<Value>) {
         let Some(kind) = self.registry.get("metrics.k8s.io", plural).cloned() else { return };
-        let mut before: BTreeSet<Key> =
-            self.store.list(&kind.shelf, None).map(|(key, _)| key.clone()).collect();
-        for mut object in measured {
+        let shown = measured.into_iter().map(|mut object| {
             let map = crate::object::as_map(&mut object);
             map.insert("kind".into(), (&*kind.name).into());
             map.insert("apiVersion".into(), kind.api_version(kind.storage).into());
-            let key = Key::new(meta(&object, "namespace"), meta(&object, "name"));
-            before.remove(&key);
-            self.put(&kind, &key, object);
-        }
-        for key in before {
-            self.remove(&kind.shelf, &key);
-        }
+            (Key::new(meta(&object, "namespace"), meta(&object, "name")), object)
+        });
+        self.store.show(&kind.shelf, shown);
+    }
+
+    /// How many objects of each kind are stored: group, plural name and number.
+    pub(crate) fn counts(&self) -> Vec<(String, String, usize)> {
+        let kinds = self.registry.all().filter(|kind| keeps_shelf(kind));
+        let count = |kind: &Arc<Kind>| {
+            (kind.group.to_string(), kind.plural.to_string(), self.store.count(&kind.shelf))
+        };
+        let mut counts: Vec<_> = kinds.map(count).collect();
+        counts.sort();
+        counts
     }
 
     /// Where the object with this uid is.
@@ -209,7 +214,7 @@ impl State {
 
     /// Every namespaced object of a namespace.
     pub(crate) fn contents_of<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = Place> + 'a {
-        let kinds = self.registry.all().filter(|kind| kind.namespaced && is_owner_of_shelf(kind));
+        let kinds = self.registry.all().filter(|kind| kind.namespaced && keeps_shelf(kind));
         kinds.flat_map(move |kind| {
             let objects = self.store.list(&kind.shelf, Some(namespace));
             objects.map(|(key, _)| (Arc::clone(&kind.shelf), key.clone()))
@@ -293,10 +298,10 @@ impl State {
     }
 }
 
-/// Whether the kind is the one that a shelf is named after, and not a second view of it.
-fn is_owner_of_shelf(kind: &Kind) -> bool {
+/// Whether the kind is the one that a shelf is named after, and not a second view of it or something that is only shown.
+fn keeps_shelf(kind: &Kind) -> bool {
     match kind.source {
-        Source::Builtin(row) => row.shelf.is_none(),
+        Source::Builtin(row) => row.shelf.is_none() && !row.read_only,
         Source::Custom { .. } => true,
     }
 }

@@ -96,6 +96,9 @@ pub(crate) fn update_object(
     carry_over(write, &mut object, &shown, part);
     let mut draft = Draft { object, old: Some(Arc::clone(old)), part, unreviewed: None };
     write.prepare(&mut draft, request, Operation::Update)?;
+    if part == Part::Main {
+        super::quota::check(write, &draft.object, Some(&old.value))?;
+    }
     if part == Part::Main && write.target.kind.generation_changes(write.target.version, &shown, &draft.object)
     {
         let generation = shown["metadata"]["generation"].as_i64().unwrap_or_default() + 1;

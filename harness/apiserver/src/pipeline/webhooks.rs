@@ -110,10 +110,11 @@ impl Write<'_, '_> {
         object: Option<&Value>,
         old: Option<&Value>,
     ) -> Result<(), ApiError> {
-        let hooks = self.state.hooks.validating();
-        if hooks.is_empty() || self.is_exempt() {
+        if self.is_exempt() {
             return Ok(());
         }
+        self.check_policies(about, object, old)?;
+        let hooks = self.state.hooks.validating();
         let (mut waiting, mut refusal) = (false, None);
         for hook in &hooks {
             let call = match self.review(hook, about, object, old) {
@@ -169,13 +170,47 @@ impl Write<'_, '_> {
         object: Option<&Value>,
         old: Option<&Value>,
     ) -> Result<Option<Call>, ApiError> {
-        let kind = &self.target.kind;
-        let Some(version) = self.wanted_version(hook, about.operation) else { return Ok(None) };
+        let wants = |subject: &Subject<'_>| hook.wants(subject);
+        let Some(version) = self.wanted_version(about.operation, hook.equivalent, &wants) else {
+            return Ok(None);
+        };
         if !hook.wants_namespace(self.namespace_labels(about, object).as_ref())
             || !hook.wants_object([object, old])
         {
             return Ok(None);
         }
+        let request = self.described(about, version, object, old);
+        if !hook.conditions.is_empty() {
+            let variable = |value: Option<&Value>| value.map_or(CelValue::Null, cel::value);
+            let fields = request.iter().filter(|(key, _)| !matches!(key.as_str(), "object" | "oldObject"));
+            let variables = [
+                ("object", variable(request.get("object"))),
+                ("oldObject", variable(request.get("oldObject"))),
+                ("request", cel::map(fields.map(|(key, value)| (key.clone(), cel::value(value))))),
+            ];
+            match hook.conditions_hold(&variables) {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(_) if hook.ignores_failure => return Ok(None),
+                Err(why) => {
+                    let (group, resource) = self.target.error_name();
+                    return Err(ApiError::forbidden(group, resource, about.name, &why));
+                }
+            }
+        }
+        let destination = self.destination(hook);
+        Ok(Some(Call { hook: Arc::clone(hook), destination, request: Value::Object(request) }))
+    }
+
+    /// The request as a review describes it: who asks for what, with the objects in a version.
+    pub(super) fn described(
+        &self,
+        about: &About<'_>,
+        version: usize,
+        object: Option<&Value>,
+        old: Option<&Value>,
+    ) -> Map<String, Value> {
+        let kind = &self.target.kind;
         let own = |version: usize| match about.kind {
             Some((group, version, kind)) => {
                 Names { group: group.to_owned(), version: version.to_owned(), kind: kind.to_owned() }
@@ -219,33 +254,19 @@ impl Write<'_, '_> {
         request.insert("oldObject".into(), shown(old).unwrap_or_default());
         request.insert("dryRun".into(), self.is_dry_run(about).into());
         request.insert("options".into(), self.options_of(about));
-        if !hook.conditions.is_empty() {
-            let variable = |value: Option<&Value>| value.map_or(CelValue::Null, cel::value);
-            let fields = request.iter().filter(|(key, _)| !matches!(key.as_str(), "object" | "oldObject"));
-            let variables = [
-                ("object", variable(request.get("object"))),
-                ("oldObject", variable(request.get("oldObject"))),
-                ("request", cel::map(fields.map(|(key, value)| (key.clone(), cel::value(value))))),
-            ];
-            match hook.conditions_hold(&variables) {
-                Ok(true) => {}
-                Ok(false) => return Ok(None),
-                Err(_) if hook.ignores_failure => return Ok(None),
-                Err(why) => {
-                    let (group, resource) = self.target.error_name();
-                    return Err(ApiError::forbidden(group, resource, about.name, &why));
-                }
-            }
-        }
-        let destination = self.destination(hook);
-        Ok(Some(Call { hook: Arc::clone(hook), destination, request: Value::Object(request) }))
+        request
     }
 
-    /// The version in which a webhook wants to see the object: the request's, or an equivalent one.
-    fn wanted_version(&self, hook: &Hook, wanted: Operation) -> Option<usize> {
+    /// The version in which the object is wanted: the request's, or where that will do an equivalent one.
+    pub(super) fn wanted_version(
+        &self,
+        wanted: Operation,
+        equivalent: bool,
+        wants: &dyn Fn(&Subject<'_>) -> bool,
+    ) -> Option<usize> {
         let kind: &Kind = &self.target.kind;
         let fits = |version: usize| {
-            hook.wants(&Subject {
+            wants(&Subject {
                 group: &kind.group,
                 version: &kind.versions[version].name,
                 resource: &kind.plural,
@@ -257,7 +278,7 @@ impl Write<'_, '_> {
         if fits(self.target.version) {
             return Some(self.target.version);
         }
-        if !hook.equivalent || !kind.is_custom() {
+        if !equivalent || !kind.is_custom() {
             return None;
         }
         (0..kind.versions.len()).find(|version| kind.versions[*version].served && fits(*version))
@@ -283,7 +304,7 @@ impl Write<'_, '_> {
     }
 
     /// Labels of the namespace that the object is in, or is.
-    fn namespace_labels(&self, about: &About<'_>, object: Option<&Value>) -> Option<Value> {
+    pub(super) fn namespace_labels(&self, about: &About<'_>, object: Option<&Value>) -> Option<Value> {
         let labels = |object: &Value| object["metadata"].get("labels").cloned().unwrap_or_default();
         if &*self.target.kind.shelf == NAMESPACES
             && let Some(object) = object

@@ -24,6 +24,11 @@ use crate::{
     store::{Key, Object},
 };
 
+/// Claims stay while pods use them.
+const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
+/// Volumes stay while they are bound to a claim.
+const VOLUME_PROTECTION: &str = "kubernetes.io/pv-protection";
+
 /// One write in progress.
 pub(crate) struct Write<'a, 'b> {
     pub(crate) state: &'a mut State,
@@ -243,7 +248,14 @@ impl Write<'_, '_> {
         }
         match &*self.target.kind.shelf {
             "/pods" => self.admit_pod(object),
-            "/persistentvolumeclaims" => super::limits::check_claim(self, object),
+            "/persistentvolumeclaims" => {
+                protect(object, CLAIM_PROTECTION);
+                super::limits::check_claim(self, object)
+            }
+            "/persistentvolumes" => {
+                protect(object, VOLUME_PROTECTION);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -312,6 +324,16 @@ impl Write<'_, '_> {
     /// Five letters for `generateName`.
     pub(crate) fn suffix(&mut self) -> String {
         suffix((self.context.random)())
+    }
+}
+
+/// Gives a new object a finalizer that a controller takes away when the object is not in use.
+fn protect(object: &mut Value, finalizer: &str) {
+    let finalizers = metadata_mut(object).entry("finalizers").or_insert_with(|| json!([]));
+    if let Some(finalizers) = finalizers.as_array_mut()
+        && !finalizers.iter().any(|present| present == finalizer)
+    {
+        finalizers.push(finalizer.into());
     }
 }
 

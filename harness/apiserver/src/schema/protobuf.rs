@@ -295,9 +295,39 @@ mod tests {
         assert_eq!(value["data"], json!({"k": "v"}));
     }
 
+    /// A field of a message: its number and the bytes of its value.
+    fn field(number: u8, value: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![number << 3 | 2, u8::try_from(value.len()).unwrap()];
+        bytes.extend(value);
+        bytes
+    }
+
+    /// `kubectl create ingress i --rule=a.b/x=web:80`: the paths of a rule lie in a message of their own on the wire.
+    #[test]
+    fn the_rules_of_an_ingress_keep_their_paths() {
+        let port = field(2, &[2 << 3, 80]);
+        let service = field(4, &[field(1, b"web"), port].concat());
+        let path = field(1, &[field(1, b"/x"), field(3, b"Exact"), field(2, &service)].concat());
+        let rule = [field(1, b"a.b"), field(2, &field(1, &path))].concat();
+        let ingress = [field(1, &field(1, b"i")), field(2, &field(3, &rule))].concat();
+        let kind = field(1, &[field(1, b"networking.k8s.io/v1"), field(2, b"Ingress")].concat());
+        let value = read(&[MAGIC, &kind, &field(2, &ingress)].concat()).unwrap();
+        assert_eq!(
+            value["spec"]["rules"],
+            json!([{"host": "a.b", "http": {"paths": [{"path": "/x", "pathType": "Exact",
+                "backend": {"service": {"name": "web", "port": {"number": 80}}}}]}}])
+        );
+    }
+
     #[test]
     fn the_table_names_types_that_exist() {
-        let inline = ["VolumeSource", "PersistentVolumeSource", "ProbeHandler", "EphemeralContainerCommon"];
+        let inline = [
+            "VolumeSource",
+            "PersistentVolumeSource",
+            "ProbeHandler",
+            "EphemeralContainerCommon",
+            "IngressRuleValue",
+        ];
         for (of, fields) in TYPES.iter() {
             assert!(!fields.is_empty(), "{of}");
             for (name, target) in fields.values() {
@@ -308,6 +338,22 @@ mod tests {
                 assert!(is_inline, "{of}.{name}");
             }
         }
+    }
+
+    /// If this fails something that kubectl sends is dropped without a word.
+    #[test]
+    fn every_field_of_the_table_is_one_of_the_schema() {
+        let mut lost = Vec::new();
+        for (of, fields) in TYPES.iter() {
+            let Some(schema) = builtin::definition(&builtin::full_name(of)) else { continue };
+            for (name, inline) in fields.values() {
+                if inline.is_none() && !schema.resolve().properties.contains_key(*name) {
+                    lost.push(format!("{of}.{name}"));
+                }
+            }
+        }
+        lost.sort();
+        assert_eq!(lost, Vec::<String>::new());
     }
 
     proptest! {

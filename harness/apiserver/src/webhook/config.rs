@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
+use super::policy::Policies;
 use crate::{
     cel::{CelValue, Expression},
     object::{list, meta, text},
-    selector::matches_label_selector,
+    selector::LabelSelector,
 };
 
 const SHELF: &str = "admissionregistration.k8s.io/";
@@ -21,6 +22,8 @@ pub(crate) const VALIDATING: &str = "admissionregistration.k8s.io/validatingwebh
 pub(crate) struct Hooks {
     mutating: BTreeMap<String, Vec<Arc<Hook>>>,
     validating: BTreeMap<String, Vec<Arc<Hook>>>,
+    /// What is decided here, without a webhook.
+    pub(crate) policies: Policies,
 }
 
 /// One webhook.
@@ -38,8 +41,8 @@ pub(crate) struct Hook {
     /// The newest version of the review that both sides know.
     pub(crate) review_version: String,
     pub(crate) conditions: Vec<Condition>,
-    namespace_selector: Value,
-    object_selector: Value,
+    namespace_selector: LabelSelector,
+    object_selector: LabelSelector,
 }
 
 /// Where a webhook is.
@@ -92,6 +95,9 @@ impl Hooks {
 
     /// Takes note of a stored configuration, or of its removal.
     pub(crate) fn note(&mut self, shelf: &str, name: &str, object: Option<&Value>) {
+        if self.policies.note(shelf, name, object) {
+            return;
+        }
         let configurations = match shelf {
             MUTATING => &mut self.mutating,
             VALIDATING => &mut self.validating,
@@ -152,8 +158,8 @@ impl Hook {
             timeout_s: hook["timeoutSeconds"].as_u64().unwrap_or(10).clamp(1, 30),
             review_version: review_version.to_owned(),
             conditions: list(hook, &["matchConditions"]).iter().map(Condition::read).collect(),
-            namespace_selector: hook["namespaceSelector"].clone(),
-            object_selector: hook["objectSelector"].clone(),
+            namespace_selector: LabelSelector::of_object(&hook["namespaceSelector"]),
+            object_selector: LabelSelector::of_object(&hook["objectSelector"]),
         }
     }
 
@@ -163,14 +169,12 @@ impl Hook {
 
     /// Whether the namespace's labels fit; `None` for objects outside of namespaces.
     pub(crate) fn wants_namespace(&self, labels: Option<&Value>) -> bool {
-        labels.is_none_or(|labels| matches_label_selector(&self.namespace_selector, Some(labels)))
+        labels.is_none_or(|labels| self.namespace_selector.matches_labels(Some(labels)))
     }
 
     /// Whether the new or the old object's labels fit.
     pub(crate) fn wants_object(&self, objects: [Option<&Value>; 2]) -> bool {
-        let fits =
-            |object: &Value| matches_label_selector(&self.object_selector, object["metadata"].get("labels"));
-        objects.into_iter().flatten().any(fits)
+        objects.into_iter().flatten().any(|object| self.object_selector.matches(object))
     }
 
     /// Whether the conditions let the request through to the webhook.
@@ -193,12 +197,12 @@ impl Hook {
 }
 
 impl Condition {
-    fn read(condition: &Value) -> Self {
+    pub(super) fn read(condition: &Value) -> Self {
         let source = text(condition, &["expression"]).to_owned();
         Self { expression: Expression::shared(&source), source }
     }
 
-    fn holds(&self, variables: &[(&str, CelValue)]) -> Result<bool, String> {
+    pub(super) fn holds(&self, variables: &[(&str, CelValue)]) -> Result<bool, String> {
         let expression = self.expression.as_ref().map_err(Clone::clone)?;
         match expression.evaluate(variables) {
             Ok(CelValue::Bool(holds)) => Ok(holds),
@@ -209,7 +213,7 @@ impl Condition {
 }
 
 impl HookRule {
-    fn read(rule: &Value) -> Self {
+    pub(super) fn read(rule: &Value) -> Self {
         let texts = |field: &str| {
             list(rule, &[field]).iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
         };
@@ -222,7 +226,7 @@ impl HookRule {
         }
     }
 
-    fn matches(&self, subject: &Subject<'_>) -> bool {
+    pub(super) fn matches(&self, subject: &Subject<'_>) -> bool {
         let has = |own: &[String], wanted: &str| own.iter().any(|value| value == "*" || value == wanted);
         let scope_fits = match self.scope.as_str() {
             "Namespaced" => subject.namespaced,

@@ -7,6 +7,7 @@
 
 pub(crate) mod client;
 pub(crate) mod config;
+pub(crate) mod policy;
 pub(crate) mod response;
 
 use std::collections::HashMap;

@@ -177,7 +177,7 @@ async fn a_large_body_is_refused_in_words_that_arrive() {
 /// If this fails whoever opens sockets and says nothing locks everybody out.
 #[tokio::test]
 async fn thousands_of_slow_connections_end_and_others_are_served_meanwhile() {
-    const SLOW: usize = 1_000;
+    const SLOW: usize = 2_000;
     let served =
         Served::start_with(Options { request_limit_s: 2, seed: Some(1), ..Options::default() }).await;
     let mut silent = Vec::new();

@@ -60,3 +60,39 @@ requests.cpu=1"
     );
     assert_eq!(call(&server, "POST", &format!("{NAMESPACE}/secrets"), Some(secret("b"))).await.0, 201);
 }
+
+/// If this fails a quota is passed by creating something small and letting it grow.
+#[tokio::test]
+async fn a_quota_sees_what_updates_take() {
+    let server = server();
+    let hard = json!({"services.loadbalancers": "1", "services.nodeports": "2", "requests.storage": "3Gi"});
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": hard}});
+    assert_eq!(call(&server, "POST", &format!("{NAMESPACE}/resourcequotas"), Some(quota)).await.0, 201);
+    let services = format!("{NAMESPACE}/services");
+    for name in ["a", "b"] {
+        let service = json!({"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}});
+        assert_eq!(call(&server, "POST", &services, Some(service)).await.0, 201);
+    }
+    let balanced = json!({"spec": {"type": "LoadBalancer"}});
+    let (code, answer) = call(&server, "PATCH", &format!("{services}/a"), Some(balanced.clone())).await;
+    assert_eq!(code, 200, "{answer}");
+    let (code, refusal) = call(&server, "PATCH", &format!("{services}/b"), Some(balanced)).await;
+    assert_eq!(code, 403);
+    assert_eq!(
+        refusal["message"],
+        "services \"b\" is forbidden: exceeded quota: q, requested: services.loadbalancers=1, used: \
+services.loadbalancers=1, limited: services.loadbalancers=1"
+    );
+    let renamed = json!({"metadata": {"labels": {"a": "b"}}});
+    assert_eq!(call(&server, "PATCH", &format!("{services}/a"), Some(renamed)).await.0, 200, "takes no more");
+    let (_, quota) = call(&server, "GET", &format!("{NAMESPACE}/resourcequotas/q"), None).await;
+    assert_eq!(
+        quota["status"]["used"],
+        json!({"services.loadbalancers": "1", "services.nodeports": "1", "requests.storage": "0"})
+    );
+    let claims = format!("{NAMESPACE}/persistentvolumeclaims");
+    let claim = json!({"metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "2Gi"}}}});
+    let (code, created) = call(&server, "POST", &claims, Some(claim)).await;
+    assert_eq!((code, &created["metadata"]["finalizers"]), (201, &json!(["kubernetes.io/pvc-protection"])));
+}

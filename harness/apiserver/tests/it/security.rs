@@ -194,6 +194,36 @@ async fn impersonation_needs_a_permission_of_its_own() {
 }
 
 /// If this fails a permission to change is one to create.
+/// If this fails somebody who may only look opens a shell: a WebSocket begins with GET.
+#[tokio::test]
+async fn a_session_over_a_websocket_needs_the_permission_to_create_it() {
+    let server = server();
+    let role = |name: &str, verbs: &[&str]| {
+        json!({"metadata": {"name": name}, "rules": [{"apiGroups": [""], "verbs": verbs,
+            "resources": ["pods/exec", "pods/attach", "pods/portforward", "pods/log"]}]})
+    };
+    for (name, verbs) in [("looks", &["get"][..]), ("works", &["get", "create"])] {
+        assert_eq!(call(&server, "POST", ROLES, Some(role(name, verbs))).await.0, 201);
+        bind(&server, name, "Role", name, user(name)).await;
+    }
+    for session in ["exec?command=sh&stdout=true", "attach?stdout=true", "portforward?ports=80"] {
+        let path = format!("/api/v1/namespaces/default/pods/p/{session}");
+        let looks = [("impersonate-user", "looks")];
+        let (code, refusal) = call_with(&server, &looks, "GET", &path, Value::Null).await;
+        assert_eq!(
+            (code, refusal["message"].as_str()),
+            (403, Some("pods \"p\" is forbidden: ")),
+            "{session}"
+        );
+        let works = [("impersonate-user", "works")];
+        let (code, missing) = call_with(&server, &works, "GET", &path, Value::Null).await;
+        assert_eq!((code, missing["reason"].as_str()), (404, Some("NotFound")), "{session}: there is no pod");
+    }
+    let path = "/api/v1/namespaces/default/pods/p/log";
+    let (code, _) = call_with(&server, &[("impersonate-user", "looks")], "GET", path, Value::Null).await;
+    assert_eq!(code, 404, "reading needs no more than get");
+}
+
 #[tokio::test]
 async fn an_apply_that_creates_needs_the_permission_to_create() {
     let server = server();

@@ -6,14 +6,14 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, ResourceExt,
-    api::{Patch, PatchParams, PostParams, WatchEvent, WatchParams},
+    api::{ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
     runtime::{WatchStreamExt as _, reflector, watcher},
 };
 use serde_json::json;
 use tokio::time::timeout;
 use windtunnel_apiserver::{ApiServer, Options};
 
-use crate::{DEADLINE, server};
+use crate::{DEADLINE, call, server};
 
 fn map(name: &str) -> ConfigMap {
     serde_json::from_value(
@@ -85,6 +85,82 @@ async fn a_reflector_survives_the_compaction_of_what_it_missed() {
         }
     }
     assert_eq!(failures, 1, "410 Gone once, then a fresh list");
+}
+
+/// If this fails a client that reads a long list slowly gets half of it, or none.
+#[tokio::test]
+async fn a_page_of_a_compacted_list_says_how_to_go_on() {
+    let server = ApiServer::new(Options { event_log_capacity: 4, seed: Some(1), ..Options::default() });
+    let maps: Api<ConfigMap> = Api::namespaced(server.client(), "default");
+    for name in ["a", "b", "c", "d"] {
+        maps.create(&PostParams::default(), &map(name)).await.unwrap();
+    }
+    let watched = ListParams::default().labels("watched=yes");
+    let first = maps.list(&watched.clone().limit(2)).await.unwrap();
+    let token = first.metadata.continue_.unwrap();
+    maps.delete("c", &Default::default()).await.unwrap();
+    for value in 1..=8 {
+        set(&maps, "d", value).await;
+    }
+    let (code, status) = call(
+        &server,
+        "GET",
+        &format!(
+            "/api/v1/namespaces/default/configmaps?labelSelector=watched%3Dyes&limit=2&continue={token}"
+        ),
+        None,
+    )
+    .await;
+    assert_eq!((code, status["reason"].as_str()), (410, Some("Expired")), "{status}");
+    let going_on = status["metadata"]["continue"].as_str().expect("a token for the rest");
+    assert_ne!(going_on, token);
+    let rest = maps.list(&watched.clone().limit(9).continue_token(going_on)).await.unwrap();
+    let names: Vec<String> = rest.items.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(names, ["d"], "what there is now after b");
+    assert_eq!(rest.items[0].data.as_ref().unwrap()["k"], "8");
+    assert_eq!(rest.metadata.continue_, None);
+    // A revision that is asked for exactly is gone, too.
+    let old = first.metadata.resource_version.unwrap();
+    let path =
+        format!("/api/v1/namespaces/default/configmaps?resourceVersionMatch=Exact&resourceVersion={old}");
+    let (code, status) = call(&server, "GET", &path, None).await;
+    assert_eq!((code, status["reason"].as_str()), (410, Some("Expired")), "{status}");
+}
+
+/// If this fails a reflector that reads in pages, as every informer does, loses objects when the log is compacted
+/// between two pages.
+#[tokio::test]
+async fn a_reflector_reads_on_when_its_pages_are_compacted() {
+    let server = ApiServer::new(Options { event_log_capacity: 4, seed: Some(1), ..Options::default() });
+    let maps: Api<ConfigMap> = Api::namespaced(server.client(), "default");
+    for number in 0..9 {
+        maps.create(&PostParams::default(), &map(&format!("m{number}"))).await.unwrap();
+    }
+    let (store, writer) = reflector::store();
+    let config = watcher::Config::default().labels("watched=yes").page_size(2);
+    let mut stream = pin!(watcher(maps.clone(), config).reflect(writer).default_backoff());
+    let mut value = 0;
+    let mut expired = 0;
+    // While the first pages are read more is written than the log holds.
+    loop {
+        match timeout(DEADLINE, stream.next()).await.unwrap().unwrap() {
+            Ok(watcher::Event::InitDone) => break,
+            Ok(watcher::Event::InitApply(_)) if expired == 0 => {
+                for _ in 0..6 {
+                    value += 1;
+                    set(&maps, "m8", value).await;
+                }
+            }
+            Ok(_) => {}
+            Err(_) => expired += 1,
+        }
+    }
+    assert!(expired > 0, "the list was never too old");
+    set(&maps, "m8", 1_000).await;
+    while !store.state().iter().any(|map| map.data.as_ref().is_some_and(|data| data["k"] == "1000")) {
+        timeout(DEADLINE, stream.next()).await.unwrap().unwrap().unwrap();
+    }
+    assert_eq!(store.state().len(), 9, "a controller would work on part of the world");
 }
 
 #[tokio::test]

@@ -53,6 +53,9 @@ pub(crate) struct Running {
     pub(crate) gateway: String,
     /// Path of the kubeconfig.
     pub(crate) kubeconfig: PathBuf,
+    /// What keeps pods apart from the machine.
+    #[serde(default)]
+    pub(crate) isolation: String,
 }
 
 impl Running {
@@ -61,6 +64,7 @@ impl Running {
         println!("KServe runs (process {})", self.pid);
         println!("  API server  {}", self.server);
         println!("  gateway     {}   (send the service's host name in the Host header)", self.gateway);
+        println!("  isolation   {}", self.isolation);
         println!("  next        kubectl --kubeconfig {} get isvc -A", self.kubeconfig.display());
         println!("              windtunnel down");
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
+use windtunnel_cluster::{Image, read_images};
 use windtunnel_replay::{EmbeddedStack, StackOptions};
 
 use super::setup::ensure_runtime;
@@ -18,6 +19,8 @@ use crate::interrupt::Interrupt;
 
 /// What the detached process prints when it is ready.
 const READY: &str = "ready";
+/// More nodes than anybody needs on one machine.
+const MOST_NODES: i64 = 1000;
 /// Longest start of a detached process.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -34,6 +37,13 @@ pub(crate) struct Up {
     /// in memory.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// How many nodes the cluster has; all of them run their pods on this machine.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MOST_NODES))]
+    nodes: u16,
+    /// YAML file that says what to run for the images of other programs:
+    /// `images: [{image: NAME, command: [PROGRAM, ARGUMENT], env: {NAME: VALUE}, root: FOLDER}]`.
+    #[arg(long, value_name = "FILE")]
+    images: Option<PathBuf>,
 }
 
 impl Up {
@@ -44,8 +54,18 @@ impl Up {
             println!("{}", running.kubeconfig.display());
             return Ok(Exit::Passed);
         }
+        // Mistakes are told here, not in the log of a process in the background.
+        self.read_images().or_environment()?;
         let library = ensure_runtime(|text| eprintln!("{text}"))?;
         if self.detach { self.start_detached(&state).or_environment() } else { self.stay(&state, library) }
+    }
+
+    /// The images that the file maps.
+    fn read_images(&self) -> anyhow::Result<Vec<Image>> {
+        let Some(path) = &self.images else { return Ok(Vec::new()) };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("--images: {} can't be read", path.display()))?;
+        Ok(read_images(&text, &path.display().to_string())?)
     }
 
     /// Starts this binary again without a terminal, and waits until that one says that it is ready.
@@ -62,6 +82,10 @@ impl Up {
         }
         if let Some(folder) = &self.data_dir {
             command.arg("--data-dir").arg(folder);
+        }
+        command.arg("--nodes").arg(self.nodes.to_string());
+        if let Some(file) = &self.images {
+            command.arg("--images").arg(file);
         }
         let mut child = command.spawn().context("the background process did not start")?;
         let output = child.stdout.take().ok_or_else(|| anyhow!("the background process has no output"))?;
@@ -103,6 +127,8 @@ impl Up {
             let executable = std::env::current_exe().or_environment()?;
             let options = StackOptions {
                 runtime: Some(library),
+                images: self.read_images().or_environment()?,
+                nodes: self.nodes,
                 data_directory: self.data_dir,
                 storage: self.storage.into_iter().collect::<BTreeMap<_, _>>(),
                 ..StackOptions::new(state.folder().join("cluster"), executable)
@@ -113,6 +139,7 @@ impl Up {
                 server: stack.cluster().server_url().to_string(),
                 gateway: format!("http://{}", stack.gateway_address()),
                 kubeconfig: stack.cluster().kubeconfig().to_path_buf(),
+                isolation: stack.cluster().isolation().to_string(),
             };
             state.write(&running).or_environment()?;
             running.print();

@@ -16,10 +16,12 @@ struct Local {
 
 impl Local {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let storage = format!("s3://models/={}", workspace("fixtures/models").display());
-        let output =
-            windtunnel(folder.path()).args(["up", "--detach", "--storage", &storage]).output().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), &["--storage", &storage])
+    }
+
+    fn start_in(folder: tempfile::TempDir, arguments: &[&str]) -> Self {
+        let output = windtunnel(folder.path()).args(["up", "--detach"]).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
         let printed = stdout(&output);
         let kubeconfig = PathBuf::from(printed.lines().last().unwrap());
@@ -122,4 +124,78 @@ fn an_invalid_service_is_rejected_in_kserves_words() {
     assert!(!output.status.success());
     let told = stderr(&output);
     assert!(told.contains(r#"admission webhook "inferenceservice.kserve-webhook-server.validator" denied the request: 'MinReplicas' cannot be greater than MaxReplicas"#), "{told}");
+}
+
+/// Images of this machine's shell.
+const IMAGES: &str = "
+images:
+- image: example.com/greeter
+  command: [/bin/sh, -c, 'echo \"$GREETING\"; exec sleep 600']
+  env: {GREETING: hello}
+";
+
+/// Without this a test environment with several nodes, other people's images or a state to keep can't be had from the
+/// command line.
+#[test]
+fn nodes_images_and_data_are_as_the_flags_say() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("images.yaml"), IMAGES).unwrap();
+    let arguments = ["--nodes", "2", "--images", "images.yaml", "--data-dir", "kept"];
+    let local = Local::start_in(folder, &arguments);
+    let path = local.folder.path().to_path_buf();
+
+    let nodes = stdout(&local.kubectl(&["get", "nodes", "--no-headers"]));
+    let ready: Vec<&str> =
+        nodes.lines().filter(|line| line.split_whitespace().nth(1) == Some("Ready")).collect();
+    assert_eq!(ready.len(), 2, "{nodes}");
+
+    let run = local.kubectl(&["run", "greeter", "--image=example.com/greeter:v1"]);
+    assert!(run.status.success(), "{}", stderr(&run));
+    let waited = local.kubectl(&["wait", "--for=condition=Ready", "pod/greeter", "--timeout=60s"]);
+    assert!(waited.status.success(), "{}", stdout(&local.kubectl(&["describe", "pod", "greeter"])));
+    // The container says it first thing; following the log waits for it.
+    let log = local.kubectl(&["logs", "greeter", "--follow", "--limit-bytes=6"]);
+    assert_eq!(stdout(&log), "hello\n");
+
+    let run = local.kubectl(&["run", "stranger", "--image=example.com/stranger"]);
+    assert!(run.status.success(), "{}", stderr(&run));
+    let reason = "{.status.containerStatuses[0].state.waiting.reason}";
+    let condition = format!("--for=jsonpath={reason}=ImagePullBackOff");
+    let waited = local.kubectl(&["wait", &condition, "pod/stranger", "--timeout=60s"]);
+    let told = stdout(&local.kubectl(&["get", "pod", "stranger", "-o", "yaml"]));
+    assert!(waited.status.success() && told.contains("--images"), "{told}");
+
+    let status = windtunnel(&path).args(["status", "--output", "json"]).output().unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["running"], true);
+    let isolation = status["isolation"].as_str().unwrap();
+    assert!(isolation.contains("loopback addresses"), "{isolation}");
+    assert!(stdout(&windtunnel(&path).arg("status").output().unwrap()).contains(isolation));
+
+    let made = local.kubectl(&["create", "configmap", "note", "--from-literal=k=v"]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let down = windtunnel(&path).arg("down").output().unwrap();
+    assert_eq!(down.status.code(), Some(0), "{}", stderr(&down));
+    let again = windtunnel(&path).args(["up", "--detach"]).args(arguments).output().unwrap();
+    assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+    let kept = stdout(&local.kubectl(&["get", "configmap", "note", "-o", "jsonpath={.data.k}"]));
+    assert_eq!(kept, "v");
+}
+
+/// Without this a typing error in a flag ends in a minute of waiting and a log to be searched.
+#[test]
+fn mistakes_in_flags_are_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("bad.yaml"), "images: [{image: a, comand: [x]}]").unwrap();
+    for (arguments, words) in [
+        (["--images", "bad.yaml"], "bad.yaml"),
+        (["--images", "absent.yaml"], "absent.yaml"),
+        (["--nodes", "0"], "--nodes"),
+        (["--nodes", "many"], "--nodes"),
+    ] {
+        let output = windtunnel(folder.path()).args(["up", "--detach"]).args(arguments).output().unwrap();
+        assert_ne!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(stderr(&output).contains(words), "{arguments:?}: {}", stderr(&output));
+        assert!(!folder.path().join(".windtunnel/state.json").exists());
+    }
 }

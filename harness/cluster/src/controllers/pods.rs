@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::{
-    api::core::v1::{Pod, PodCondition},
+    api::core::v1::{PersistentVolumeClaimTemplate, Pod, PodCondition},
     jiff::Timestamp,
 };
 
@@ -67,6 +67,16 @@ pub fn available_in(pod: &Pod, min_ready_s: i32, now: Timestamp) -> Option<Durat
 #[must_use]
 pub fn since(past: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(past)).unwrap_or_default()
+}
+
+/// The names of the claims of the pod's generic ephemeral volumes, each with its template.
+pub fn ephemeral_claims(pod: &Pod) -> impl Iterator<Item = (String, &PersistentVolumeClaimTemplate)> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.filter_map(move |volume| {
+        let template = volume.ephemeral.as_ref()?.volume_claim_template.as_ref()?;
+        Some((format!("{name}-{}", volume.name), template))
+    })
 }
 
 /// The names of the volume claims that the pod uses, those of its generic ephemeral volumes too.

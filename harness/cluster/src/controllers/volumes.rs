@@ -16,7 +16,7 @@ use k8s_openapi::{
 };
 use serde_json::{Value, json};
 
-use super::{pods, selector};
+use super::{deployment::owner, pods, selector};
 use crate::{
     effect::{Effect, Outcome, merge_patch},
     quantity,
@@ -40,6 +40,8 @@ const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 /// Finalizer of claims: they stay while pods use them.
 const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
+/// Finalizer of volumes: they stay while they are bound to a claim.
+const VOLUME_PROTECTION: &str = "kubernetes.io/pv-protection";
 
 /// The default storage class, whose volumes lie below a folder.
 #[must_use]
@@ -105,6 +107,39 @@ pub fn as_host_paths(world: &World, pod: &Pod) -> Result<Pod, String> {
     Ok(pod)
 }
 
+/// Makes the claims of a pod's generic ephemeral volumes that are not there; they go with the pod. Returns whether one was
+/// missing.
+pub(crate) fn create_ephemeral(world: &World, pod: &Pod, outcome: &mut Outcome) -> bool {
+    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+    let mut is_missing = false;
+    for (name, template) in pods::ephemeral_claims(pod) {
+        if world.persistent_volume_claims.get(&Key::new(namespace.as_str(), name.as_str())).is_some() {
+            continue;
+        }
+        is_missing = true;
+        let given = template.metadata.clone().unwrap_or_default();
+        outcome.push(Effect::create(&PersistentVolumeClaim {
+            metadata: ObjectMeta {
+                name: Some(name),
+                namespace: Some(namespace.clone()),
+                labels: given.labels,
+                annotations: given.annotations,
+                owner_references: Some(vec![owner(Kind::Pod, &pod.metadata)]),
+                ..ObjectMeta::default()
+            },
+            spec: Some(template.spec.clone()),
+            status: None,
+        }));
+    }
+    is_missing
+}
+
+/// Whether a claim was made for this pod.
+pub(crate) fn is_of_pod(claim: &PersistentVolumeClaim, pod: &Pod) -> bool {
+    let owners = claim.metadata.owner_references.iter().flatten();
+    owners.into_iter().any(|owner| Some(&owner.uid) == pod.metadata.uid.as_ref())
+}
+
 /// Decides for one claim.
 #[must_use]
 pub fn claim(world: &World, key: &Key, _now: Timestamp) -> Outcome {
@@ -115,7 +150,7 @@ pub fn claim(world: &World, key: &Key, _now: Timestamp) -> Outcome {
         release_when_unused(world, claim, &mut outcome);
         return outcome;
     }
-    protect(claim, &mut outcome);
+    protect(Kind::PersistentVolumeClaim, &claim.metadata, CLAIM_PROTECTION, &mut outcome);
     if spec.storage_class_name.is_none() && spec.volume_name.is_none() {
         // A claim that was there before the default class gets it, too.
         if let Some(class) = default_of(world) {
@@ -273,8 +308,9 @@ pub fn volume(world: &World, key: &Key, _now: Timestamp) -> Outcome {
     let mut outcome = Outcome::nothing();
     let Some(volume) = world.persistent_volumes.get(key) else { return outcome };
     let Some(spec) = &volume.spec else { return outcome };
-    if volume.metadata.deletion_timestamp.is_some() {
-        return outcome;
+    let is_terminating = volume.metadata.deletion_timestamp.is_some();
+    if !is_terminating {
+        protect(Kind::PersistentVolume, &volume.metadata, VOLUME_PROTECTION, &mut outcome);
     }
     let phase = match &spec.claim_ref {
         None => "Available",
@@ -301,8 +337,9 @@ pub fn volume(world: &World, key: &Key, _now: Timestamp) -> Outcome {
         if let Some(path) = &spec.host_path {
             outcome.push(Effect::RemoveFolder { path: path.path.clone() });
         }
-        outcome.push(Effect::delete(&**volume));
-        return outcome;
+        if !is_terminating {
+            outcome.push(Effect::delete(&**volume));
+        }
     }
     let before = volume.status.as_ref().and_then(|status| status.phase.as_deref());
     if before != Some(phase) {
@@ -312,6 +349,9 @@ pub fn volume(world: &World, key: &Key, _now: Timestamp) -> Outcome {
             status: true,
             patch: json!({"status": {"phase": phase}}),
         });
+    }
+    if is_terminating && phase != "Bound" {
+        release(Kind::PersistentVolume, &volume.metadata, VOLUME_PROTECTION, &mut outcome);
     }
     outcome
 }
@@ -417,12 +457,22 @@ fn default_of(world: &World) -> Option<&StorageClass> {
     defaults.max_by_key(|class| class.metadata.creation_timestamp.as_ref().map(|time| time.0))
 }
 
-fn protect(claim: &PersistentVolumeClaim, outcome: &mut Outcome) {
-    let finalizers = claim.metadata.finalizers.as_deref().unwrap_or_default();
-    if !finalizers.iter().any(|finalizer| finalizer == CLAIM_PROTECTION) {
-        let all: Vec<&str> = finalizers.iter().map(String::as_str).chain([CLAIM_PROTECTION]).collect();
-        let patched = json!({"metadata": {"finalizers": all}});
-        outcome.push(patch(Kind::PersistentVolumeClaim, &Key::of(&claim.metadata), patched));
+/// Adds a finalizer that is not there: the API server gives it to new objects, those of before it may lack it.
+fn protect(kind: Kind, metadata: &ObjectMeta, finalizer: &str, outcome: &mut Outcome) {
+    let finalizers = metadata.finalizers.as_deref().unwrap_or_default();
+    if !finalizers.iter().any(|present| present == finalizer) {
+        let all: Vec<&str> = finalizers.iter().map(String::as_str).chain([finalizer]).collect();
+        outcome.push(patch(kind, &Key::of(metadata), json!({"metadata": {"finalizers": all}})));
+    }
+}
+
+/// Takes a finalizer away, if it is there.
+fn release(kind: Kind, metadata: &ObjectMeta, finalizer: &str, outcome: &mut Outcome) {
+    let finalizers = metadata.finalizers.as_deref().unwrap_or_default();
+    let rest: Vec<&String> = finalizers.iter().filter(|present| *present != finalizer).collect();
+    if rest.len() < finalizers.len() {
+        let patched = json!({"metadata": {"uid": metadata.uid, "finalizers": rest}});
+        outcome.push(patch(kind, &Key::of(metadata), patched));
     }
 }
 
@@ -430,16 +480,7 @@ fn protect(claim: &PersistentVolumeClaim, outcome: &mut Outcome) {
 fn release_when_unused(world: &World, claim: &PersistentVolumeClaim, outcome: &mut Outcome) {
     let key = Key::of(&claim.metadata);
     let mut users = world.pods.in_namespace(&key.namespace);
-    let finalizers = claim.metadata.finalizers.as_deref().unwrap_or_default();
-    if !finalizers.iter().any(|finalizer| finalizer == CLAIM_PROTECTION)
-        || users.any(|(_, pod)| !pods::is_finished(pod) && pods::claims(pod).any(|name| name == key.name))
-    {
-        return;
+    if !users.any(|(_, pod)| !pods::is_finished(pod) && pods::claims(pod).any(|name| name == key.name)) {
+        release(Kind::PersistentVolumeClaim, &claim.metadata, CLAIM_PROTECTION, outcome);
     }
-    let rest: Vec<&String> = finalizers.iter().filter(|finalizer| *finalizer != CLAIM_PROTECTION).collect();
-    outcome.push(patch(
-        Kind::PersistentVolumeClaim,
-        &key,
-        json!({"metadata": {"uid": claim.metadata.uid, "finalizers": rest}}),
-    ));
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     backoff::Backoff,
-    environment::{self, launch},
+    environment::{self, Surroundings, launch},
     images::ImageRefusal,
     isolation::{Enclosure, Isolation, SETUP_FAILED, Tools},
     logs::{self, Log},
@@ -24,10 +24,12 @@ use super::{
     probe::{self, Numbers, Question, Tally},
     process::{Launch, Process},
     record::{ContainerRecord, ContainerState, Termination},
-    registry::Run,
+    registry::{Input, Run},
     rootfs::{self, Mount, View},
     sandbox::Sandbox,
-    sources, volumes,
+    service_variables, sources,
+    terminal::Terminal,
+    volumes,
 };
 use crate::controllers::pods::since;
 
@@ -38,6 +40,8 @@ pub const AGGRESSIVE_PROBE_ANNOTATION: &str = "cluster.windtunnel.dev/aggressive
 const CONFIGURATION_RETRY: Duration = Duration::from_millis(500);
 /// How long an image that can't be had is told as such before the status says that the node waits.
 const SEEN: Duration = Duration::from_secs(3);
+/// Least time from a start to the first question whether the container lives; a real node needs as long to hear of it.
+const FIRST_LIVENESS: Duration = Duration::from_millis(250);
 /// Longest termination message in bytes.
 const MESSAGE_LIMIT: usize = 4096;
 /// Grace in seconds of a container that a probe or hook ends, where nothing else is said.
@@ -45,6 +49,8 @@ const GRACE_S: i64 = 30;
 
 /// Where programs look host names up.
 const HOSTS: &str = "/etc/hosts";
+/// Which name servers programs ask: the machine's, as on a node without a name server for the cluster.
+const RESOLVER: &str = "/etc/resolv.conf";
 /// Where programs are in an image that does not say.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -226,6 +232,12 @@ impl ContainerTask {
         let sources = sources::fetch(&sandbox.node.client, &sandbox.key.namespace, &names)
             .await
             .map_err(|error| error.to_string())?;
+        // Services as they are now: a container that is started again sees those that came since.
+        let services = sandbox
+            .node
+            .store
+            .read(|world| service_variables::of(world, &sandbox.pod, sandbox.node.server_address));
+        let surroundings = &Surroundings { services, ..sandbox.surroundings.clone() };
         let folder = sandbox.folder.join("containers").join(&self.container.name);
         let directory = folder.join("work");
         let termination_log = folder.join("termination-log");
@@ -241,7 +253,7 @@ impl ContainerTask {
             &self.container,
             &crate::Image { argv: vec![String::new()], ..image.clone() },
             &sources,
-            &sandbox.surroundings,
+            surroundings,
             &super::expansion::PathMap::default(),
             directory.clone(),
         )?;
@@ -251,15 +263,8 @@ impl ContainerTask {
         let mounts = sandbox.node.directory.hold(make).map_err(start)??;
         let Isolation::Mounts(tools) = &sandbox.node.isolation else {
             let paths = volumes::paths(&mounts);
-            let launch = launch(
-                &sandbox.pod,
-                &self.container,
-                image,
-                &sources,
-                &sandbox.surroundings,
-                &paths,
-                directory,
-            )?;
+            let launch =
+                launch(&sandbox.pod, &self.container, image, &sources, surroundings, &paths, directory)?;
             let make = || std::fs::create_dir_all(&launch.directory);
             let at_fault = |error| format!("working directory {}: {error}", launch.directory.display());
             sandbox.node.directory.hold(make).map_err(at_fault)?;
@@ -270,7 +275,7 @@ impl ContainerTask {
             &self.container,
             image,
             &sources,
-            &sandbox.surroundings,
+            surroundings,
             &super::expansion::PathMap::default(),
             directory.clone(),
         )?;
@@ -297,6 +302,9 @@ impl ContainerTask {
         if !covers(HOSTS, &mounts) {
             let source = sandbox.hosts_file();
             mounts.push(Mount { at: HOSTS.into(), source, is_read_only: false });
+        }
+        if image.root.is_some() && !covers(RESOLVER, &mounts) && Path::new(RESOLVER).exists() {
+            mounts.push(Mount { at: RESOLVER.into(), source: RESOLVER.into(), is_read_only: true });
         }
         if image.root.is_some() {
             launch.env.remove("TMPDIR");
@@ -344,11 +352,15 @@ impl ContainerTask {
             tracing::warn!(%error, path = %log_path.display(), "a container log can't be made; its output is dropped");
             Log::in_memory()
         });
-        let mut process = match self.spawn(prepared, &log) {
-            Ok(process) => process,
+        let (mut process, terminal) = match self.spawn(prepared, &log) {
+            Ok(started) => started,
             Err(message) => return self.not_started(&message, started_at, runs),
         };
-        let stdin = process.take_stdin();
+        let pipe = process.take_stdin().map(|pipe| Box::new(pipe) as Box<dyn Input>);
+        let wants_input = self.container.stdin == Some(true);
+        let typed =
+            terminal.clone().filter(|_| wants_input).map(|terminal| Box::new(terminal) as Box<dyn Input>);
+        let stdin = pipe.or(typed);
         let run = Arc::new(Run {
             log: log.clone(),
             process: process.id(),
@@ -357,6 +369,7 @@ impl ContainerTask {
             view: prepared.view.clone(),
             paths: prepared.paths.clone(),
             stdin: Arc::new(tokio::sync::Mutex::new(stdin)),
+            terminal,
             is_stdin_once: self.container.stdin_once == Some(true),
             exit: watch::Sender::new(None),
             stop: CancellationToken::new(),
@@ -409,8 +422,8 @@ impl ContainerTask {
         }
     }
 
-    /// Starts the program.
-    fn spawn(&self, prepared: &Prepared, log: &Log) -> Result<Process, String> {
+    /// Starts the program, on a terminal if the container wants one.
+    fn spawn(&self, prepared: &Prepared, log: &Log) -> Result<(Process, Option<Terminal>), String> {
         let launch = &prepared.launch;
         let program = launch.argv.first().map_or("", String::as_str);
         let path = launch.env.get("PATH").map_or("", String::as_str);
@@ -422,11 +435,17 @@ impl ContainerTask {
             }
             None => launch.clone(),
         };
-        self.sandbox
-            .node
-            .processes
-            .spawn(&wrapped, log)
-            .map_err(|error| format!("exec: \"{program}\": {error}"))
+        let processes = &self.sandbox.node.processes;
+        let at_fault = |error: std::io::Error| format!("exec: \"{program}\": {error}");
+        if self.container.tty != Some(true) {
+            return Ok((processes.spawn(&wrapped, log).map_err(at_fault)?, None));
+        }
+        let (terminal, theirs) = Terminal::open().map_err(at_fault)?;
+        let mut wrapped = wrapped;
+        wrapped.env.entry("TERM".into()).or_insert_with(|| "xterm".into());
+        let mut process = processes.spawn_on(&wrapped, &theirs).map_err(at_fault)?;
+        process.record(terminal.clone(), log);
+        Ok((process, Some(terminal)))
     }
 
     /// The end of a run that never began.
@@ -593,7 +612,9 @@ impl ContainerTask {
     ) -> bool {
         let numbers = Numbers::of(probe);
         let mut tally = Tally::default();
-        tokio::time::sleep_until(started + numbers.initial_delay).await;
+        // A program that is asked before it has set up its signals would end otherwise than on a real node.
+        let delay = if question == Question::Liveness { FIRST_LIVENESS } else { Duration::ZERO };
+        tokio::time::sleep_until(started + numbers.initial_delay.max(delay)).await;
         let mut ticks = tokio::time::interval(numbers.period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

@@ -54,6 +54,8 @@ pub struct Surroundings {
     pub inherited: BTreeMap<String, String>,
     /// Folder for temporary files.
     pub temporary: PathBuf,
+    /// What tells processes where Services are (`WEB_SERVICE_HOST`, …).
+    pub services: BTreeMap<String, String>,
     /// Processor of the node in thousandths of a core, and memory in thousandths of a byte: what a container without
     /// limits may use.
     pub capacity: (i128, i128),
@@ -94,7 +96,8 @@ pub fn launch(
     default_directory: PathBuf,
 ) -> Result<Launch, String> {
     let declared = declared(pod, container, sources, surroundings)?;
-    let value = |text: &str| paths.rewrite(&expand(text, |name| declared.get(name).cloned()));
+    let known = |name: &str| declared.get(name).or_else(|| surroundings.services.get(name)).cloned();
+    let value = |text: &str| paths.rewrite(&expand(text, known));
     let mut argv: Vec<String> = match container.command.as_deref().unwrap_or_default() {
         [] => image.argv.clone(),
         command => command.iter().map(|text| value(text)).collect(),
@@ -115,6 +118,7 @@ pub fn launch(
     env.insert("HOSTNAME".into(), pod.metadata.name.clone().unwrap_or_default());
     env.insert("TMPDIR".into(), surroundings.temporary.to_string_lossy().into_owned());
     env.extend(image.env.clone());
+    env.extend(surroundings.services.clone());
     env.extend(declared.iter().map(|(name, value)| (name.clone(), paths.rewrite(value))));
     env.insert("WINDTUNNEL_BIND".into(), surroundings.pod_ip.to_string());
     env.insert("WINDTUNNEL_EXIT_WITH_PARENT".into(), "1".into());
@@ -162,7 +166,9 @@ fn declared(
                 Some(value) => value,
                 None => continue,
             },
-            (None, Some(value)) => expand(value, |name| env.get(name).cloned()),
+            (None, Some(value)) => {
+                expand(value, |name| env.get(name).or_else(|| surroundings.services.get(name)).cloned())
+            }
             (None, None) => String::new(),
         };
         env.insert(variable.name.clone(), value);
@@ -311,6 +317,7 @@ mod tests {
             ports: [(8080, 41234)].into(),
             inherited: [("PATH".to_owned(), "/bin".to_owned())].into(),
             temporary: "/pods/p/tmp".into(),
+            services: [("WEB_SERVICE_HOST".to_owned(), "127.64.128.1".to_owned())].into(),
             capacity: (4_000, 8_000),
         }
     }
@@ -374,6 +381,7 @@ mod tests {
             {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
             {"name": "MEMORY", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory"}}},
             {"name": "DIR", "value": "/mnt/models/x"},
+            {"name": "URL", "value": "http://$(WEB_SERVICE_HOST)"},
         ]}))
         .expect("a launch");
         let expected = [
@@ -388,6 +396,8 @@ mod tests {
             ("CPU", "2"),
             ("MEMORY", "8"),
             ("DIR", "/pods/p/volumes/models/x"),
+            ("URL", "http://127.64.128.1"),
+            ("WEB_SERVICE_HOST", "127.64.128.1"),
             ("PATH", "/bin"),
             ("FROM_IMAGE", "1"),
             ("HOSTNAME", "p"),

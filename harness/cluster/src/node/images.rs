@@ -51,7 +51,8 @@ impl Images {
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         let message = format!(
             "failed to pull image \"{reference}\": this cluster runs containers as processes and knows no command for \
-             this image (known images: {known}); map the image to a command, or run on a cluster with containers"
+             this image (known images: {known}); map the image to a command (`windtunnel up --images FILE`), or run on a \
+             cluster with containers"
         );
         Err(ImageRefusal { reason: "ErrImagePull", message })
     }

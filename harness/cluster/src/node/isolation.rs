@@ -40,6 +40,8 @@ pub struct Tools {
     unshare: PathBuf,
     nsenter: PathBuf,
     mount: PathBuf,
+    /// Gives processes root's group only, whatever groups this program's user is in.
+    setpriv: Option<PathBuf>,
     /// Whether a user namespace is needed, because this is not root.
     is_user: bool,
 }
@@ -70,9 +72,22 @@ impl Isolation {
         let is_user = !rustix::process::geteuid().is_root();
         let mut last = String::new();
         // Root without the right to mount may still make a user namespace.
-        for is_user in if is_user { vec![true] } else { vec![false, true] } {
-            let tools =
-                Tools { unshare: unshare.clone(), nsenter: nsenter.clone(), mount: mount.clone(), is_user };
+        let setpriv = tool("setpriv");
+        let mut attempts = vec![(None, true)];
+        if !is_user {
+            attempts.insert(0, (None, false));
+            if setpriv.is_some() {
+                attempts.insert(0, (setpriv, false));
+            }
+        }
+        for (setpriv, is_user) in attempts {
+            let tools = Tools {
+                unshare: unshare.clone(),
+                nsenter: nsenter.clone(),
+                mount: mount.clone(),
+                setpriv,
+                is_user,
+            };
             match attempt(&tools, scratch) {
                 Ok(()) => return Self::Mounts(tools),
                 Err(why) => last = why,
@@ -85,6 +100,14 @@ impl Isolation {
     #[must_use]
     pub fn has_mounts(&self) -> bool {
         matches!(self, Self::Mounts(_))
+    }
+}
+
+impl Tools {
+    /// The begin of a command line whose process has the groups of a container: root's.
+    fn groups(&self) -> Vec<String> {
+        let setpriv = self.setpriv.iter();
+        setpriv.flat_map(|setpriv| [text(setpriv), "--groups=0".into(), "--".into()]).collect()
     }
 }
 
@@ -106,7 +129,8 @@ impl Enclosure {
     /// The command line that mounts and then becomes `argv`, working in `directory` below the root.
     pub(crate) fn wrap(&self, argv: &[String], directory: &Path) -> Vec<String> {
         let tools = &self.tools;
-        let mut line = vec![text(&tools.unshare), "--mount".into(), "--uts".into()];
+        let mut line = tools.groups();
+        line.extend([text(&tools.unshare), "--mount".into(), "--uts".into()]);
         if tools.is_user {
             line.extend(["--user".into(), "--map-root-user".into()]);
         }
@@ -122,7 +146,8 @@ impl Enclosure {
 
     /// The command line that runs `argv` beside a process that was started so.
     pub(crate) fn join(&self, process: i32, argv: &[String], directory: &Path) -> Vec<String> {
-        let mut line = vec![text(&self.tools.nsenter), format!("--target={process}")];
+        let mut line = self.tools.groups();
+        line.extend([text(&self.tools.nsenter), format!("--target={process}")]);
         if self.tools.is_user {
             line.extend(["--user".into(), "--preserve-credentials".into()]);
         }

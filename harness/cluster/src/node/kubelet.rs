@@ -1,6 +1,11 @@
 //! What the node does for the API server: logs, commands beside containers, attached streams, connections to ports.
 
-use std::{io, net::Ipv4Addr, path::Path, sync::Arc};
+use std::{
+    io,
+    net::Ipv4Addr,
+    path::Path,
+    sync::{Arc, Weak},
+};
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
@@ -13,6 +18,7 @@ use tokio::{
 };
 use windtunnel_apiserver::{
     ContainerRef, Duplex, ExitOutcome, Kubelet, LogOptions, LogStream, Refusal, Session, Streams,
+    TerminalSize,
 };
 
 use super::{
@@ -28,8 +34,9 @@ const BUFFER: usize = 64 * 1024;
 /// Sizes of a terminal that wait to be set.
 const SIZES: usize = 4;
 
-/// The node as the API server sees it.
-pub(crate) struct NodeKubelet(pub(crate) Arc<Context>);
+/// The node as the API server sees it. It does not keep the node: that has clients of the API server, and neither would ever
+/// go.
+pub(crate) struct NodeKubelet(pub(crate) Weak<Context>);
 
 impl Kubelet for NodeKubelet {
     fn logs(
@@ -47,7 +54,8 @@ impl Kubelet for NodeKubelet {
         command: Vec<String>,
         streams: Streams,
     ) -> BoxFuture<'static, Result<Session, Refusal>> {
-        let started = self.running(&container).and_then(|run| exec(&self.0, &run, &command, streams));
+        let started =
+            self.node().and_then(|node| exec(&node, &running(&node, &container)?, &command, streams));
         async move { started }.boxed()
     }
 
@@ -56,13 +64,13 @@ impl Kubelet for NodeKubelet {
         container: ContainerRef,
         streams: Streams,
     ) -> BoxFuture<'static, Result<Session, Refusal>> {
-        let run = self.running(&container);
+        let run = self.node().and_then(|node| running(&node, &container));
         async move { Ok(attach(&run?, streams)) }.boxed()
     }
 
     fn connect(&self, pod: ContainerRef, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Duplex>>> {
         let key = Key::new(pod.namespace.as_str(), pod.pod.as_str());
-        let found = self.0.store.read(|world| world.pods.get(&key).cloned());
+        let found = self.0.upgrade().and_then(|node| node.store.read(|world| world.pods.get(&key).cloned()));
         async move {
             let pod = found.filter(|found| found.metadata.uid.as_deref() == Some(&pod.uid));
             let address = pod.as_ref().and_then(|pod| {
@@ -80,15 +88,20 @@ impl Kubelet for NodeKubelet {
 }
 
 impl NodeKubelet {
+    fn node(&self) -> Result<Arc<Context>, Refusal> {
+        self.0.upgrade().ok_or_else(|| Refusal::internal("the node has stopped".to_owned()))
+    }
+
     /// The log of the present run, or of the one before.
     fn log_of(&self, container: &ContainerRef, previous: bool) -> Result<super::logs::Log, Refusal> {
+        let node = self.node()?;
         let ContainerRef { namespace, pod, uid, container: name } = container;
-        let runs = self.0.registry.runs(uid, name);
+        let runs = node.registry.runs(uid, name);
         if previous {
             let message = format!("previous terminated container {name:?} in pod {pod:?} not found");
             // While it waits to be started again the run before is the one that ended last.
             let key = Key::new(namespace.as_str(), pod.as_str());
-            let found = self.0.store.read(|world| world.pods.get(&key).cloned());
+            let found = node.store.read(|world| world.pods.get(&key).cloned());
             let waits = found.as_deref().is_some_and(|pod| waiting_reason(pod, name).is_some());
             if let Some(run) = runs.present.filter(|run| waits && run.exit.borrow().is_some()) {
                 return Ok(run.log.clone());
@@ -99,21 +112,22 @@ impl NodeKubelet {
             return Ok(run.log.clone());
         }
         let key = Key::new(namespace.as_str(), pod.as_str());
-        let found = self.0.store.read(|world| world.pods.get(&key).cloned());
+        let found = node.store.read(|world| world.pods.get(&key).cloned());
         let reason = found.as_deref().and_then(|pod| waiting_reason(pod, name));
         let reason = reason.unwrap_or_else(|| "ContainerCreating".to_owned());
         let message = format!("container {name:?} in pod {pod:?} is waiting to start: {reason}");
         Err(Refusal::bad_request(message))
     }
+}
 
-    fn running(&self, container: &ContainerRef) -> Result<Arc<Run>, Refusal> {
-        let run = self.0.registry.runs(&container.uid, &container.container).present;
-        run.filter(|run| run.exit.borrow().is_none()).ok_or_else(|| Refusal {
-            code: 500,
-            reason: "InternalError",
-            message: format!("container not found ({:?})", container.container),
-        })
-    }
+/// The run of a container that has not ended.
+fn running(node: &Context, container: &ContainerRef) -> Result<Arc<Run>, Refusal> {
+    let run = node.registry.runs(&container.uid, &container.container).present;
+    run.filter(|run| run.exit.borrow().is_none()).ok_or_else(|| Refusal {
+        code: 500,
+        reason: "InternalError",
+        message: format!("container not found ({:?})", container.container),
+    })
 }
 
 /// Why a container waits, for people: the message of an image that can't be had, else the reason.
@@ -166,13 +180,7 @@ fn exec(node: &Context, run: &Arc<Run>, command: &[String], streams: Streams) ->
         launch.env.entry("TERM".into()).or_insert_with(|| "xterm".into());
         let process = node.processes.spawn_on(&launch, &theirs).map_err(|error| failed(error.to_string()))?;
         drop(theirs);
-        let (resize, mut sizes) = mpsc::channel(SIZES);
-        let sized = terminal.clone();
-        tokio::spawn(async move {
-            while let Some(size) = sizes.recv().await {
-                sized.resize(size);
-            }
-        });
+        let resize = sizes_of(terminal.clone());
         return Ok(Session {
             stdin: streams.stdin.then(|| Box::new(terminal.clone()) as Box<_>),
             stdout: streams.stdout.then(|| Box::new(terminal) as Box<_>),
@@ -190,6 +198,17 @@ fn exec(node: &Context, run: &Arc<Run>, command: &[String], streams: Streams) ->
         resize: None,
         exit: ended(process, run.clone()),
     })
+}
+
+/// Where the sizes of a terminal go.
+fn sizes_of(terminal: Terminal) -> mpsc::Sender<TerminalSize> {
+    let (resize, mut sizes) = mpsc::channel(SIZES);
+    tokio::spawn(async move {
+        while let Some(size) = sizes.recv().await {
+            terminal.resize(size);
+        }
+    });
+    resize
 }
 
 /// The end of a command; it ends with the container that it runs beside.
@@ -222,6 +241,7 @@ fn attach(run: &Arc<Run>, streams: Streams) -> Session {
         tokio::spawn(feed(ours, run.clone()));
         Box::new(theirs) as Box<dyn AsyncWrite + Send + Unpin>
     });
+    let resize = run.terminal.clone().map(sizes_of);
     let run = run.clone();
     let exit = async move {
         let mut exit = run.exit.subscribe();
@@ -231,7 +251,7 @@ fn attach(run: &Arc<Run>, streams: Streams) -> Session {
             Err(_) => ExitOutcome::Failed("the container is gone".to_owned()),
         }
     };
-    Session { stdin, stdout, stderr, resize: None, exit: exit.boxed() }
+    Session { stdin, stdout, stderr, resize, exit: exit.boxed() }
 }
 
 /// Copies what a container writes from now on until it ends.

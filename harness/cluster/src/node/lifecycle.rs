@@ -132,6 +132,7 @@ async fn make_sandbox(node: Arc<Context>, pod: Arc<Pod>, shared: Arc<Shared>) ->
         ports: BTreeMap::new(),
         inherited: node.inherited.clone(),
         temporary: folder.join("tmp"),
+        services: BTreeMap::new(),
         capacity: node.capacity,
     };
     shared.update(|record| record.reserved_ip = Some(pod_ip));

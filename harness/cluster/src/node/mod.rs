@@ -13,7 +13,7 @@
 //! 4. The last status is written, the object is removed, then the pod's folder.
 //!
 //! # What this node does not do
-//! Processor limits are not enforced, HTTPS probes are refused with a message, and there are no network namespaces: a
+//! Processor limits are not enforced, and there are no network namespaces: a
 //! server that binds 0.0.0.0 takes its port on all pod addresses. Without mount namespaces (see [`Isolation`]) paths are
 //! rewritten instead of mounted, read-only mounts can be written to, and pods do not know the names of Services.
 
@@ -23,6 +23,7 @@ mod container;
 pub mod environment;
 pub mod expansion;
 mod grpc_probe;
+mod https_probe;
 pub mod images;
 mod isolation;
 mod kubelet;
@@ -39,6 +40,7 @@ mod registry;
 mod rootfs;
 mod sandbox;
 mod service_proxy;
+pub mod service_variables;
 mod sources;
 pub mod status;
 mod terminal;
@@ -49,6 +51,7 @@ mod worker;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -102,6 +105,8 @@ pub(crate) struct Context {
     pub(crate) directory: Arc<Directory>,
     pub(crate) inherited: BTreeMap<String, String>,
     pub(crate) capacity: (i128, i128),
+    /// Where pods reach the API server.
+    pub(crate) server_address: SocketAddr,
     pub(crate) isolation: Isolation,
     pub(crate) registry: Registry,
     pub(crate) hosts: HostsFiles,

@@ -9,9 +9,12 @@ use k8s_openapi::{
     api::core::v1::{Container, HTTPGetAction, Probe},
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
-use super::{grpc_probe, kubelet::beside, logs::Log, registry::Run, sandbox::Sandbox};
+use super::{grpc_probe, https_probe, kubelet::beside, logs::Log, registry::Run, sandbox::Sandbox};
 
 /// The three questions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +147,20 @@ pub(crate) async fn exec(
     }
 }
 
+/// A connection, with or without TLS.
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// What went wrong with TLS; a server without it is told as Kubernetes tells it.
+fn tls_words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    if text.contains("InvalidContentType") {
+        "http: server gave HTTP response to HTTPS client".to_owned()
+    } else {
+        text
+    }
+}
+
 /// Sends a GET request to the container; an answer from 200 to 399 is good.
 ///
 /// # Errors
@@ -157,18 +174,22 @@ pub(crate) async fn http_get(
     let port = port_number(sandbox, container, &get.port)?;
     let host = get.host.clone().unwrap_or_else(|| sandbox.surroundings.pod_ip.to_string());
     let path = get.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
-    if get.scheme.as_deref() == Some("HTTPS") {
-        return Err("this node asks by HTTP only; use scheme HTTP or tcpSocket".to_owned());
-    }
+    let is_https = get.scheme.as_deref() == Some("HTTPS");
+    let scheme = if is_https { "https" } else { "http" };
     let slash = if path.starts_with('/') { "" } else { "/" };
     let shown_host =
         if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) { format!("[{host}]") } else { host.clone() };
-    let url = format!("http://{shown_host}:{port}{slash}{path}");
+    let url = format!("{scheme}://{shown_host}:{port}{slash}{path}");
     let at_fault = |cause: String| format!("Get \"{url}\": {cause}");
     let exchange = async {
         let stream = TcpStream::connect((host.as_str(), port))
             .await
             .map_err(|error| at_fault(format!("dial tcp {shown_host}:{port}: connect: {}", words(&error))))?;
+        let stream: Box<dyn Connection> = if is_https {
+            Box::new(https_probe::connect(&host, stream).await.map_err(|error| at_fault(tls_words(&error)))?)
+        } else {
+            Box::new(stream)
+        };
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| at_fault(error.to_string()))?;

@@ -17,7 +17,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{logs::Log, warden::Warden};
+use super::{logs::Log, terminal::Terminal, warden::Warden};
 
 /// How long the output of an ended process is read; a process that left its group may hold the pipe for ever.
 const DRAIN_LIMIT: Duration = Duration::from_millis(500);
@@ -188,6 +188,11 @@ impl Process {
     /// The process's input, to be kept open as long as the process lives.
     pub(crate) fn take_stdin(&mut self) -> Option<ChildStdin> {
         self.stdin.take()
+    }
+
+    /// Writes what comes out of a terminal to a log.
+    pub(crate) fn record(&mut self, terminal: Terminal, log: &Log) {
+        self.pumps.spawn(log.clone().pump("stdout", terminal));
     }
 
     /// Sends a signal to the whole group.

@@ -2,13 +2,20 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::{process::ChildStdin, sync::watch};
+use tokio::{io::AsyncWrite, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{expansion::PathMap, isolation::Enclosure, logs::Log, process::Launch, rootfs::View};
+use super::{
+    expansion::PathMap, isolation::Enclosure, logs::Log, process::Launch, rootfs::View, terminal::Terminal,
+};
+
+/// Where a process reads from: a pipe or a terminal.
+pub(crate) trait Input: AsyncWrite + fmt::Debug + Send + Unpin {}
+impl<T: AsyncWrite + fmt::Debug + Send + Unpin> Input for T {}
 
 /// A run of a container.
 #[derive(Debug)]
@@ -22,7 +29,9 @@ pub(crate) struct Run {
     /// How paths are rewritten where there are no mounts.
     pub(crate) paths: PathMap,
     /// Input of the process, for who attaches.
-    pub(crate) stdin: Arc<tokio::sync::Mutex<Option<ChildStdin>>>,
+    pub(crate) stdin: Arc<tokio::sync::Mutex<Option<Box<dyn Input>>>>,
+    /// The terminal that the process has for its input and output, if it wants one.
+    pub(crate) terminal: Option<Terminal>,
     /// Whether the input ends when the first who attached has gone.
     pub(crate) is_stdin_once: bool,
     /// The exit code, once it has ended.

@@ -388,6 +388,7 @@ mod tests {
             ports: BTreeMap::new(),
             inherited: BTreeMap::new(),
             temporary: PathBuf::new(),
+            services: BTreeMap::new(),
             capacity: (0, 0),
         }
     }

@@ -244,9 +244,14 @@ async fn a_deleted_pod_leaves_its_endpoints_before_it_is_told_to_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ignores_sigterm_is_killed_after_the_grace() {
     let flight = Flight::start().await;
-    let container = shell("c", "trap '' TERM; sleep 1000 & sleep 1000 & wait; wait");
+    let flag = flight.folder.path().join("deaf");
+    let script = format!("trap '' TERM; touch {}; sleep 1000 & sleep 1000 & wait; wait", flag.display());
+    let mut container = shell("c", &script);
+    // Only from then on it ignores the signal.
+    container["readinessProbe"] =
+        json!({"exec": {"command": ["ls", flag.to_string_lossy()]}, "periodSeconds": 1});
     flight.pod("p", json!({"terminationGracePeriodSeconds": 1, "containers": [container]})).await;
-    flight.until("p", |pod: &Pod| phase(pod) == "Running").await;
+    flight.until("p", is_ready).await;
     assert!(!processes(&flight.token).is_empty());
     flight.api::<Pod>().delete("p", &DeleteParams::default()).await.expect("deleted");
     flight.until_gone::<Pod>("p").await;

@@ -1,7 +1,7 @@
 //! The scheduler.
 
 use k8s_openapi::{
-    api::core::v1::{Node, Pod},
+    api::core::v1::{Node, PersistentVolumeClaim, Pod},
     jiff::Timestamp,
 };
 use serde_json::{Value, json};
@@ -286,4 +286,37 @@ fn pods_of_higher_priority_take_the_place_of_lower_ones() {
     );
     important["preemptionPolicy"] = "Never".into();
     assert!(refusal(&world.with(pod("p", &important))).contains("Insufficient cpu"));
+}
+
+/// If this fails a pod with a volume of its own waits for ever, takes somebody else's, or leaves it behind.
+#[test]
+fn the_claim_of_an_ephemeral_volume_is_made_for_the_pod() {
+    let spec = json!({"containers": [{"name": "c"}], "volumes": [{"name": "scratch", "ephemeral": {
+        "volumeClaimTemplate": {"metadata": {"labels": {"a": "b"}},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}}}]});
+    let world = World::default().with(node("a", "1")).with(pod("p", &spec));
+    let effects = decide(&world);
+    let [Effect::Create { kind, object, .. }] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(kind.name(), "PersistentVolumeClaim");
+    assert_eq!(
+        (&object["metadata"]["name"], &object["metadata"]["labels"]),
+        (&json!("p-scratch"), &json!({"a": "b"}))
+    );
+    assert_eq!(object["spec"]["resources"]["requests"]["storage"], "1Gi");
+    let owner = json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "p", "controller": true,
+        "blockOwnerDeletion": true}]);
+    assert_eq!(object["metadata"]["ownerReferences"], owner);
+
+    let claim = |owners: &Value| {
+        let claim = json!({"metadata": {"name": "p-scratch", "namespace": "ns", "uid": "c", "ownerReferences": owners,
+            "annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+            "spec": {"volumeName": "v"}, "status": {"phase": "Bound"}});
+        serde_json::from_value::<PersistentVolumeClaim>(claim).expect("a claim")
+    };
+    assert_eq!(bound_to(&world.clone().with(claim(&owner))).as_deref(), Some("a"));
+    let refused = format!("{:?}", decide(&world.with(claim(&json!([])))));
+    assert!(
+        refused.contains("PVC ns/p-scratch was not created for pod ns/p (pod is not owner)"),
+        "{refused}"
+    );
 }

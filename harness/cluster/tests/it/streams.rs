@@ -236,3 +236,53 @@ async fn without_namespaces_paths_are_rewritten() {
     assert_eq!(text(&output.stdout), "v", "{}", text(&output.stderr));
     flight.cluster.stop().await;
 }
+
+/// If this fails an interactive program (a shell, a debugger) sees no terminal, or hears nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_may_have_a_terminal() {
+    let flight = Flight::start().await;
+    let script = "test -t 0 && test -t 1 && echo a $TERM; read line; echo got $line; exit 3";
+    let mut container = shell("c", script);
+    container["tty"] = json!(true);
+    container["stdin"] = json!(true);
+    flight.pod("p", json!({"restartPolicy": "Never", "containers": [container]})).await;
+    flight.until("p", |pod: &Pod| phase(pod) == "Running").await;
+    let output = run(&flight, &["attach", "-i", "p"], "hello\n").await;
+    let shown = text(&output.stdout);
+    assert!(shown.contains("got hello\r\n"), "{shown:?} {}", text(&output.stderr));
+    let pod = flight.until("p", |pod: &Pod| phase(pod) == "Failed").await;
+    assert_eq!(termination(&pod, "c")["exitCode"], 3);
+    let log = text(&run(&flight, &["logs", "p"], "").await.stdout);
+    assert!(log.starts_with("a xterm\r\n") && log.ends_with("got hello\r\n"), "{log:?}");
+    flight.cluster.stop().await;
+}
+
+/// If this fails a server behind TLS never becomes ready, or one without it does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_may_be_probed_by_https() {
+    let flight = Flight::start().await;
+    let folder = flight.write_credentials().display().to_string();
+    let server = |wrap: &str| {
+        format!(
+            "exec python3 -c 'import http.server, os, ssl\n\
+             server = http.server.HTTPServer((os.environ[\"WINDTUNNEL_BIND\"], 8443), \
+             http.server.SimpleHTTPRequestHandler)\n{wrap}server.serve_forever()'"
+        )
+    };
+    let tls = format!(
+        "context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n\
+         context.load_cert_chain(\"{folder}/certificate\", \"{folder}/key\")\n\
+         server.socket = context.wrap_socket(server.socket, server_side=True)\n"
+    );
+    for (name, wrap) in [("plain", ""), ("tls", tls.as_str())] {
+        let mut container = shell("c", &server(wrap));
+        container["readinessProbe"] =
+            json!({"httpGet": {"path": "/", "port": 8443, "scheme": "HTTPS"}, "periodSeconds": 1});
+        flight.pod(name, json!({"containers": [container]})).await;
+    }
+    flight.until("tls", windtunnel_cluster::controllers::pods::is_ready).await;
+    flight.until_event("Unhealthy", "http: server gave HTTP response to HTTPS client").await;
+    let plain = flight.api::<Pod>().get("plain").await.expect("the pod");
+    assert!(!windtunnel_cluster::controllers::pods::is_ready(&plain));
+    flight.cluster.stop().await;
+}

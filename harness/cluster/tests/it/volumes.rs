@@ -73,6 +73,35 @@ fn a_claim_without_class_gets_a_folder_of_the_default_class() {
     let outcome = volumes::volume(&model.world, &Key::cluster(name.as_str()), model.now);
     assert!(matches!(&outcome.effects[0], Effect::RemoveFolder { path } if *path == format!("/data/{name}")));
     assert!(matches!(&outcome.effects[1], Effect::Delete { .. }));
+    // The deletion waits for the finalizer, and goes through: the claim is gone.
+    let deleted = json!({"metadata": {"deletionTimestamp": "2027-01-15T08:00:00Z"}});
+    model.patch::<PersistentVolume>(&Key::cluster(name.as_str()), &deleted);
+    let mut outcome = volumes::volume(&model.world, &Key::cluster(name.as_str()), model.now);
+    outcome.effects.retain(|effect| !matches!(effect, Effect::RemoveFolder { .. }));
+    model.carry_out(outcome);
+    assert!(PersistentVolume::table(&model.world).get(&Key::cluster(name.as_str())).is_none());
+}
+
+/// If this fails deleting a volume takes the data of a claim that is still bound to it.
+#[test]
+fn a_volume_that_is_deleted_stays_until_its_claim_lets_go() {
+    let mut model = Model::new();
+    let volume_key = volume(&mut model, "v", "2Gi", "a");
+    let key = claim(&mut model, &json!({"storageClassName": "a"}));
+    settle(&mut model, &key);
+    let stored = model.json::<PersistentVolume>(&volume_key);
+    assert_eq!(stored["metadata"]["finalizers"], json!(["kubernetes.io/pv-protection"]));
+    let deleted = json!({"metadata": {"deletionTimestamp": "2027-01-15T08:00:00Z"}});
+    model.patch::<PersistentVolume>(&volume_key, &deleted);
+    model.run(volumes::volume, &volume_key);
+    assert_eq!(
+        model.json::<PersistentVolume>(&volume_key)["status"]["phase"],
+        "Bound",
+        "in use, so it stays"
+    );
+    model.delete::<PersistentVolumeClaim>(&key);
+    model.run(volumes::volume, &volume_key);
+    assert!(PersistentVolume::table(&model.world).get(&volume_key).is_none());
 }
 
 /// If this fails a claim takes a volume that is too small, too big, or somebody else's.

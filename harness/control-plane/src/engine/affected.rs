@@ -77,7 +77,16 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
             let deployment = deployment.and_then(|key| world.deployments.get(&key));
             keys.extend(deployment.and_then(|deployment| owner(&key, &deployment.metadata)));
         }
-        Object::HorizontalPodAutoscaler(_)
+        Object::Secret(_)
+        | Object::ServiceAccount(_)
+        | Object::ClusterStorageContainer(_)
+        | Object::TrainedModel(_)
+        | Object::InferenceGraph(_)
+        | Object::LocalModelCache(_)
+        | Object::LocalModelNamespaceCache(_)
+        | Object::LocalModelNodeGroup(_)
+        | Object::LocalModelNode(_)
+        | Object::HorizontalPodAutoscaler(_)
         | Object::Ingress(_)
         | Object::ScaledObject(_)
         | Object::VirtualService(_)

@@ -6,6 +6,7 @@
 
 mod affected;
 mod carry_out;
+mod live;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +51,8 @@ pub(crate) struct Engine {
     decisions: broadcast::Sender<AutoscaleDecision>,
     clock: Clock,
     world: World,
+    /// Watches that have not told yet what there is.
+    unsynced: usize,
     loops: Loops,
     table: RouteTable,
     table_is_stale: bool,
@@ -86,6 +89,7 @@ impl Engine {
         profile: Profile,
         decisions: broadcast::Sender<AutoscaleDecision>,
     ) -> Self {
+        live_config.set_profile(profile);
         Self {
             client,
             gateway,
@@ -93,6 +97,7 @@ impl Engine {
             decisions,
             clock: Clock::new(),
             world: World::new(profile),
+            unsynced: 0,
             loops: Loops::default(),
             table: RouteTable::default(),
             table_is_stale: false,
@@ -112,6 +117,7 @@ impl Engine {
         let mut reports = true;
         let (sender, mut changes) = mpsc::channel(CHANGES_QUEUED);
         let mut watchers = watch::start(&self.client, &sender);
+        self.unsynced = watchers.len();
         drop(sender);
         loop {
             self.work();
@@ -150,6 +156,10 @@ impl Engine {
     /// Reconciles every key that has changed and is not being written, in order, until nothing is left that
     /// can be done now.
     fn work(&mut self) {
+        // A decision on half of the objects would be undone on the other half.
+        if self.unsynced > 0 {
+            return;
+        }
         let free: Vec<Key> = self.dirty.difference(&self.in_flight).cloned().collect();
         for key in free {
             if self.in_flight.len() >= WRITES_AT_ONCE {
@@ -252,6 +262,7 @@ impl Engine {
 
     fn take(&mut self, change: Change) {
         match change {
+            Change::Synced => self.unsynced = self.unsynced.saturating_sub(1),
             Change::Served(kind) => {
                 self.world.served.insert(kind);
                 // What could not be made without the kind can be made now.
@@ -279,6 +290,7 @@ impl Engine {
         let object = object.trimmed();
         let (kind, key) = (object.kind(), object.key());
         let affected = affected::by(&self.world, &object);
+        live::applied(&self.live_config, &object);
         if !self.world.apply(object) {
             return;
         }
@@ -291,6 +303,7 @@ impl Engine {
 
     fn deleted(&mut self, kind: Kind, key: &ObjectKey) {
         let affected = affected::by_key(&self.world, kind, key);
+        live::deleted(&self.live_config, kind, key);
         if self.world.remove(kind, key) {
             self.note_table(kind);
             self.dirty.extend(affected);
@@ -303,9 +316,8 @@ impl Engine {
     fn configured(&self, key: &ObjectKey) {
         use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
         if key.namespace == CONFIG_NAMESPACE && key.name == CONFIG_MAP {
-            match self.world.kserve_config() {
-                Ok(config) => self.live_config.set(config),
-                Err(error) => tracing::warn!(error, "the webhooks keep their last configuration"),
+            for fault in self.live_config.configure(&self.world.config_data(CONFIG_NAMESPACE, CONFIG_MAP)) {
+                tracing::warn!(%fault, "a setting keeps its last good value");
             }
         }
     }

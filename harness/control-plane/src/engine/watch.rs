@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service as CoreService};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Secret, Service as CoreService, ServiceAccount};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::ListParams;
 use kube::runtime::watcher::{self, Event};
@@ -19,7 +19,11 @@ use windtunnel_api::istio::VirtualService;
 use windtunnel_api::keda::ScaledObject;
 use windtunnel_api::knative::{Configuration, Revision, Route, Service};
 use windtunnel_api::kserve::config::CONFIG_NAMESPACE;
-use windtunnel_api::kserve::{ClusterServingRuntime, InferenceService, ServingRuntime, names as kserve};
+use windtunnel_api::kserve::{
+    ClusterServingRuntime, ClusterStorageContainer, InferenceGraph, InferenceService, LocalModelCache,
+    LocalModelNamespaceCache, LocalModelNode, LocalModelNodeGroup, ServingRuntime, TrainedModel,
+    names as kserve,
+};
 use windtunnel_api::opentelemetry::OpenTelemetryCollector;
 
 use crate::install::KNATIVE_NAMESPACE;
@@ -31,6 +35,8 @@ pub(super) enum Change {
     Applied(Box<Object>),
     /// The API server serves a kind of others.
     Served(Kind),
+    /// A watch has told everything that was there when it began. Each does so once.
+    Synced,
     /// An object is gone.
     Deleted(Kind, ObjectKey),
     /// These are all objects of the kind (in the namespace): others are gone.
@@ -63,6 +69,15 @@ pub(super) fn start(client: &Client, changes: &Sender<Change>) -> JoinSet<()> {
     watches.all::<Endpoints>();
     watches.all::<HorizontalPodAutoscaler>();
     watches.all::<Ingress>();
+    watches.all::<Secret>();
+    watches.all::<ServiceAccount>();
+    watches.all::<ClusterStorageContainer>();
+    watches.all::<TrainedModel>();
+    watches.all::<InferenceGraph>();
+    watches.all::<LocalModelCache>();
+    watches.all::<LocalModelNamespaceCache>();
+    watches.all::<LocalModelNodeGroup>();
+    watches.all::<LocalModelNode>();
     watches.labelled::<Pod>(kserve::INFERENCE_SERVICE_LABEL);
     watches.if_served::<Service>();
     watches.if_served::<GatewayClass>();
@@ -73,7 +88,13 @@ pub(super) fn start(client: &Client, changes: &Sender<Change>) -> JoinSet<()> {
     watches.if_served::<OpenTelemetryCollector>();
     for namespace in [CONFIG_NAMESPACE, KNATIVE_NAMESPACE] {
         let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-        tasks.spawn(follow(api, watcher::Config::default(), Some(namespace.to_owned()), changes.clone()));
+        tasks.spawn(follow(
+            api,
+            watcher::Config::default(),
+            Some(namespace.to_owned()),
+            changes.clone(),
+            true,
+        ));
     }
     tasks
 }
@@ -87,12 +108,13 @@ struct Watches<'a> {
 impl Watches<'_> {
     fn all<K: Kept>(&mut self) {
         let api = Api::<K>::all(self.client.clone());
-        self.tasks.spawn(follow(api, watcher::Config::default(), None, self.changes.clone()));
+        self.tasks.spawn(follow(api, watcher::Config::default(), None, self.changes.clone(), true));
     }
 
     fn labelled<K: Kept>(&mut self, label: &str) {
         let api = Api::<K>::all(self.client.clone());
-        self.tasks.spawn(follow(api, watcher::Config::default().labels(label), None, self.changes.clone()));
+        let config = watcher::Config::default().labels(label);
+        self.tasks.spawn(follow(api, config, None, self.changes.clone(), true));
     }
 
     /// A kind of others: it may come later.
@@ -101,11 +123,16 @@ impl Watches<'_> {
         let changes = self.changes.clone();
         self.tasks.spawn(async move {
             let one = ListParams::default().limit(1);
+            let mut counted = false;
             while api.list_metadata(&one).await.is_err() {
+                // Nobody waits for a kind that may never come.
+                if !std::mem::replace(&mut counted, true) && changes.send(Change::Synced).await.is_err() {
+                    return;
+                }
                 tokio::time::sleep(SERVED_AGAIN).await;
             }
             if changes.send(Change::Served(K::KIND)).await.is_ok() {
-                follow(api, watcher::Config::default(), None, changes).await;
+                follow(api, watcher::Config::default(), None, changes, !counted).await;
             }
         });
     }
@@ -116,6 +143,7 @@ async fn follow<K: Kept>(
     config: watcher::Config,
     namespace: Option<String>,
     changes: Sender<Change>,
+    mut tells_synced: bool,
 ) {
     let mut events = std::pin::pin!(watch(api, config).default_backoff());
     let mut listed = BTreeSet::new();
@@ -141,7 +169,11 @@ async fn follow<K: Kept>(
                 continue;
             }
         };
+        let listed_all = matches!(change, Change::Listed { .. });
         if changes.send(change).await.is_err() {
+            return;
+        }
+        if listed_all && std::mem::take(&mut tells_synced) && changes.send(Change::Synced).await.is_err() {
             return;
         }
     }

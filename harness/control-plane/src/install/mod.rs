@@ -14,11 +14,13 @@ use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
+use windtunnel_api::gateway_api::{Gateway, GatewayClass, GatewayClassSpec, GatewaySpec, Listener};
 use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
 use windtunnel_api::kserve::{ClusterServingRuntime, KserveConfig};
 use windtunnel_api::{crds, runtimes};
 
-use crate::ControlPlaneError;
+use crate::{ControlPlaneError, gateway_routes};
 
 /// Namespace of Knative's ConfigMaps.
 pub const KNATIVE_NAMESPACE: &str = "knative-serving";
@@ -26,6 +28,11 @@ pub const KNATIVE_NAMESPACE: &str = "knative-serving";
 pub const CONFIG_AUTOSCALER: &str = "config-autoscaler";
 /// ConfigMap of the domains.
 pub const CONFIG_DOMAIN: &str = "config-domain";
+
+/// Name of the class of our Gateways.
+pub const GATEWAY_CLASS: &str = "windtunnel";
+/// Name of the Gateway in KServe's namespace, as upstream's configuration has it.
+pub const GATEWAY: &str = "kserve-ingress-gateway";
 
 const ESTABLISHED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -51,14 +58,49 @@ pub async fn install(client: &Client, domain: &str) -> Result<(), ControlPlaneEr
     });
     let cluster = Api::<ClusterServingRuntime>::all(client.clone());
     let shipped = runtimes::shipped().into_iter().map(|runtime| create_if_absent(&cluster, runtime));
-    tokio::try_join!(try_join_all(maps), try_join_all(shipped))?;
+    let classes = Api::<GatewayClass>::all(client.clone());
+    let gateways = Api::<Gateway>::namespaced(client.clone(), CONFIG_NAMESPACE);
+    tokio::try_join!(
+        try_join_all(maps),
+        try_join_all(shipped),
+        create_if_absent(&classes, gateway_class()),
+        create_if_absent(&gateways, gateway()),
+    )?;
     Ok(())
+}
+
+/// The class of the Gateways that our gateway serves.
+fn gateway_class() -> GatewayClass {
+    let controller_name = gateway_routes::CONTROLLER.to_owned();
+    GatewayClass::new(GATEWAY_CLASS, GatewayClassSpec { controller_name, ..GatewayClassSpec::default() })
+}
+
+/// The Gateway that routes of InferenceServices name: HTTP, for routes of every namespace.
+fn gateway() -> Gateway {
+    let listener = Listener {
+        name: "http".to_owned(),
+        port: 80,
+        protocol: "HTTP".to_owned(),
+        allowed_routes: Some(json!({"namespaces": {"from": "All"}})),
+        ..Listener::default()
+    };
+    Gateway::new(
+        GATEWAY,
+        GatewaySpec {
+            gateway_class_name: GATEWAY_CLASS.to_owned(),
+            listeners: vec![listener],
+            ..GatewaySpec::default()
+        },
+    )
 }
 
 /// The ConfigMaps with their first contents.
 #[must_use]
 pub fn config_maps(domain: &str) -> Vec<ConfigMap> {
-    let kserve = KserveConfig { ingress_domain: domain.to_owned(), ..KserveConfig::default() };
+    let mut kserve = KserveConfig { ingress_domain: domain.to_owned(), ..KserveConfig::default() };
+    // Our gateway speaks the Gateway API; there is no Istio.
+    kserve.ingress.enable_gateway_api = true;
+    kserve.ingress.disable_istio_virtual_host = true;
     let make = |namespace: &str, name: &str, data: BTreeMap<String, String>| ConfigMap {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),

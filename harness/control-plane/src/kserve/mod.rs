@@ -1,8 +1,6 @@
 //! The InferenceService controller: what there is of a service goes to the plan of `api`, and the plan's children and
 //! status are written.
 
-mod knative_mode;
-
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
@@ -20,9 +18,6 @@ use crate::clock::time;
 use crate::effect::{Effect, Effects};
 use crate::world::{Kept, Kind, Object, ObjectKey, World};
 
-/// Annotation that keeps a ready service as it is when runtimes change.
-const DISABLE_AUTO_UPDATE: &str = "serving.kserve.io/disable-auto-update";
-
 /// What to do for one InferenceService: apply its children, delete what it controls and should not, write its status,
 /// tell what has happened.
 #[must_use]
@@ -33,10 +28,6 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
     }
     let mut effects = Effects::new();
     effects.extend(with_finalizer(key, service));
-    let is_ready = service.status.as_ref().is_some_and(InferenceServiceStatus::is_ready);
-    if is_ready && service.annotation(DISABLE_AUTO_UPDATE) == Some("true") {
-        return effects;
-    }
     let config = match world.kserve_config() {
         Ok(config) => config,
         Err(fault) => {
@@ -46,17 +37,6 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
             return effects;
         }
     };
-    if plan::deployment_mode(service, &config) != names::STANDARD {
-        let status = match knative_mode::outcome(world, key, service, &mut effects) {
-            Ok(status) => status,
-            Err((reason, message)) => {
-                windtunnel_api::kserve::status::not_reconciled(service, reason, &message)
-            }
-        };
-        effects.extend(knative_mode::readiness_event(key, service, &status));
-        effects.extend(written(key, service, status, now_ns));
-        return effects;
-    }
     let runtimes = runtimes(world, &key.namespace);
     let Plan { children, prune, mut status, events, requeue_ms } =
         plan::plan(&inputs(world, key, service, &config, &runtimes));

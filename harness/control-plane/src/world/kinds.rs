@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service as CoreService};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Secret, Service as CoreService, ServiceAccount};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -16,7 +16,10 @@ use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
 use windtunnel_api::istio::VirtualService;
 use windtunnel_api::keda::ScaledObject;
 use windtunnel_api::knative::{Configuration, Revision, Route, Service};
-use windtunnel_api::kserve::{ClusterServingRuntime, InferenceService, ServingRuntime};
+use windtunnel_api::kserve::{
+    ClusterServingRuntime, ClusterStorageContainer, InferenceGraph, InferenceService, LocalModelCache,
+    LocalModelNamespaceCache, LocalModelNode, LocalModelNodeGroup, ServingRuntime, TrainedModel,
+};
 use windtunnel_api::opentelemetry::OpenTelemetryCollector;
 
 use super::{ObjectKey, Store, World};
@@ -209,6 +212,15 @@ kinds! {
     CoreService, core_services, namespaced, "core Service";
     Endpoints, endpoints, namespaced, "core Endpoints";
     Pod, pods, namespaced, "core Pod";
+    Secret, secrets, namespaced, "core Secret";
+    ServiceAccount, service_accounts, namespaced, "core ServiceAccount";
+    ClusterStorageContainer, storage_containers, cluster, "`serving.kserve.io` ClusterStorageContainer";
+    TrainedModel, trained_models, namespaced, "`serving.kserve.io` TrainedModel";
+    InferenceGraph, inference_graphs, namespaced, "`serving.kserve.io` InferenceGraph";
+    LocalModelCache, local_models, cluster, "`serving.kserve.io` LocalModelCache";
+    LocalModelNamespaceCache, namespace_models, namespaced, "`serving.kserve.io` LocalModelNamespaceCache";
+    LocalModelNodeGroup, node_groups, cluster, "`serving.kserve.io` LocalModelNodeGroup";
+    LocalModelNode, model_nodes, cluster, "`serving.kserve.io` LocalModelNode";
     ReplicaSet, replica_sets, namespaced, "`apps` ReplicaSet";
     HorizontalPodAutoscaler, autoscalers, namespaced, "`autoscaling` HorizontalPodAutoscaler";
     Ingress, ingresses, namespaced, "`networking.k8s.io` Ingress";

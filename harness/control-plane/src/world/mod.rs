@@ -9,13 +9,18 @@ mod kinds;
 pub(crate) mod kind_types {
     pub(crate) use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
     pub(crate) use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-    pub(crate) use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service as CoreService};
+    pub(crate) use k8s_openapi::api::core::v1::{
+        ConfigMap, Endpoints, Pod, Secret, Service as CoreService, ServiceAccount,
+    };
     pub(crate) use k8s_openapi::api::networking::v1::Ingress;
     pub(crate) use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
     pub(crate) use windtunnel_api::istio::VirtualService;
     pub(crate) use windtunnel_api::keda::ScaledObject;
     pub(crate) use windtunnel_api::knative::{Configuration, Revision, Route, Service};
-    pub(crate) use windtunnel_api::kserve::{ClusterServingRuntime, InferenceService, ServingRuntime};
+    pub(crate) use windtunnel_api::kserve::{
+        ClusterServingRuntime, ClusterStorageContainer, InferenceGraph, InferenceService, LocalModelCache,
+        LocalModelNamespaceCache, LocalModelNode, LocalModelNodeGroup, ServingRuntime, TrainedModel,
+    };
     pub(crate) use windtunnel_api::opentelemetry::OpenTelemetryCollector;
 }
 
@@ -28,14 +33,18 @@ pub(crate) use kinds::{with_kind, with_object};
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service as CoreService};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Secret, Service as CoreService, ServiceAccount};
 use k8s_openapi::api::networking::v1::Ingress;
 use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
 use windtunnel_api::istio::VirtualService;
 use windtunnel_api::keda::ScaledObject;
 use windtunnel_api::knative::{Configuration, Revision, Route, Service};
 use windtunnel_api::kserve::plan::Capabilities;
-use windtunnel_api::kserve::{ClusterServingRuntime, InferenceService, KserveConfig, ServingRuntime};
+use windtunnel_api::kserve::{
+    ClusterServingRuntime, ClusterStorageContainer, InferenceGraph, InferenceService, KserveConfig,
+    LocalModelCache, LocalModelNamespaceCache, LocalModelNode, LocalModelNodeGroup, ServingRuntime,
+    TrainedModel,
+};
 use windtunnel_api::opentelemetry::OpenTelemetryCollector;
 use windtunnel_kernel::Profile;
 use windtunnel_kernel::autoscale::kpa::GlobalConfig;
@@ -70,6 +79,24 @@ pub struct World {
     pub pods: Store<Pod>,
     /// ConfigMaps of the control plane's namespaces.
     pub config_maps: Store<ConfigMap>,
+    /// Secrets: credentials of downloads.
+    pub secrets: Store<Secret>,
+    /// ServiceAccounts, which name the secrets of their pods.
+    pub service_accounts: Store<ServiceAccount>,
+    /// What downloads which URIs.
+    pub storage_containers: Store<ClusterStorageContainer>,
+    /// Models of servers that hold many.
+    pub trained_models: Store<TrainedModel>,
+    /// InferenceGraphs.
+    pub inference_graphs: Store<InferenceGraph>,
+    /// Models that nodes keep, for all namespaces.
+    pub local_models: Store<LocalModelCache>,
+    /// Models that nodes keep, for one namespace.
+    pub namespace_models: Store<LocalModelNamespaceCache>,
+    /// Groups of nodes that keep models.
+    pub node_groups: Store<LocalModelNodeGroup>,
+    /// What each node keeps.
+    pub model_nodes: Store<LocalModelNode>,
     /// ReplicaSets of Deployments.
     pub replica_sets: Store<ReplicaSet>,
     /// HorizontalPodAutoscalers.

@@ -50,7 +50,10 @@ fn from_an_inference_service_to_ready() {
     sandbox.put(digits("v1", json!({})));
     sandbox.settle();
     assert_eq!(sandbox.replicas(FIRST), 1, "the initial scale");
-    assert_eq!(ready(sandbox.digits()), "False Predictor ingress not created");
+    assert_eq!(ready(sandbox.digits()), "Unknown ");
+    let conditions = &sandbox.digits().status.as_ref().unwrap().conditions;
+    let ingress = condition::find(conditions, "IngressReady").unwrap();
+    assert_eq!(ingress.reason(), "Predictor ingress not created");
     assert_eq!(sandbox.shares(), []);
     sandbox.pods(FIRST, 1);
     sandbox.settle();
@@ -58,7 +61,6 @@ fn from_an_inference_service_to_ready() {
     assert!(status.is_ready(), "{:#?}", status.conditions);
     assert_eq!(status.url.as_deref(), Some("http://digits-default.example.com"));
     assert_eq!(status.cluster_serving_runtime_name.as_deref(), Some("windtunnel-onnxserver"));
-    assert_eq!(status.model_status.as_ref().unwrap().transition_status, "UpToDate");
     assert_eq!(sandbox.shares(), [(FIRST.to_owned(), 100)]);
     let table = gateway_routes::table(&sandbox.world);
     insta::assert_yaml_snapshot!(table);
@@ -133,7 +135,9 @@ fn a_broken_canary_takes_no_traffic() {
     assert_eq!(sandbox.shares(), [(FIRST.to_owned(), 100)]);
     let conditions = &sandbox.digits().status.as_ref().unwrap().conditions;
     let latest = condition::find(conditions, "LatestDeploymentReady").unwrap();
-    assert!(latest.is_false() && latest.message().contains("stuck"), "{latest:?}");
+    assert!(latest.is_false(), "{latest:?}");
+    let configuration = condition::find(conditions, "PredictorConfigurationReady").unwrap();
+    assert!(configuration.is_false() && configuration.message().contains("stuck"), "{configuration:?}");
     assert!(condition::find(conditions, "Ready").unwrap().is_false());
 }
 
@@ -143,13 +147,13 @@ fn children_are_repaired_but_replicas_are_left_alone() {
     let mut sandbox = served();
     sandbox.patch::<Deployment>(&key(&format!("{FIRST}-deployment")), &json!({"spec": {"replicas": 3}}));
     sandbox.patch::<Route>(&key("digits-predictor"), &json!({"spec": {"traffic": []}}));
-    let timeout = json!({"spec": {"template": {"spec": {"timeoutSeconds": 1}}}});
-    sandbox.patch::<Service>(&key("digits-predictor"), &timeout);
+    let image = |name: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "kserve-container", "image": name}]}}}});
+    sandbox.patch::<Service>(&key("digits-predictor"), &image("other"));
     sandbox.writes.clear();
     sandbox.settle();
     assert_eq!(sandbox.shares().len(), 1);
     let service = &sandbox.world.services[&key("digits-predictor")];
-    assert_eq!(service.spec.template.spec.timeout_seconds, None);
+    assert_eq!(service.spec.template.spec.pod["containers"][0]["image"], "windtunnel/predictor:latest");
     assert!(!sandbox.written_kinds().contains(&Kind::Deployment));
     assert_eq!(sandbox.replicas(FIRST), 3);
 }

@@ -39,6 +39,14 @@ impl Sandbox {
             writes: Vec::new(),
             version: 0,
         };
+        sandbox.world.served = [
+            Kind::Service,
+            Kind::HttpRoute,
+            Kind::ScaledObject,
+            Kind::VirtualService,
+            Kind::OpenTelemetryCollector,
+        ]
+        .into();
         for runtime in runtimes::shipped() {
             sandbox.put(runtime);
         }

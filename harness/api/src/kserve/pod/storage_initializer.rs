@@ -113,9 +113,10 @@ fn source(pod: &Pod) -> Result<Option<String>, String> {
     Ok(Some(format!("{CLAIM_SCHEME}{claim}/models/{}{slash}{rest}", storage_key(cached))))
 }
 
-fn specification(
-    annotations: &BTreeMap<String, String>,
-) -> Result<Option<(String, BTreeMap<String, String>)>, String> {
+/// Key of the storage secret, and parameters beside it.
+type StorageSpecification = (String, BTreeMap<String, String>);
+
+fn specification(annotations: &BTreeMap<String, String>) -> Result<Option<StorageSpecification>, String> {
     if annotations.get(STORAGE_SPEC).map(String::as_str) != Some("true") {
         return Ok(None);
     }

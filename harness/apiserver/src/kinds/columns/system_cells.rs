@@ -71,3 +71,31 @@ fn usage(users: &[Value], object: &Value) -> Vec<Value> {
     let memory = format!("{}Ki", sum("memory") / 1_000_000_000 / 1024);
     vec![format!("{}n", sum("cpu")).into(), memory.into(), text(object, &["window"]).into()]
 }
+
+pub(super) fn admission_policy(object: &Value, now: Timestamp) -> Vec<Value> {
+    let kind = &object["spec"]["paramKind"];
+    let kind = if kind.is_object() {
+        format!("{}/{}", text(kind, &["apiVersion"]), text(kind, &["kind"]))
+    } else {
+        "<unset>".to_owned()
+    };
+    vec![list(object, &["spec", "validations"]).len().into(), kind.into(), own_age(object, now)]
+}
+
+pub(super) fn admission_policy_binding(object: &Value, now: Timestamp) -> Vec<Value> {
+    let reference = &object["spec"]["paramRef"];
+    let (namespace, name) = (text(reference, &["namespace"]), text(reference, &["name"]));
+    let parameters = match (reference.is_object(), namespace, name) {
+        (false, ..) => "<unset>".to_owned(),
+        (true, namespace, "") => {
+            if namespace.is_empty() {
+                "*".to_owned()
+            } else {
+                format!("{namespace}/*")
+            }
+        }
+        (true, "", name) => name.to_owned(),
+        (true, namespace, name) => format!("{namespace}/{name}"),
+    };
+    vec![text(object, &["spec", "policyName"]).into(), parameters.into(), own_age(object, now)]
+}

@@ -56,6 +56,9 @@ pub(crate) fn persistent_volume(object: &mut Value) {
     let spec = spec(object);
     set_default(spec, "persistentVolumeReclaimPolicy", "Retain");
     set_default(spec, "volumeMode", "Filesystem");
+    if let Some(host) = spec.get_mut("hostPath").and_then(Value::as_object_mut) {
+        set_default(host, "type", "");
+    }
     set_default(status(object), "phase", "Pending");
 }
 
@@ -104,6 +107,32 @@ fn webhooks(object: &mut Value, mutating: bool) {
             set_default(service, "port", 443);
         }
         for rule in each(hook, "rules") {
+            set_default(rule, "scope", "*");
+        }
+    }
+}
+
+pub(crate) fn admission_policy(object: &mut Value) {
+    let spec = spec(object);
+    set_default(spec, "failurePolicy", "Fail");
+    if spec.get("matchConstraints").is_some_and(Value::is_object) {
+        match_resources(map_at(spec, "matchConstraints"));
+    }
+}
+
+pub(crate) fn admission_policy_binding(object: &mut Value) {
+    let spec = spec(object);
+    if spec.get("matchResources").is_some_and(Value::is_object) {
+        match_resources(map_at(spec, "matchResources"));
+    }
+}
+
+fn match_resources(resources: &mut serde_json::Map<String, Value>) {
+    set_default(resources, "matchPolicy", "Equivalent");
+    set_default(resources, "namespaceSelector", json!({}));
+    set_default(resources, "objectSelector", json!({}));
+    for rules in ["resourceRules", "excludeResourceRules"] {
+        for rule in each(resources, rules) {
             set_default(rule, "scope", "*");
         }
     }

@@ -28,6 +28,10 @@ pub(crate) fn secret(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldErr
             require("tls.crt");
             require("tls.key");
         }
+        "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
+            require("username");
+            require("password");
+        }
         "kubernetes.io/ssh-auth" => require("ssh-privatekey"),
         "kubernetes.io/service-account-token" => {
             let account = "kubernetes.io/service-account.name";
@@ -54,6 +58,20 @@ pub(crate) fn event(new: &Value, _: Option<&Value>, errors: &mut Vec<FieldError>
 }
 
 pub(crate) fn priority_class(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    const HIGHEST: i64 = 1_000_000_000;
+    let name = crate::object::meta(new, "name");
+    if name.starts_with("system-") {
+        if !["system-cluster-critical", "system-node-critical"].contains(&name) {
+            let why = format!(
+                "priority class names with 'system-' prefix are reserved for system use only. error: {name} is not a known \
+system priority class"
+            );
+            errors.push(FieldError::forbidden("metadata.name", &why));
+        }
+    } else if new["value"].as_i64().is_some_and(|value| value > HIGHEST) {
+        let why = format!("maximum allowed value of a user defined priority is {HIGHEST}");
+        errors.push(FieldError::forbidden("value", &why));
+    }
     if old.is_some_and(|old| old.get("value") != new.get("value")) {
         errors.push(FieldError::forbidden("value", "may not be changed in an update."));
     }

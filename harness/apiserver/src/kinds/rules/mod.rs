@@ -4,9 +4,13 @@ pub(crate) mod access;
 pub(crate) mod autoscaling;
 pub(crate) mod config;
 pub(crate) mod definition;
+pub(crate) mod ingress;
+pub(crate) mod limits;
 pub(crate) mod metadata;
 pub(crate) mod network;
 pub(crate) mod pod;
+pub(crate) mod schedule;
+pub(crate) mod storage;
 pub(crate) mod webhook;
 pub(crate) mod workload;
 
@@ -23,5 +27,15 @@ fn immutable(path: &[&str], new: &Value, old: Option<&Value>, errors: &mut Vec<F
     let (before, after) = (crate::object::at(old, path), crate::object::at(new, path));
     if before != after {
         errors.push(FieldError::invalid(path.join("."), after.unwrap_or(&Value::Null), "field is immutable"));
+    }
+}
+
+/// A name at `field` that has to be a DNS subdomain, if it is given.
+fn subdomain(name: &str, field: &str, errors: &mut Vec<FieldError>) {
+    if name.is_empty() {
+        return;
+    }
+    for fault in crate::kinds::names::check_subdomain(name) {
+        errors.push(FieldError::invalid(field, &name.into(), fault));
     }
 }

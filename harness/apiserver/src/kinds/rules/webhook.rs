@@ -25,6 +25,85 @@ pub(crate) fn validating(new: &Value, _: Option<&Value>, errors: &mut Vec<FieldE
     unique_names(new, errors);
 }
 
+pub(crate) fn policy(new: &Value, _: Option<&Value>, errors: &mut Vec<FieldError>) {
+    let spec = &new["spec"];
+    let validations = list(spec, &["validations"]);
+    if validations.is_empty() && list(spec, &["auditAnnotations"]).is_empty() {
+        let why = "validations or auditAnnotations must contain at least one item";
+        errors.push(FieldError::required("spec.validations", why));
+        errors.push(FieldError::required("spec.auditAnnotations", why));
+    }
+    one_of(spec, "failurePolicy", &["Fail", "Ignore"], "spec", errors);
+    if spec["matchConstraints"].is_object() {
+        let rules = list(spec, &["matchConstraints", "resourceRules"]);
+        if rules.is_empty() {
+            errors.push(FieldError::required("spec.matchConstraints.resourceRules", ""));
+        }
+        for (index, rule) in rules.iter().enumerate() {
+            self::rule(rule, &format!("spec.matchConstraints.resourceRules[{index}]"), errors);
+        }
+    } else {
+        errors.push(FieldError::required("spec.matchConstraints", ""));
+    }
+    for (index, condition) in list(spec, &["matchConditions"]).iter().enumerate() {
+        expression(condition, &format!("spec.matchConditions[{index}]"), true, errors);
+    }
+    for (index, variable) in list(spec, &["variables"]).iter().enumerate() {
+        expression(variable, &format!("spec.variables[{index}]"), true, errors);
+    }
+    for (index, validation) in validations.iter().enumerate() {
+        let at = format!("spec.validations[{index}]");
+        expression(validation, &at, false, errors);
+        let reasons = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
+        one_of(validation, "reason", &reasons, &at, errors);
+    }
+}
+
+pub(crate) fn policy_binding(new: &Value, _: Option<&Value>, errors: &mut Vec<FieldError>) {
+    if text(new, &["spec", "policyName"]).is_empty() {
+        errors.push(FieldError::required("spec.policyName", ""));
+    }
+    let reference = &new["spec"]["paramRef"];
+    if reference.is_object() {
+        one_of(reference, "parameterNotFoundAction", &["Allow", "Deny"], "spec.paramRef", errors);
+        if text(reference, &["name"]).is_empty() && !reference["selector"].is_object() {
+            let why = "one of name or selector must be specified";
+            errors.push(FieldError::required("spec.paramRef", why));
+        }
+    }
+    let actions = list(new, &["spec", "validationActions"]);
+    if actions.is_empty() {
+        errors.push(FieldError::required("spec.validationActions", ""));
+    }
+    let has = |wanted: &str| actions.iter().any(|action| action == wanted);
+    if has("Deny") && has("Warn") {
+        let why = "must not contain both Deny and Warn (repeating the same validation failure information in the API \
+response and headers serves no purpose)";
+        errors.push(FieldError::invalid("spec.validationActions", &new["spec"]["validationActions"], why));
+    }
+    for (index, action) in actions.iter().enumerate() {
+        let known = ["Audit", "Deny", "Warn"];
+        if !known.iter().any(|known| action == known) {
+            let field = format!("spec.validationActions[{index}]");
+            errors.push(FieldError::not_supported(field, action, &known));
+        }
+    }
+}
+
+/// An expression, and the name of what it is for where it has one.
+fn expression(holder: &Value, at: &str, is_named: bool, errors: &mut Vec<FieldError>) {
+    if is_named && text(holder, &["name"]).is_empty() {
+        errors.push(FieldError::required(format!("{at}.name"), ""));
+    }
+    let source = text(holder, &["expression"]);
+    if source.trim().is_empty() {
+        errors.push(FieldError::required(format!("{at}.expression"), ""));
+    } else if let Err(why) = Expression::compile(source) {
+        let why = format!("compilation failed: {why}");
+        errors.push(FieldError::invalid(format!("{at}.expression"), &source.into(), &why));
+    }
+}
+
 fn unique_names(object: &Value, errors: &mut Vec<FieldError>) {
     let hooks = list(object, &["webhooks"]);
     for (index, hook) in hooks.iter().enumerate() {
@@ -66,17 +145,7 @@ fn webhook(hook: &Value, at: &str, errors: &mut Vec<FieldError>) {
         self::rule(rule, &format!("{at}.rules[{index}]"), errors);
     }
     for (index, condition) in list(hook, &["matchConditions"]).iter().enumerate() {
-        let at = format!("{at}.matchConditions[{index}]");
-        if text(condition, &["name"]).is_empty() {
-            errors.push(FieldError::required(format!("{at}.name"), ""));
-        }
-        let source = text(condition, &["expression"]);
-        if source.trim().is_empty() {
-            errors.push(FieldError::required(format!("{at}.expression"), ""));
-        } else if let Err(why) = Expression::compile(source) {
-            let why = format!("compilation failed: {why}");
-            errors.push(FieldError::invalid(format!("{at}.expression"), &source.into(), &why));
-        }
+        expression(condition, &format!("{at}.matchConditions[{index}]"), true, errors);
     }
 }
 

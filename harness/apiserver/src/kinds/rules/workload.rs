@@ -31,11 +31,13 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
         Some(selector) => {
             let empty = selector.as_object().is_some_and(serde_json::Map::is_empty);
             if empty {
-                errors.push(FieldError::invalid(
-                    "spec.selector",
-                    selector,
-                    "empty selector is invalid for deployment",
-                ));
+                let word = match text(new, &["kind"]) {
+                    "StatefulSet" => "statefulset",
+                    "DaemonSet" => "daemonset",
+                    _ => "deployment",
+                };
+                let why = format!("empty selector is invalid for {word}");
+                errors.push(FieldError::invalid("spec.selector", selector, &why));
             }
             let labels = at(new, &["spec", "template", "metadata", "labels"]);
             if !selects(selector, labels) {
@@ -71,9 +73,12 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
             ));
         }
     }
-    if at(new, &["spec", "strategy", "type"]).and_then(Value::as_str) == Some("Recreate")
-        && at(new, &["spec", "strategy", "rollingUpdate"]).is_some()
-    {
+    let strategy = text(new, &["spec", "strategy", "type"]);
+    if !matches!(strategy, "" | "Recreate" | "RollingUpdate") {
+        let shown = json!({"Type": strategy, "RollingUpdate": new["spec"]["strategy"]["rollingUpdate"]});
+        errors.push(FieldError::not_supported("spec.strategy", &shown, &["Recreate", "RollingUpdate"]));
+    }
+    if strategy == "Recreate" && at(new, &["spec", "strategy", "rollingUpdate"]).is_some() {
         errors.push(FieldError::forbidden(
             "spec.strategy.rollingUpdate",
             "may not be specified when strategy `type` is 'Recreate'",
@@ -82,7 +87,8 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
     if let Some(rolling) = at(new, &["spec", "strategy", "rollingUpdate"]) {
         for field in ["maxUnavailable", "maxSurge"] {
             if let Some(value) = rolling.get(field) {
-                count_or_percent(value, field, errors);
+                let at = format!("spec.strategy.rollingUpdate.{field}");
+                count_or_percent(value, &at, field == "maxUnavailable", errors);
             }
         }
         let is_zero = |field: &str| match rolling.get(field) {
@@ -95,6 +101,12 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
             errors.push(FieldError::invalid(at, &value, "may not be 0 when `maxSurge` is 0"));
         }
     }
+    for field in ["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
+        if let Some(number) = integer(new, &["spec", field]).filter(|number| *number < 0) {
+            let why = "must be greater than or equal to 0";
+            errors.push(FieldError::invalid(format!("spec.{field}"), &number.into(), why));
+        }
+    }
     if let (Some(deadline), ready) =
         (integer(new, &["spec", "progressDeadlineSeconds"]), integer(new, &["spec", "minReadySeconds"]))
         && deadline <= ready.unwrap_or(0)
@@ -102,12 +114,51 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
         let why = "must be greater than minReadySeconds";
         errors.push(FieldError::invalid("spec.progressDeadlineSeconds", &deadline.into(), why));
     }
-    immutable(&["spec", "selector"], new, old, errors);
+    if text(new, &["kind"]) == "StatefulSet" {
+        stateful_set(new, old, errors);
+    } else {
+        immutable(&["spec", "selector"], new, old, errors);
+    }
 }
 
-/// A whole number of pods, or a share of them.
-fn count_or_percent(value: &Value, field: &str, errors: &mut Vec<FieldError>) {
-    let at = format!("spec.strategy.rollingUpdate.{field}");
+/// What a StatefulSet has beside the other workloads, and the little of it that may change.
+fn stateful_set(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    let changeable = [
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
+    ];
+    for (path, known) in [
+        (["spec", "podManagementPolicy"].as_slice(), ["OrderedReady", "Parallel"]),
+        (&["spec", "updateStrategy", "type"], ["RollingUpdate", "OnDelete"]),
+    ] {
+        let found = text(new, path);
+        if !found.is_empty() && !known.contains(&found) {
+            let why = format!("must be '{}' or '{}'", known[0], known[1]);
+            let field = path.strip_suffix(&["type"]).unwrap_or(path).join(".");
+            errors.push(FieldError::invalid(field, &found.into(), &why));
+        }
+    }
+    let rest = |object: &Value| {
+        let mut spec = object["spec"].clone();
+        as_map(&mut spec).retain(|field, _| !changeable.contains(&field.as_str()));
+        spec
+    };
+    if old.is_some_and(|old| rest(old) != rest(new)) {
+        let (last, others) = changeable.split_last().expect("fields are listed");
+        let others = others.iter().map(|field| format!("'{field}'")).collect::<Vec<_>>().join(", ");
+        let why =
+            format!("updates to statefulset spec for fields other than {others} and '{last}' are forbidden");
+        errors.push(FieldError::forbidden("spec", &why));
+    }
+}
+
+/// A whole number of pods, or a share of them, which may be limited to all of them.
+pub(super) fn count_or_percent(value: &Value, at: &str, at_most_all: bool, errors: &mut Vec<FieldError>) {
     if value.as_i64().is_some_and(|count| count < 0) {
         errors.push(FieldError::invalid(at, value, "must be greater than or equal to 0"));
         return;
@@ -122,9 +173,7 @@ fn count_or_percent(value: &Value, field: &str, errors: &mut Vec<FieldError>) {
 used for validation is '[0-9]+%')";
             errors.push(FieldError::invalid(at, value, why));
         }
-        Some(digits)
-            if field == "maxUnavailable" && digits.parse::<u64>().map_or(true, |share| share > 100) =>
-        {
+        Some(digits) if at_most_all && digits.parse::<u64>().map_or(true, |share| share > 100) => {
             errors.push(FieldError::invalid(at, value, "must not be greater than 100%"));
         }
         Some(_) => {}
@@ -173,7 +222,7 @@ fn may_move(job: &Value) -> bool {
     at(job, &["spec", "suspend"]) == Some(&Value::Bool(true)) && at(job, &["status", "startTime"]).is_none()
 }
 
-fn job_spec(job: &Value, errors: &mut Vec<FieldError>) {
+pub(super) fn job_spec(job: &Value, errors: &mut Vec<FieldError>) {
     if let Some(spec) = at(job, &["spec", "template", "spec"]) {
         let restart = text(spec, &["restartPolicy"]);
         if !["OnFailure", "Never"].contains(&restart) {

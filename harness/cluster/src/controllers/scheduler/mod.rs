@@ -77,6 +77,10 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Outcome {
         candidate.refuse("no nodes available to schedule pods", now, &mut outcome);
         return outcome;
     }
+    if volumes::create_ephemeral(world, pod, &mut outcome) {
+        // They bring the pod here again.
+        return outcome;
+    }
     let mut waiting_claims = Vec::new();
     if let Err(reason) = claims(world, key, pod, &mut waiting_claims) {
         let all = places.len();
@@ -176,6 +180,11 @@ fn claims(world: &World, key: &Key, pod: &Pod, waiting: &mut WaitingClaims) -> R
         let Some(claim) = world.persistent_volume_claims.get(&claim_key) else {
             return Err(format!("persistentvolumeclaim \"{name}\" not found"));
         };
+        if pods::ephemeral_claims(pod).any(|(ephemeral, _)| ephemeral == name)
+            && !volumes::is_of_pod(claim, pod)
+        {
+            return Err(format!("PVC {claim_key} was not created for pod {key} (pod is not owner)"));
+        }
         if claim.metadata.deletion_timestamp.is_some() {
             return Err(format!("persistentvolumeclaim \"{name}\" is being deleted"));
         }
