@@ -35,10 +35,12 @@ enum Verb {
     Down(commands::down::Down),
     /// Say whether the local KServe runs, and where.
     Status(commands::status::Status),
-    /// Check scenario files and manifests; nothing is started.
+    /// Check scenario files, conformance cases and manifests; nothing is started.
     Validate(commands::validate::Validate),
-    /// Print the JSON Schema of scenario files, for editors.
+    /// Print the JSON Schema of scenario files or conformance cases, for editors.
     Schema(commands::schema::Schema),
+    /// Run conformance cases against the embedded cluster or any other.
+    Conform(Box<commands::conform::Conform>),
     /// Run decision vectors against the kernels.
     Vectors(commands::vectors::Vectors),
     /// Get ONNX Runtime where none is found.
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Verb::Status(status) => status.execute(),
         Verb::Validate(validate) => validate.execute(),
         Verb::Schema(schema) => schema.execute(),
+        Verb::Conform(conform) => conform.execute(),
         Verb::Vectors(vectors) => vectors.execute(),
         Verb::Setup(setup) => setup.execute(),
         Verb::Serve(serve) => serve.execute(),

@@ -13,6 +13,7 @@
 //! | for job summaries | [`markdown`], [`markdown_of`] |
 //! | for CI systems | [`junit`], [`junit_of`] |
 //! | the answer of a capacity plan | [`plan`] |
+//! | results of conformance suites | [`conformance`] |
 //!
 //! ```
 //! use windtunnel_record::result::RunResult;
@@ -27,6 +28,7 @@
 //! (module `markup`) whose types leave no way around it.
 
 mod chart;
+pub mod conformance;
 mod figures;
 mod index;
 mod junit;

@@ -1,5 +1,6 @@
 //! One module a verb.
 
+pub(crate) mod conform;
 pub(crate) mod down;
 pub(crate) mod explain;
 #[cfg(feature = "load")]

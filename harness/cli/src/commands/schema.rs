@@ -1,18 +1,34 @@
-//! `windtunnel schema`: the JSON Schema of scenario files.
+//! `windtunnel schema`: the JSON Schemas of the files that Windtunnel reads.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use windtunnel_conformance::case;
 use windtunnel_scenario::Scenario;
 
 use crate::exit::{Exit, OrExit, Outcome};
 
-/// Prints the JSON Schema of scenario files.
+/// Prints a JSON Schema for editors.
 #[derive(Args)]
-pub(crate) struct Schema {}
+pub(crate) struct Schema {
+    /// Of which files.
+    #[arg(value_enum, default_value = "scenario")]
+    of: Format,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// Scenarios.
+    Scenario,
+    /// Conformance cases.
+    Conformance,
+}
 
 impl Schema {
-    #[expect(clippy::unused_self, reason = "every verb has the same shape")]
     pub(crate) fn execute(self) -> Outcome {
-        println!("{}", serde_json::to_string_pretty(&Scenario::json_schema()).or_environment()?);
+        let schema = match self.of {
+            Format::Scenario => Scenario::json_schema(),
+            Format::Conformance => case::json_schema(),
+        };
+        println!("{}", serde_json::to_string_pretty(&schema).or_environment()?);
         Ok(Exit::Passed)
     }
 }

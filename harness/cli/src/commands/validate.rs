@@ -1,4 +1,4 @@
-//! `windtunnel validate`: scenario files and manifests, without starting anything.
+//! `windtunnel validate`: scenario files, conformance cases and manifests, without starting anything.
 
 use std::path::{Path, PathBuf};
 
@@ -48,6 +48,10 @@ fn check(file: &Path) -> Result<Vec<String>, Failure> {
         .or_usage()?;
     if !text.contains("windtunnel.dev/") {
         return Ok(manifests_of(&text, file).err().unwrap_or_default());
+    }
+    if text.contains("kind: ConformanceCases") {
+        let faults = windtunnel_conformance::case::read(&text, file).err();
+        return Ok(faults.into_iter().flatten().map(|fault| fault.to_string()).collect());
     }
     match load(file) {
         Ok(_) => Ok(Vec::new()),

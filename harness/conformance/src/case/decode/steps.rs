@@ -108,6 +108,10 @@ fn write(
 /// A mapping that names a kind, or rests on a base that does.
 fn object(reader: &mut Reader<'_>, node: &Node, path: &str) -> Option<Json> {
     let value = super::json(reader, node, path)?;
+    // A row may give the whole object.
+    if value.as_str().is_some_and(|text| text.starts_with("${") && text.ends_with('}')) {
+        return Some(value);
+    }
     if !value.is_object() || (value.get("kind").is_none() && value.get("base").is_none()) {
         reader.fault(
             node.place,
