@@ -50,6 +50,9 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
         );
         not_owned(&mut status, &message);
     } else {
+        if !world.profile.has_upstream_bugs() {
+            status.observed_generation = observed_generation(world, service, &wanted);
+        }
         if prune {
             let names: BTreeSet<_> = wanted.iter().map(|object| (object.kind(), object.key())).collect();
             let orphans = world.all_controlled_by(uid).filter(|(kind, _)| CHILDREN.contains(kind));
@@ -131,6 +134,33 @@ fn inputs<'a>(
         },
         allow_zero_initial_scale: world.allows_zero_initial_scale(),
         ..Inputs::new(service, config, runtimes)
+    }
+}
+
+/// The generation that the status is about: the service's own, once its children are as it wants them and their own
+/// controllers have seen that; until then the one before. Upstream copies a child's generation instead, so that
+/// `kubectl wait` comes back too early, or never (kserve/kserve#6081).
+fn observed_generation(world: &World, service: &InferenceService, wanted: &[Object]) -> Option<i64> {
+    let seen = |object: &Object| {
+        let found = world.object(object.kind(), &object.key());
+        let (generation, observed) = match &found {
+            Some(Object::Deployment(found)) => (
+                found.metadata.generation,
+                found.status.as_ref().and_then(|status| status.observed_generation),
+            ),
+            Some(Object::Service(found)) => (
+                found.metadata.generation,
+                found.status.as_ref().and_then(|status| status.observed_generation),
+            ),
+            Some(_) => return true,
+            None => return false,
+        };
+        observed >= generation
+    };
+    if wanted.iter().all(|object| world.is_applied(object) && seen(object)) {
+        service.metadata.generation
+    } else {
+        service.status.as_ref().and_then(|status| status.observed_generation)
     }
 }
 

@@ -66,6 +66,24 @@ fn a_service_is_ready_with_its_deployment() {
     assert_eq!(sandbox.settle(), 0, "{:?}", sandbox.writes);
 }
 
+/// `kubectl wait` must neither come back before a change has arrived nor wait for ever after it has.
+#[test]
+fn the_observed_generation_is_that_of_what_runs() {
+    let mut sandbox = applied();
+    available(&mut sandbox, "digits-predictor");
+    let observed = |sandbox: &Sandbox| sandbox.digits().status.as_ref().unwrap().observed_generation;
+    assert_eq!(observed(&sandbox), Some(1));
+    let change = json!({"spec": {"predictor": {"model": {"runtimeVersion": "other"}}}});
+    sandbox.patch::<InferenceService>(&key(NAME), &change);
+    sandbox.settle();
+    assert_eq!(sandbox.digits().metadata.generation, Some(2));
+    assert_eq!(observed(&sandbox), Some(1), "the Deployment's controller has not seen its change");
+    let seen = json!({"status": {"observedGeneration": 2}});
+    sandbox.patch::<k8s_openapi::api::apps::v1::Deployment>(&key("digits-predictor"), &seen);
+    sandbox.settle();
+    assert_eq!(observed(&sandbox), Some(2));
+}
+
 /// A hand-edited child would stay as it is; a deleted one would stay away.
 #[test]
 fn children_are_repaired() {
