@@ -27,6 +27,8 @@ mod gateway;
 mod ingress;
 mod knative_mode;
 mod model_state;
+mod multi_node;
+mod rollout;
 mod scaled_object;
 mod service;
 mod settings;
@@ -35,7 +37,7 @@ mod stop;
 mod virtual_service;
 mod workload;
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
@@ -126,8 +128,6 @@ impl Capabilities {
 pub struct Observed<'a> {
     /// Deployments.
     pub deployments: Vec<&'a Deployment>,
-    /// ReplicaSets (only for `canaryTrafficPercent` in the Standard mode).
-    pub replica_sets: Vec<&'a ReplicaSet>,
     /// Services.
     pub services: Vec<&'a Service>,
     /// HTTPRoutes.
@@ -208,6 +208,14 @@ enum Fault {
 }
 
 impl Fault {
+    /// A model that cannot be served. Missing workers are a condition's reason and none of the model's.
+    fn of(failure: ModelStatusFailure) -> Self {
+        match failure.reason.as_str() {
+            "InvalidWorkerSpecNotSet" => Self::Reason("InvalidWorkerSpecNotSet", failure.message),
+            _ => Self::Model(failure),
+        }
+    }
+
     fn reason(&self) -> &'static str {
         match self {
             Self::Model(_) | Self::Component(_) => "ReconcileFailed",

@@ -4,6 +4,8 @@
 mod canary;
 mod components;
 mod knative;
+mod multi_node;
+mod rollout;
 mod routes;
 mod standard;
 mod status;
