@@ -268,7 +268,7 @@ fn render(workload: &Workload, state: Option<&ComponentStatus>, inputs: &Inputs<
 }
 
 /// An initial scale that is no number, or zero where Knative does not allow it, is left out.
-fn drop_initial_scale(annotations: &mut BTreeMap<String, String>, allow_zero: bool) {
+pub(super) fn drop_initial_scale(annotations: &mut BTreeMap<String, String>, allow_zero: bool) {
     let Some(text) = annotations.get(knative_names::INITIAL_SCALE) else { return };
     let keep = text.parse::<i64>().is_ok_and(|scale| allow_zero || scale != 0);
     if !keep {

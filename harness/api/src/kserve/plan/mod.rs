@@ -17,6 +17,9 @@
 //! The order of decisions and the wordings are those of upstream's reconciler
 //! (`pkg/controller/v1beta1/inferenceservice`).
 
+pub mod graph;
+pub mod trained_models;
+
 mod autoscaler;
 mod canary;
 mod conditions;

@@ -22,7 +22,7 @@ pub(super) fn render(workload: &Workload, headless: bool) -> Service {
     let name_of =
         |container: &&Map<String, Value>| container.get("name") == Some(&Value::from(TRANSFORMER_CONTAINER));
     let container = workload.containers().find(name_of).or_else(|| workload.containers().next());
-    let mut ports: Vec<ServicePort> = container.map(|container| ports(container)).unwrap_or_default();
+    let mut ports: Vec<ServicePort> = container.map(ports).unwrap_or_default();
     if ports.is_empty() && container.is_some() {
         ports.push(port(workload.name.clone(), HTTP_PORT, DEFAULT_TARGET_PORT, None));
     }

@@ -3,6 +3,7 @@
 
 mod canary;
 mod components;
+mod graph;
 mod knative;
 mod multi_node;
 mod rollout;
