@@ -18,6 +18,7 @@
 //! (`pkg/controller/v1beta1/inferenceservice`).
 
 pub mod graph;
+pub mod local_models;
 pub mod trained_models;
 
 mod autoscaler;

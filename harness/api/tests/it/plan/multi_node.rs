@@ -118,7 +118,7 @@ fn head_and_workers() {
     );
     assert_eq!(headless["metadata"]["labels"]["multinode/role"], "worker");
 
-    let mut deployments = one.children.deployments.clone();
+    let mut deployments = one.children.deployments;
     available(&mut deployments[0]);
     let mut inputs = Inputs { profile: Profile::Upstream, ..Inputs::new(&service, &config, &runtimes) };
     inputs.observed.deployments = deployments.iter().collect();

@@ -319,7 +319,7 @@ fn a_wrong_domain_template() {
     assert!(!plan.prune);
     // Another domain for services that can be reached.
     let good = config_with_label();
-    let mut labelled = service.clone();
+    let mut labelled = service;
     labelled.metadata.labels = Some([("zone".to_owned(), "eu".to_owned())].into());
     let one = first(&labelled);
     let ready = next(&labelled, &one, Profile::Windtunnel, available);
