@@ -1,6 +1,8 @@
 //! What must be on the API server before the controllers: definitions, namespaces, ConfigMaps, runtimes.
 //! Everything is made only where it is absent: what is there belongs to somebody.
 
+pub mod webhooks;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
-use windtunnel_api::kserve::{ClusterServingRuntime, KserveConfig};
+use windtunnel_api::kserve::{ClusterServingRuntime, ClusterStorageContainer, KserveConfig};
 use windtunnel_api::{crds, runtimes};
 
 use crate::ControlPlaneError;
@@ -51,7 +53,9 @@ pub async fn install(client: &Client, domain: &str) -> Result<(), ControlPlaneEr
     });
     let cluster = Api::<ClusterServingRuntime>::all(client.clone());
     let shipped = runtimes::shipped().into_iter().map(|runtime| create_if_absent(&cluster, runtime));
-    tokio::try_join!(try_join_all(maps), try_join_all(shipped))?;
+    let containers = Api::<ClusterStorageContainer>::all(client.clone());
+    let container = create_if_absent(&containers, runtimes::storage_container());
+    tokio::try_join!(try_join_all(maps), try_join_all(shipped), container)?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod chain;
 mod sandbox;
 mod server;
 mod wait;
+mod webhooks;
 
 use windtunnel_api::kserve::InferenceService;
 
