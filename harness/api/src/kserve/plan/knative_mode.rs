@@ -13,7 +13,7 @@ use super::super::{canary_pointers, names, status};
 use super::model_state::{self, ModelState};
 use super::standard::Builder;
 use super::workload::{self, Component, Workload};
-use super::{Fault, Inputs, Plan, PlannedEvent, conditions, domain, virtual_service};
+use super::{Fault, Inputs, Plan, PlannedEvent, conditions, domain, is_free, virtual_service};
 use crate::condition::{self, Condition, FALSE, TRUE, UNKNOWN};
 use crate::knative::{self, names as knative_names};
 
@@ -66,6 +66,7 @@ impl Builder<'_> {
             Component::Explainer => workload::explainer(inputs)?,
         };
         let Some(workload) = workload else { return Ok(()) };
+        is_free(inputs.service, &inputs.observed.knative_services, &workload.name)?;
         if let Some(selected) = &workload.selected {
             status::note_runtime(&mut self.status, selected);
         }

@@ -235,6 +235,28 @@ impl Fault {
     }
 }
 
+/// Refuses to take over an object that somebody else controls.
+fn is_free<K: kube::Resource<DynamicType = ()>>(
+    service: &InferenceService,
+    observed: &[&K],
+    name: &str,
+) -> Result<(), Fault> {
+    let Some(found) = observed.iter().find(|object| object.meta().name.as_deref() == Some(name)) else {
+        return Ok(());
+    };
+    let owners = found.meta().owner_references.iter().flatten();
+    let mut controllers = owners.filter(|owner| owner.controller == Some(true));
+    let ours = controllers.next().is_some_and(|owner| Some(&owner.uid) == service.metadata.uid.as_ref());
+    if ours || service.metadata.uid.is_none() {
+        return Ok(());
+    }
+    let kind = K::kind(&());
+    let message = format!(
+        "{kind} {name} exists and does not belong to this InferenceService; delete it or choose another name for the InferenceService"
+    );
+    Err(Fault::Reason("NotOwned", message))
+}
+
 /// Plans a service.
 ///
 /// ```

@@ -18,8 +18,8 @@ use super::rollout::{self, Revisions};
 use super::settings::{CLUSTER_LOCAL_DOMAIN, Settings};
 use super::workload::{self, Component, Workload};
 use super::{
-    Children, Fault, Inputs, Plan, PlannedEvent, conditions, deployment, domain, ingress, multi_node,
-    scaled_object, service,
+    Children, Fault, Inputs, Plan, PlannedEvent, conditions, deployment, domain, ingress, is_free,
+    multi_node, scaled_object, service,
 };
 use crate::condition::{Condition, FALSE, TRUE};
 
@@ -71,6 +71,9 @@ impl<'a> Builder<'a> {
     pub(super) fn new(inputs: &'a Inputs<'a>, mode: &str) -> Self {
         let mut status = inputs.service.status.clone().unwrap_or_default();
         status.deployment_mode = Some(mode.to_owned());
+        if !inputs.profile.has_upstream_bugs() {
+            forget_removed(&mut status, &Component::of(inputs.service));
+        }
         Self {
             inputs,
             settings: Settings::of(inputs.config),
@@ -203,6 +206,8 @@ impl<'a> Builder<'a> {
     /// Adds the objects of a component: Service, collector, Deployment, autoscaler.
     pub(super) fn emit(&mut self, workload: &Workload) -> Result<(), Fault> {
         fits(workload)?;
+        is_free(self.inputs.service, &self.inputs.observed.deployments, &workload.name)?;
+        is_free(self.inputs.service, &self.inputs.observed.services, &workload.name)?;
         let profile = self.inputs.profile;
         let class = Class::of(workload, profile)?;
         let deployment = deployment::render(workload, class, &self.settings)?;
@@ -375,6 +380,18 @@ impl<'a> Builder<'a> {
     pub(super) fn deployment(&self, name: &str) -> Option<&'a Deployment> {
         let deployments = self.inputs.observed.deployments.iter();
         deployments.copied().find(|deployment| deployment.name_any() == name)
+    }
+}
+
+/// Drops what the status says about components that the service does not have any more.
+fn forget_removed(status: &mut InferenceServiceStatus, components: &[Component]) {
+    for gone in [Component::Transformer, Component::Explainer] {
+        if !components.contains(&gone) {
+            status.components.remove(gone.word());
+            for type_ in [gone.ready(), gone.route_ready(), gone.configuration_ready()] {
+                crate::condition::remove(&mut status.conditions, type_);
+            }
+        }
     }
 }
 
