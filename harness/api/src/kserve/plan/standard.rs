@@ -241,7 +241,11 @@ impl<'a> Builder<'a> {
         let url = match domain::host(&workload.name, self.inputs.service, &self.settings) {
             Ok(host) => Some(format!("http://{host}")),
             // A service that nobody reaches from outside needs no host that can be resolved.
-            Err(_) if self.is_internal() && !self.inputs.profile.has_upstream_bugs() => None,
+            Err(_)
+                if is_internal(self.inputs, &self.settings) && !self.inputs.profile.has_upstream_bugs() =>
+            {
+                None
+            }
             Err(error) => return Err(Fault::Component(format!("failed creating host name: {error}"))),
         };
         let state = self.status.components.entry(component.word().to_owned()).or_default();
@@ -298,17 +302,9 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn is_internal(&self) -> bool {
-        let label =
-            self.inputs.service.metadata.labels.as_ref().and_then(|labels| labels.get(names::VISIBILITY));
-        label.is_some_and(|value| value == names::CLUSTER_LOCAL)
-            || self.settings.ingress_domain == CLUSTER_LOCAL_DOMAIN
-            || self.settings.disable_ingress_creation
-    }
-
     fn ingress(&mut self) -> Result<(), Fault> {
         let Self { inputs, settings, children, status, split, .. } = self;
-        if self_is_internal(inputs, settings) {
+        if is_internal(inputs, settings) {
             // `Ready` depends on it, so it holds where there is none.
             conditions::set(status, Condition::new(conditions::INGRESS_READY, TRUE, "", ""));
             return match gateway::addresses(inputs, settings, children, status) {
@@ -395,7 +391,8 @@ fn forget_removed(status: &mut InferenceServiceStatus, components: &[Component])
     }
 }
 
-fn self_is_internal(inputs: &Inputs<'_>, settings: &Settings) -> bool {
+/// Whether nobody reaches the service from outside: by its label, by the domain, or because nothing is made for it.
+fn is_internal(inputs: &Inputs<'_>, settings: &Settings) -> bool {
     let label = inputs.service.metadata.labels.as_ref().and_then(|labels| labels.get(names::VISIBILITY));
     label.is_some_and(|value| value == names::CLUSTER_LOCAL)
         || settings.ingress_domain == CLUSTER_LOCAL_DOMAIN
