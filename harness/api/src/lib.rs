@@ -11,7 +11,8 @@
 //!   [`kserve::ClusterStorageContainer`], [`kserve::LocalModelCache`] and its kin.
 //! * What an operator sets: [`kserve::KserveConfig`].
 //! * What admission does with them: [`kserve::defaults`], [`kserve::validate`], [`kserve::pod`].
-//! * What the KServe controller makes of them: [`kserve::runtime`], [`kserve::render`], [`kserve::status`].
+//! * What the KServe controllers make of them: [`kserve::plan`] (with [`kserve::runtime`]); [`kserve::render`] and
+//!   [`kserve::status`] are the Knative mode alone, for the simulator.
 //! * What Knative Serving makes of that: [`knative`].
 //! * What a cluster needs before any of it: [`crds`], [`runtimes::shipped`].
 //!

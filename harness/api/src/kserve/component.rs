@@ -86,7 +86,7 @@ pub struct AutoScaling {
 /// The shape of a metric: enough to refuse what no autoscaler could read.
 fn metrics(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let quantity = crate::schema::quantity_value();
-    let target = serde_json::json!({"type": "object", "required": ["type"], "properties": {
+    let target = serde_json::json!({"type": "object", "properties": {
         "type": {"type": "string", "enum": ["Utilization", "Value", "AverageValue"]},
         "value": quantity, "averageValue": quantity,
         "averageUtilization": {"type": "integer", "format": "int32"}}});
@@ -96,7 +96,7 @@ fn metrics(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         "resource": {"type": "object", "required": ["name", "target"], "properties": {
             "name": {"type": "string", "enum": ["cpu", "memory"]}, "target": target}},
         "external": {"type": "object", "required": ["metric", "target"], "properties": {
-            "metric": {"type": "object", "required": ["backend"], "properties": {
+            "metric": {"type": "object", "properties": {
                 "backend": {"type": "string", "enum": ["prometheus", "graphite"]},
                 "serverAddress": text, "query": text, "namespace": text}},
             "authenticationRef": {"type": "object", "required": ["authenticationRef"], "properties": {
@@ -104,7 +104,7 @@ fn metrics(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
                 "authModes": text}},
             "target": target}},
         "podmetric": {"type": "object", "required": ["metric", "target"], "properties": {
-            "metric": {"type": "object", "required": ["backend"], "properties": {
+            "metric": {"type": "object", "properties": {
                 "backend": {"type": "string", "enum": ["opentelemetry"]},
                 "serverAddress": text, "metricNames": {"type": "array", "items": text}, "query": text,
                 "operationOverTime": text}},

@@ -44,6 +44,7 @@ pub use local_model::{
     storage_key,
 };
 pub use model_status::model_status;
+pub use plan::{graph, local_models, trained_models};
 pub use predictor::{
     Confidential, Framework, ModelFormat, ModelSpec, PredictorExtension, PredictorSpec, StorageSpec,
 };

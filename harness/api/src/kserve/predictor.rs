@@ -214,6 +214,7 @@ pub struct ModelSpec {
 
 /// Format of a model, with an optional version.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[schemars(extend("required" = ["name"]))]
 pub struct ModelFormat {
     /// For example `onnx`.
     #[serde(default)]

@@ -254,3 +254,43 @@ fn worker(
         is_multiprocessing: backend.is_some_and(|backend| backend == "mp"),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(image: &str, version: Option<&str>, server: &str, gpu: Option<&str>) -> String {
+        let limits = gpu.map_or_else(|| json!({}), |gpu| json!({gpu: "1"}));
+        let container = json!({"image": image, "resources": {"limits": limits}});
+        let mut container = container.as_object().cloned().unwrap_or_default();
+        set_image(&mut container, version, server);
+        container["image"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// utils_test.go, `TestUpdateImageTag`: a model would run on the wrong build, or not at all.
+    #[test]
+    fn tags() {
+        let (tf, gpu) = ("tensorflow-serving", Some("nvidia.com/gpu"));
+        assert_eq!(image("tfserving:1.14.0", Some("2.6.2"), tf, None), "tfserving:2.6.2");
+        assert_eq!(image("tfserving", Some("2.6.2"), tf, None), "tfserving:2.6.2");
+        assert_eq!(
+            image("localhost:8888/tfserving", Some("2.6.2"), tf, None),
+            "localhost:8888/tfserving:2.6.2"
+        );
+        assert_eq!(
+            image("localhost:8888/tfserving:1", Some("2.6.2"), tf, None),
+            "localhost:8888/tfserving:2.6.2"
+        );
+        assert_eq!(image("tfserving:1.14.0", None, tf, gpu), "tfserving:1.14.0-gpu");
+        assert_eq!(
+            image("tfserving:1.14.0", None, tf, Some("nvidia.com/mig-1g.5gb")),
+            "tfserving:1.14.0-gpu"
+        );
+        assert_eq!(image("tfserving:1.14.0-gpu", None, tf, gpu), "tfserving:1.14.0-gpu");
+        assert_eq!(image("tfserving:1.14.0", Some("2.6.2"), tf, gpu), "tfserving:2.6.2");
+        assert_eq!(image("sklearn:1", None, "sklearnserver", gpu), "sklearn:1");
+        assert_eq!(image("vllm/vllm-openai:v1", None, "vllmserver", None), "vllm/vllm-openai-cpu:v1");
+        assert_eq!(image("vllm/vllm-openai:v1", None, "vllmserver", gpu), "vllm/vllm-openai:v1");
+        assert_eq!(image("a@sha256:0123", Some("2"), tf, gpu), "a@sha256:0123");
+    }
+}

@@ -2,7 +2,7 @@
 
 use kube::CustomResourceExt;
 use serde_json::Value;
-use windtunnel_api::kserve::InferenceService;
+use windtunnel_api::kserve::{InferenceGraph, InferenceService, LocalModelCache, LocalModelNamespaceCache};
 
 use crate::upstream;
 
@@ -50,21 +50,62 @@ fn unknown_predictor_fields_are_not_preserved() {
     assert!(predictor["properties"]["minReplica"].is_null());
 }
 
-/// What upstream's definition lets users write, ours must let them write.
+/// What upstream's definitions let users write, ours must let them write, and must refuse what they refuse.
 #[test]
-fn every_field_of_upstreams_inference_service_is_known() {
+fn every_field_of_upstreams_definitions_is_known() {
     let Some(folder) = upstream("crd") else { return };
-    let text = std::fs::read_to_string(folder.join("serving.kserve.io_inferenceservices.yaml")).unwrap();
-    let upstream: Value = serde_saphyr::from_str(&text).unwrap();
-    let ours = serde_json::to_value(InferenceService::crd()).unwrap();
     let mut missing = Vec::new();
-    compare(
-        &schema(&upstream)["properties"]["spec"],
-        &schema(&ours)["properties"]["spec"],
-        "spec",
-        &mut missing,
-    );
+    let mut compared = 0;
+    for crd in windtunnel_api::crds() {
+        let ours = serde_json::to_value(crd).unwrap();
+        let name = ours["spec"]["names"]["plural"].as_str().unwrap();
+        let file = folder.join(format!("serving.kserve.io_{name}.yaml"));
+        if ours["spec"]["group"] != "serving.kserve.io" {
+            continue;
+        }
+        compared += 1;
+        let text = std::fs::read_to_string(file).unwrap();
+        let upstream: Value = serde_saphyr::from_str(&text).unwrap();
+        let (theirs, mine) = (&schema(&upstream)["properties"], &schema(&ours)["properties"]);
+        compare(&theirs["spec"], &mine["spec"], &format!("{name}.spec"), &mut missing);
+        let (theirs, mine) = (&upstream["spec"], &ours["spec"]);
+        assert_eq!(theirs["scope"], mine["scope"], "{name}");
+        let short = |spec: &Value| spec["names"]["shortNames"].as_array().cloned().unwrap_or_default();
+        assert_eq!(short(theirs), short(mine), "{name}");
+        let (theirs, mine) = (&theirs["versions"][0], &mine["versions"][0]);
+        assert_eq!(theirs["name"], mine["name"], "{name}");
+        let status = |version: &Value| version["subresources"]["status"].is_object();
+        assert_eq!(status(theirs), status(mine), "{name}");
+        let columns = |version: &Value| -> Vec<Value> {
+            let all = version["additionalPrinterColumns"].as_array().cloned().unwrap_or_default();
+            all.iter()
+                .map(|column| serde_json::json!([column["name"], column["jsonPath"], column["type"]]))
+                .collect()
+        };
+        assert_eq!(columns(theirs), columns(mine), "{name}");
+    }
+    assert_eq!(compared, 10);
     assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// Rules that no webhook checks.
+#[test]
+fn the_place_of_a_cached_model_cannot_change() {
+    for crd in
+        [serde_json::to_value(LocalModelCache::crd()), serde_json::to_value(LocalModelNamespaceCache::crd())]
+    {
+        let value = crd.unwrap();
+        let spec = &schema(&value)["properties"]["spec"]["properties"];
+        assert_eq!(
+            spec["sourceModelUri"]["x-kubernetes-validations"],
+            serde_json::json!([{"rule": "self == oldSelf", "message": "StorageUri is immutable"}])
+        );
+        assert_eq!(spec["nodeGroups"]["minItems"], 1);
+    }
+    let value = serde_json::to_value(InferenceGraph::crd()).unwrap();
+    let node =
+        &schema(&value)["properties"]["spec"]["properties"]["nodes"]["additionalProperties"]["properties"];
+    assert_eq!(node["routerType"]["enum"], serde_json::json!(["Sequence", "Splitter", "Ensemble", "Switch"]));
 }
 
 fn compare(upstream: &Value, ours: &Value, path: &str, missing: &mut Vec<String>) {
@@ -75,6 +116,32 @@ fn compare(upstream: &Value, ours: &Value, path: &str, missing: &mut Vec<String>
         let path = format!("{path}.{name}");
         match ours["properties"].get(name) {
             Some(mine) => {
+                let requires = |schema: &Value| -> Vec<String> {
+                    let mut all: Vec<String> = schema["required"]
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .filter_map(|field| field.as_str().map(str::to_owned))
+                        .collect();
+                    all.sort();
+                    all
+                };
+                let sealed = mine["properties"].is_object();
+                // Upstream's generator takes a canary's model for a whole container, which has a name; its own samples
+                // don't give one.
+                let canary =
+                    path.contains(".canary[].predictor.") && requires(inner).contains(&"name".to_owned());
+                if sealed && inner["properties"].is_object() && requires(mine) != requires(inner) && !canary {
+                    missing.push(format!(
+                        "{path} requires {:?} there and {:?} here",
+                        requires(inner),
+                        requires(mine)
+                    ));
+                }
+                if sealed && mine["enum"] != inner["enum"] {
+                    missing
+                        .push(format!("{path} is one of {} there and {} here", inner["enum"], mine["enum"]));
+                }
                 if mine["type"] != inner["type"]
                     && mine["x-kubernetes-preserve-unknown-fields"] != Value::Bool(true)
                 {

@@ -3,13 +3,16 @@
 //! Tests over KServe's own samples, definitions and runtimes read the folder that the environment variable
 //! `WINDTUNNEL_KSERVE_UPSTREAM` names (`samples/`, `crd/`, `runtimes/`) and say that they skip without it.
 
+mod config;
 mod crds;
+mod kinds_validation;
 mod knative;
 mod manifest;
 mod plan;
 mod pod;
 mod render;
 mod runtime;
+mod runtimes_shipped;
 mod samples;
 mod status;
 mod validation;

@@ -1,5 +1,10 @@
-//! The webhooks of KServe: what they look at ([`LiveConfig`]), and the reviewers themselves, pure and synchronous as the
-//! embedded API server wants them.
+//! The webhooks of KServe: what they look at ([`LiveConfig`]), and the reviewers themselves, pure and synchronous
+//! as the embedded API server wants them. [`serve`] answers the same reviews over HTTPS for other clusters.
+
+pub mod certificates;
+pub mod review;
+pub mod rotate;
+pub mod serve;
 
 mod live;
 mod local_models;

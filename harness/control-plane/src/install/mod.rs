@@ -1,6 +1,8 @@
 //! What must be on the API server before the controllers: definitions, namespaces, ConfigMaps, runtimes.
 //! Everything is made only where it is absent: what is there belongs to somebody.
 
+pub mod webhooks;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
@@ -17,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use windtunnel_api::gateway_api::{Gateway, GatewayClass, GatewayClassSpec, GatewaySpec, Listener};
 use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
-use windtunnel_api::kserve::{ClusterServingRuntime, KserveConfig};
+use windtunnel_api::kserve::{ClusterServingRuntime, ClusterStorageContainer, KserveConfig};
 use windtunnel_api::{crds, runtimes};
 
 use crate::{ControlPlaneError, gateway_routes};
@@ -58,11 +60,13 @@ pub async fn install(client: &Client, domain: &str) -> Result<(), ControlPlaneEr
     });
     let cluster = Api::<ClusterServingRuntime>::all(client.clone());
     let shipped = runtimes::shipped().into_iter().map(|runtime| create_if_absent(&cluster, runtime));
+    let containers = Api::<ClusterStorageContainer>::all(client.clone());
     let classes = Api::<GatewayClass>::all(client.clone());
     let gateways = Api::<Gateway>::namespaced(client.clone(), CONFIG_NAMESPACE);
     tokio::try_join!(
         try_join_all(maps),
         try_join_all(shipped),
+        create_if_absent(&containers, runtimes::storage_container()),
         create_if_absent(&classes, gateway_class()),
         create_if_absent(&gateways, gateway()),
     )?;

@@ -180,7 +180,8 @@ fn stop_and_resume() {
 #[test]
 fn reasons_for_not_being_served() {
     let mut sandbox = Sandbox::new();
-    let runtime = sandbox.world.cluster_serving_runtimes.values().next().unwrap().clone();
+    let ours = windtunnel_control_plane::ObjectKey::new("", windtunnel_api::runtimes::ONNX_SERVER);
+    let runtime = sandbox.world.cluster_serving_runtimes[&ours].clone();
     sandbox.world.cluster_serving_runtimes.clear();
     sandbox.put(digits("v1", json!({})));
     sandbox.settle();

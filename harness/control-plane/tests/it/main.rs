@@ -8,6 +8,7 @@ mod sandbox;
 mod server;
 mod standard;
 mod wait;
+mod webhooks;
 
 use windtunnel_api::kserve::InferenceService;
 

@@ -13,7 +13,7 @@ use super::super::{canary_pointers, names, status};
 use super::model_state::{self, ModelState};
 use super::standard::Builder;
 use super::workload::{self, Component, Workload};
-use super::{Fault, Inputs, Plan, PlannedEvent, conditions, domain, virtual_service};
+use super::{Fault, Inputs, Plan, PlannedEvent, conditions, domain, is_free, virtual_service};
 use crate::condition::{self, Condition, FALSE, TRUE, UNKNOWN};
 use crate::knative::{self, names as knative_names};
 
@@ -66,6 +66,7 @@ impl Builder<'_> {
             Component::Explainer => workload::explainer(inputs)?,
         };
         let Some(workload) = workload else { return Ok(()) };
+        is_free(inputs.service, &inputs.observed.knative_services, &workload.name)?;
         if let Some(selected) = &workload.selected {
             status::note_runtime(&mut self.status, selected);
         }
@@ -268,7 +269,7 @@ fn render(workload: &Workload, state: Option<&ComponentStatus>, inputs: &Inputs<
 }
 
 /// An initial scale that is no number, or zero where Knative does not allow it, is left out.
-fn drop_initial_scale(annotations: &mut BTreeMap<String, String>, allow_zero: bool) {
+pub(super) fn drop_initial_scale(annotations: &mut BTreeMap<String, String>, allow_zero: bool) {
     let Some(text) = annotations.get(knative_names::INITIAL_SCALE) else { return };
     let keep = text.parse::<i64>().is_ok_and(|scale| allow_zero || scale != 0);
     if !keep {

@@ -17,6 +17,10 @@
 //! The order of decisions and the wordings are those of upstream's reconciler
 //! (`pkg/controller/v1beta1/inferenceservice`).
 
+pub mod graph;
+pub mod local_models;
+pub mod trained_models;
+
 mod autoscaler;
 mod canary;
 mod conditions;
@@ -27,6 +31,8 @@ mod gateway;
 mod ingress;
 mod knative_mode;
 mod model_state;
+mod multi_node;
+mod rollout;
 mod scaled_object;
 mod service;
 mod settings;
@@ -35,7 +41,7 @@ mod stop;
 mod virtual_service;
 mod workload;
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
@@ -126,8 +132,6 @@ impl Capabilities {
 pub struct Observed<'a> {
     /// Deployments.
     pub deployments: Vec<&'a Deployment>,
-    /// ReplicaSets (only for `canaryTrafficPercent` in the Standard mode).
-    pub replica_sets: Vec<&'a ReplicaSet>,
     /// Services.
     pub services: Vec<&'a Service>,
     /// HTTPRoutes.
@@ -208,6 +212,14 @@ enum Fault {
 }
 
 impl Fault {
+    /// A model that cannot be served. Missing workers are a condition's reason and none of the model's.
+    fn of(failure: ModelStatusFailure) -> Self {
+        match failure.reason.as_str() {
+            "InvalidWorkerSpecNotSet" => Self::Reason("InvalidWorkerSpecNotSet", failure.message),
+            _ => Self::Model(failure),
+        }
+    }
+
     fn reason(&self) -> &'static str {
         match self {
             Self::Model(_) | Self::Component(_) => "ReconcileFailed",
@@ -221,6 +233,28 @@ impl Fault {
             Self::Component(message) | Self::Reason(_, message) => message,
         }
     }
+}
+
+/// Refuses to take over an object that somebody else controls.
+fn is_free<K: kube::Resource<DynamicType = ()>>(
+    service: &InferenceService,
+    observed: &[&K],
+    name: &str,
+) -> Result<(), Fault> {
+    let Some(found) = observed.iter().find(|object| object.meta().name.as_deref() == Some(name)) else {
+        return Ok(());
+    };
+    let owners = found.meta().owner_references.iter().flatten();
+    let mut controllers = owners.filter(|owner| owner.controller == Some(true));
+    let ours = controllers.next().is_some_and(|owner| Some(&owner.uid) == service.metadata.uid.as_ref());
+    if ours || service.metadata.uid.is_none() {
+        return Ok(());
+    }
+    let kind = K::kind(&());
+    let message = format!(
+        "{kind} {name} exists and does not belong to this InferenceService; delete it or choose another name for the InferenceService"
+    );
+    Err(Fault::Reason("NotOwned", message))
 }
 
 /// Plans a service.

@@ -6,18 +6,20 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
+use windtunnel_kernel::rollout::kserve::standard::Backend;
 
 use super::super::names;
-use super::super::status_types::{InferenceServiceStatus, ModelStatus};
+use super::super::status_types::{ComponentStatus, InferenceServiceStatus, ModelStatus};
 use super::autoscaler::{self, Class};
 use super::canary::{self, Canaries};
 use super::gateway::{self, Routing};
 use super::model_state::{self, ModelState};
+use super::rollout::{self, Revisions};
 use super::settings::{CLUSTER_LOCAL_DOMAIN, Settings};
 use super::workload::{self, Component, Workload};
 use super::{
-    Children, Fault, Inputs, Plan, PlannedEvent, conditions, deployment, domain, ingress, scaled_object,
-    service,
+    Children, Fault, Inputs, Plan, PlannedEvent, conditions, deployment, domain, ingress, is_free,
+    multi_node, scaled_object, service,
 };
 use crate::condition::{Condition, FALSE, TRUE};
 
@@ -30,6 +32,8 @@ pub(super) struct Builder<'a> {
     pub(super) events: Vec<PlannedEvent>,
     pub(super) prune: bool,
     pub(super) requeue_ms: Option<u64>,
+    /// Backends that the predictor's requests are split between.
+    split: Option<Vec<Backend>>,
 }
 
 /// Plans a service in the Standard mode.
@@ -67,6 +71,9 @@ impl<'a> Builder<'a> {
     pub(super) fn new(inputs: &'a Inputs<'a>, mode: &str) -> Self {
         let mut status = inputs.service.status.clone().unwrap_or_default();
         status.deployment_mode = Some(mode.to_owned());
+        if !inputs.profile.has_upstream_bugs() {
+            forget_removed(&mut status, &Component::of(inputs.service));
+        }
         Self {
             inputs,
             settings: Settings::of(inputs.config),
@@ -75,6 +82,7 @@ impl<'a> Builder<'a> {
             events: Vec::new(),
             prune: true,
             requeue_ms: None,
+            split: None,
         }
     }
 
@@ -102,9 +110,59 @@ impl<'a> Builder<'a> {
         if !canaries.rules.canaries.is_empty() {
             stable.extension.min_replicas = canaries.decision.stable_min_replicas;
         }
+        let Some(worker) = stable.selected.as_ref().and_then(|selected| selected.worker.clone()) else {
+            let has_revisions =
+                canaries.rules.canaries.is_empty() && !self.inputs.profile.has_upstream_bugs();
+            if has_revisions {
+                stable = self.revisions(stable)?;
+            } else {
+                self.emit(&stable)?;
+            }
+            let condition = conditions::readiness(Component::Predictor, &[self.deployment(&stable.name)]);
+            return self.propagate(&stable, condition);
+        };
+        let workers = multi_node::split(&mut stable, &worker, self.inputs, &self.settings)?;
         self.emit(&stable)?;
-        let condition = conditions::readiness(Component::Predictor, &[self.deployment(&stable.name)]);
+        self.children.deployments.push(multi_node::deployment(&workers, &self.settings)?);
+        self.children.services.extend(multi_node::services(&stable, self.inputs));
+        let both = [self.deployment(&stable.name), self.deployment(&workers.name)];
+        let condition = conditions::readiness(Component::Predictor, &both);
         self.propagate(&stable, condition)
+    }
+
+    /// Adds the revisions of the predictor that serve and returns the one that was rolled out. Revisions are told in the
+    /// status only of services that ask for a part of the requests.
+    fn revisions(&mut self, wanted: Workload) -> Result<Workload, Fault> {
+        let asks = wanted.extension.canary_traffic_percent.is_some();
+        let revisions = Revisions::of(wanted, self.inputs, &self.settings)?;
+        let (base, hash) = &revisions.base;
+        self.emit(base)?;
+        self.mark(hash);
+        if let Some(canary) = &revisions.canary {
+            self.emit(&canary.workload)?;
+            self.mark(&canary.hash);
+        }
+        if let Some(condition) = revisions.condition.clone() {
+            conditions::set(&mut self.status, condition);
+        }
+        let state = self.status.components.entry(Component::Predictor.word().to_owned()).or_default();
+        if asks || revisions.canary.is_some() {
+            revisions.tell(state);
+        } else {
+            let state = std::mem::take(state);
+            let kept =
+                ComponentStatus { url: state.url, address: state.address, ..ComponentStatus::default() };
+            self.status.components.insert(Component::Predictor.word().to_owned(), kept);
+        }
+        self.split = revisions.split();
+        Ok(revisions.base.0)
+    }
+
+    /// Notes the template of the Deployment that was added last.
+    fn mark(&mut self, hash: &str) {
+        if let Some(deployment) = self.children.deployments.last_mut() {
+            deployment.annotations_mut().insert(rollout::TEMPLATE_HASH.to_owned(), hash.to_owned());
+        }
     }
 
     /// Canaries come before the stable predictor, so that one whose settings are wrong changes nothing.
@@ -148,6 +206,8 @@ impl<'a> Builder<'a> {
     /// Adds the objects of a component: Service, collector, Deployment, autoscaler.
     pub(super) fn emit(&mut self, workload: &Workload) -> Result<(), Fault> {
         fits(workload)?;
+        is_free(self.inputs.service, &self.inputs.observed.deployments, &workload.name)?;
+        is_free(self.inputs.service, &self.inputs.observed.services, &workload.name)?;
         let profile = self.inputs.profile;
         let class = Class::of(workload, profile)?;
         let deployment = deployment::render(workload, class, &self.settings)?;
@@ -181,7 +241,11 @@ impl<'a> Builder<'a> {
         let url = match domain::host(&workload.name, self.inputs.service, &self.settings) {
             Ok(host) => Some(format!("http://{host}")),
             // A service that nobody reaches from outside needs no host that can be resolved.
-            Err(_) if self.is_internal() && !self.inputs.profile.has_upstream_bugs() => None,
+            Err(_)
+                if is_internal(self.inputs, &self.settings) && !self.inputs.profile.has_upstream_bugs() =>
+            {
+                None
+            }
             Err(error) => return Err(Fault::Component(format!("failed creating host name: {error}"))),
         };
         let state = self.status.components.entry(component.word().to_owned()).or_default();
@@ -238,17 +302,9 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn is_internal(&self) -> bool {
-        let label =
-            self.inputs.service.metadata.labels.as_ref().and_then(|labels| labels.get(names::VISIBILITY));
-        label.is_some_and(|value| value == names::CLUSTER_LOCAL)
-            || self.settings.ingress_domain == CLUSTER_LOCAL_DOMAIN
-            || self.settings.disable_ingress_creation
-    }
-
     fn ingress(&mut self) -> Result<(), Fault> {
-        let Self { inputs, settings, children, status, .. } = self;
-        if self_is_internal(inputs, settings) {
+        let Self { inputs, settings, children, status, split, .. } = self;
+        if is_internal(inputs, settings) {
             // `Ready` depends on it, so it holds where there is none.
             conditions::set(status, Condition::new(conditions::INGRESS_READY, TRUE, "", ""));
             return match gateway::addresses(inputs, settings, children, status) {
@@ -260,7 +316,7 @@ impl<'a> Builder<'a> {
             ingress::add(inputs, settings, children, status)?
         } else if inputs.cluster.gateway_api {
             let canaries = Canaries::of(inputs);
-            let routing = Routing { inputs, settings, canaries: &canaries.rules, split: None };
+            let routing = Routing { inputs, settings, canaries: &canaries.rules, split: split.as_deref() };
             routing.add(children, status)?;
             conditions::holds(status, conditions::INGRESS_READY)
         } else {
@@ -323,7 +379,20 @@ impl<'a> Builder<'a> {
     }
 }
 
-fn self_is_internal(inputs: &Inputs<'_>, settings: &Settings) -> bool {
+/// Drops what the status says about components that the service does not have any more.
+fn forget_removed(status: &mut InferenceServiceStatus, components: &[Component]) {
+    for gone in [Component::Transformer, Component::Explainer] {
+        if !components.contains(&gone) {
+            status.components.remove(gone.word());
+            for type_ in [gone.ready(), gone.route_ready(), gone.configuration_ready()] {
+                crate::condition::remove(&mut status.conditions, type_);
+            }
+        }
+    }
+}
+
+/// Whether nobody reaches the service from outside: by its label, by the domain, or because nothing is made for it.
+fn is_internal(inputs: &Inputs<'_>, settings: &Settings) -> bool {
     let label = inputs.service.metadata.labels.as_ref().and_then(|labels| labels.get(names::VISIBILITY));
     label.is_some_and(|value| value == names::CLUSTER_LOCAL)
         || settings.ingress_domain == CLUSTER_LOCAL_DOMAIN

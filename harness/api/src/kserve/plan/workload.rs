@@ -139,7 +139,7 @@ pub(super) fn predictor(service: &InferenceService, inputs: &Inputs<'_>) -> Resu
     let spec = &service.spec.predictor;
     let storage_containers = inputs.around.storage_containers;
     let selected =
-        select_as(service, inputs.runtimes, storage_containers, inputs.profile).map_err(Fault::Model)?;
+        select_as(service, inputs.runtimes, storage_containers, inputs.profile).map_err(Fault::of)?;
     let mut annotations = allowed(service.metadata.annotations.as_ref(), config);
     add_logger(&mut annotations, spec.extension.logger.as_ref());
     add_batcher(&mut annotations, spec.extension.batcher.as_ref());
@@ -382,7 +382,7 @@ fn add_container_storage(
 }
 
 /// What brings several model sources, as the pod webhook would make it: Knative keeps the webhook from doing it.
-fn add_storage_uris(
+pub(super) fn add_storage_uris(
     pod: &mut Fields,
     uris: Option<&[StorageUri]>,
     storage_container: Option<&str>,

@@ -41,6 +41,9 @@ const HUGGING_FACE: [(&str, &str); 3] = [
     ("HF_XET_NUM_CONCURRENT_RANGE_GETS", "8"),
 ];
 
+/// Key of the storage secret, and parameters that override its entry.
+type StorageSpec = (String, BTreeMap<String, String>);
+
 /// What a download needs to know beside its URIs.
 struct Download<'a> {
     namespace: &'a str,
@@ -49,7 +52,7 @@ struct Download<'a> {
     around: &'a Surroundings<'a>,
     container: Option<&'a StorageContainerSpec>,
     /// Key and parameters, where the storage secret says where the model is.
-    storage_spec: Option<(String, BTreeMap<String, String>)>,
+    storage_spec: Option<StorageSpec>,
 }
 
 /// Adds the storage initializer (or, for `pvc://`, the claim) to a pod whose annotation names the model's URI.
@@ -113,10 +116,7 @@ fn source(pod: &Pod) -> Result<Option<String>, String> {
     Ok(Some(format!("{CLAIM_SCHEME}{claim}/models/{}{slash}{rest}", storage_key(cached))))
 }
 
-/// Key of the storage secret, and parameters beside it.
-type StorageSpecification = (String, BTreeMap<String, String>);
-
-fn specification(annotations: &BTreeMap<String, String>) -> Result<Option<StorageSpecification>, String> {
+fn specification(annotations: &BTreeMap<String, String>) -> Result<Option<StorageSpec>, String> {
     if annotations.get(STORAGE_SPEC).map(String::as_str) != Some("true") {
         return Ok(None);
     }

@@ -195,3 +195,63 @@ fn annotations_for_the_pod_webhook() {
     let both = first(&tensorflow(&json!({"model": {"storage": {"path": "p"}}}), &json!({})));
     assert_eq!(both.events[0].message, "must provide only one of storageUri and storage.path");
 }
+
+/// A transformer that is gone must not be read as one that serves.
+#[test]
+fn a_transformer_that_was_removed() {
+    let with = with_spec(&json!({"transformer": {"containers": [{"name": "t", "image": "t"}]}}), &json!({}));
+    let before = next(&with, &first(&with), Profile::Windtunnel, available);
+    let after = next(&tensorflow(&json!({}), &json!({})), &before, Profile::Windtunnel, available);
+    assert_eq!(condition(&after, "TransformerReady"), ("", ""));
+    assert!(!after.status.components.contains_key("transformer"));
+    assert_eq!(names(&after.children.deployments), ["raw-foo-predictor"]);
+    assert!(after.prune);
+}
+
+/// Somebody else's object of the same name is left alone.
+#[test]
+fn objects_of_others() {
+    let service = tensorflow(&json!({}), &json!({}));
+    let (config, runtimes) = (KserveConfig::default(), runtimes());
+    let mut foreign = first(&service).children.deployments.remove(0);
+    foreign.metadata.owner_references.as_mut().unwrap()[0].uid = "somebody".to_owned();
+    let mut inputs = Inputs::new(&service, &config, &runtimes);
+    inputs.observed.deployments = vec![&foreign];
+    let plan = plan(&inputs);
+    assert_eq!(condition(&plan, "PredictorReady"), ("False", "NotOwned"));
+    assert!(plan.children.deployments.is_empty() && !plan.prune);
+}
+
+/// Containers of the runtime: a transformer of both is merged, others are added, and hostIPC is the runtime's in our
+/// profile only.
+#[test]
+fn what_comes_from_the_runtime() {
+    let mut runtimes = runtimes();
+    let spec = &mut runtimes[0].spec;
+    spec.pod.insert("hostIPC".to_owned(), json!(true));
+    spec.pod.insert("nodeSelector".to_owned(), json!({"disk": "ssd", "zone": "a"}));
+    let more = json!([
+        {"name": "transformer-container", "image": "t:1", "args": ["--a"], "env": [{"name": "N", "value": "{{.Name}}"}]},
+        {"name": "side", "image": "s"},
+    ]);
+    spec.pod.get_mut("containers").unwrap().as_array_mut().unwrap().extend(more.as_array().unwrap().clone());
+    let service = tensorflow(
+        &json!({
+            "nodeSelector": {"zone": "b"},
+            "containers": [{"name": "transformer-container", "image": "t:2", "args": ["--b"]}]}),
+        &json!({}),
+    );
+    let config = KserveConfig::default();
+    let pod = |profile| {
+        let plan = plan(&Inputs { profile, ..Inputs::new(&service, &config, &runtimes) });
+        value(&plan.children.deployments[0])["spec"]["template"]["spec"].clone()
+    };
+    let ours = pod(Profile::Windtunnel);
+    let containers = ours["containers"].as_array().unwrap();
+    let order: Vec<&str> = containers.iter().map(|container| container["name"].as_str().unwrap()).collect();
+    assert_eq!(order, ["kserve-container", "transformer-container", "side"]);
+    assert_eq!((&containers[1]["image"], &containers[1]["args"]), (&json!("t:2"), &json!(["--a", "--b"])));
+    assert_eq!(containers[1]["env"][0], json!({"name": "N", "value": "raw-foo"}));
+    assert_eq!(ours["nodeSelector"], json!({"disk": "ssd", "zone": "b"}));
+    assert_eq!((&ours["hostIPC"], &pod(Profile::Upstream)["hostIPC"]), (&json!(true), &json!(null)));
+}

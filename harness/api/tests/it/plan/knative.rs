@@ -179,7 +179,7 @@ fn without_knative() {
         "It is not possible to use Knative deployment mode when Knative Services are not available"
     );
     assert!(one.children.knative_services.is_empty());
-    let again = InferenceService { status: Some(one.status.clone()), ..service.clone() };
+    let again = InferenceService { status: Some(one.status), ..service.clone() };
     let mut inputs = Inputs::new(&again, &config, &runtimes);
     inputs.cluster.knative = false;
     assert!(plan(&inputs).events.is_empty());

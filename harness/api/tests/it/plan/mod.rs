@@ -3,7 +3,11 @@
 
 mod canary;
 mod components;
+mod graph;
 mod knative;
+mod local_models;
+mod multi_node;
+mod rollout;
 mod routes;
 mod standard;
 mod status;

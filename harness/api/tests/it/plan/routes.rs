@@ -33,8 +33,10 @@ fn route<'a>(plan: &'a Plan, name: &str) -> &'a HttpRoute {
     found.unwrap_or_else(|| panic!("no {name} among {:?}", names(&plan.children.http_routes)))
 }
 
-/// Host, expression and backends of every rule.
-fn rules(route: &HttpRoute) -> Vec<(String, Vec<(String, i32, Option<i32>)>)> {
+/// A rule's expression, and its backends with port and weight.
+type Rule = (String, Vec<(String, i32, Option<i32>)>);
+
+fn rules(route: &HttpRoute) -> Vec<Rule> {
     let rules = route.spec.rules.iter();
     rules
         .map(|rule| {
@@ -46,7 +48,7 @@ fn rules(route: &HttpRoute) -> Vec<(String, Vec<(String, i32, Option<i32>)>)> {
         .collect()
 }
 
-fn rule(path: &str, backends: &[(&str, i32, Option<i32>)]) -> (String, Vec<(String, i32, Option<i32>)>) {
+fn rule(path: &str, backends: &[(&str, i32, Option<i32>)]) -> Rule {
     let backends = backends.iter().map(|(name, port, weight)| ((*name).to_owned(), *port, *weight)).collect();
     (path.to_owned(), backends)
 }
@@ -319,7 +321,7 @@ fn a_wrong_domain_template() {
     assert!(!plan.prune);
     // Another domain for services that can be reached.
     let good = config_with_label();
-    let mut labelled = service.clone();
+    let mut labelled = service;
     labelled.metadata.labels = Some([("zone".to_owned(), "eu".to_owned())].into());
     let one = first(&labelled);
     let ready = next(&labelled, &one, Profile::Windtunnel, available);

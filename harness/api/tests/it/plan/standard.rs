@@ -375,3 +375,23 @@ fn missing_kinds() {
     assert!(plan.events[0].message.contains("ScaledObject"));
     assert_eq!(names(&plan.children.deployments), ["raw-foo-predictor"]);
 }
+
+/// deployment_reconciler_test.go: the configuration's steps count where Standard is the default mode, and only there.
+#[test]
+fn strategy_of_the_configuration() {
+    let runtimes = runtimes();
+    let steps = |mode: &str, strategy: Value| {
+        let deploy = json!({
+            "defaultDeploymentMode": mode,
+            "deploymentRolloutStrategy": {"defaultRollout": {"maxSurge": "1", "maxUnavailable": "0"}}});
+        let config =
+            KserveConfig::from_config_map(&[("deploy".to_owned(), deploy.to_string())].into()).unwrap();
+        let service = tensorflow(&json!({"deploymentStrategy": strategy}), &json!({}));
+        let plan = plan(&Inputs::new(&service, &config, &runtimes));
+        value(&plan.children.deployments[0])["spec"]["strategy"]["rollingUpdate"].clone()
+    };
+    assert_eq!(steps("Standard", json!(null)), json!({"maxSurge": "1", "maxUnavailable": "0"}));
+    assert_eq!(steps("Knative", json!(null)), json!({"maxSurge": "25%", "maxUnavailable": "25%"}));
+    let own = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "50%"}});
+    assert_eq!(steps("Standard", own), json!({"maxSurge": "50%"}));
+}

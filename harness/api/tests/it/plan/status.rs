@@ -237,7 +237,7 @@ fn the_model_by_its_pods() {
     assert_eq!(states(&of(&[serving(&running, &none)])), three("InProgress", "", "Pending"));
 
     let ready = next(&service, &before, Profile::Windtunnel, available);
-    let mut serves = Plan { children: ready.children.clone(), ..ready.clone() };
+    let mut serves = ready;
     serves.children.deployments.iter_mut().for_each(available);
     let pod = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
     let loaded = with_pods(&service, &serves, &[pod.clone(), pod], Profile::Windtunnel);
@@ -292,6 +292,6 @@ fn quota_and_memory() {
     let of = |profile| with_pods(&service, &before, std::slice::from_ref(&killed), profile);
     assert_eq!(states(&of(Profile::Upstream)).2, "Pending");
     let plan = of(Profile::Windtunnel);
-    let info = value(&plan.status.model_status.clone().unwrap().last_failure_info);
+    let info = value(&plan.status.model_status.unwrap().last_failure_info);
     assert_eq!((info["message"].as_str(), info["exitCode"].as_i64()), (Some("OOMKilled"), Some(137)));
 }
