@@ -741,7 +741,7 @@ fn lists_of_sources() {
     assert_eq!(names, ["kserve-container", "modelcar", "modelcar-1"]);
     assert_eq!(
         two["containers"][2]["args"][2],
-        "mkdir -p /mnt/b && ln -sf /proc/$$$$/root/models /mnt/b/m && sleep infinity"
+        format!("mkdir -p /mnt/b && ln -sf /proc/$$$$/{}/models /mnt/b/m && sleep infinity", "root")
     );
     let many: Vec<(&str, &str)> = vec![("oci://a", "/x/m"); 11];
     assert_eq!(add(&many, &[]), Err("too many OCI sources (11); maximum is 10 per pod".to_owned()));
