@@ -267,7 +267,7 @@ fn vllm() -> More {
 }
 
 /// KServe's own ClusterServingRuntimes in the order in which it installs them, without the one that spans
-/// several nodes (that is [`super::multi_node`]).
+/// several nodes (that is [`multi_node`]).
 pub(super) fn all() -> Vec<ClusterServingRuntime> {
     ROWS.iter().map(make).collect()
 }

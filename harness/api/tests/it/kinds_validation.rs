@@ -339,7 +339,7 @@ fn services_over_several_nodes() {
         (
             model(json!({})),
             json!({"tensorParallelSize": 0}),
-            none.clone(),
+            none,
             "WorkerSpec.TensorParallelSize cannot be less than 1(0)",
         ),
     ] {
@@ -403,7 +403,7 @@ fn updates_components_and_profiles() {
         refused("predictor.name change requires a model change (e.g. storageUri)")
     );
     assert_eq!(validate::validate(&service(model(Some("b"), "s3://v2"), json!({})), Some(&old)), Ok(()));
-    let mut going = renamed.clone();
+    let mut going = renamed;
     going.metadata.deletion_timestamp = Some(from(json!("2026-01-01T00:00:00Z")));
     assert_eq!(validate::validate(&going, Some(&old)), Ok(()), "what is being deleted must not get stuck");
 

@@ -39,7 +39,7 @@ fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
-fn secret(name: &str, annotations: Value, data: &[(&str, &str)]) -> Secret {
+fn secret(name: &str, annotations: &Value, data: &[(&str, &str)]) -> Secret {
     let mut secret: Secret = from(json!({"metadata": {"name": name, "annotations": annotations}}));
     let data = data.iter().map(|(key, text)| ((*key).to_owned(), ByteString(text.as_bytes().to_vec())));
     secret.data = Some(data.collect());
@@ -47,7 +47,7 @@ fn secret(name: &str, annotations: Value, data: &[(&str, &str)]) -> Secret {
 }
 
 /// The init container of a pod whose service account is `models` with the secret `keys`.
-fn with_secret(secret: &Secret, account_annotations: Value) -> Value {
+fn with_secret(secret: &Secret, account_annotations: &Value) -> Value {
     let account: ServiceAccount = from(json!({"metadata": {"name": "models", "namespace": "default",
         "annotations": account_annotations}, "secrets": [{"name": "keys"}]}));
     let around = Surroundings {
@@ -150,7 +150,7 @@ fn credentials_by_the_keys_of_a_secret() {
         (
             secret(
                 "keys",
-                json!({"serving.kserve.io/s3-endpoint": "s3.aws.com",
+                &json!({"serving.kserve.io/s3-endpoint": "s3.aws.com",
                 "serving.kserve.io/s3-region": "us-east-2", "serving.kserve.io/s3-verifyssl": "0",
                 "serving.kserve.io/s3-usevirtualbucket": "true", "serving.kserve.io/s3-useaccelerate": "true",
                 "serving.kserve.io/s3-useanoncredential": "false"}),
@@ -171,7 +171,7 @@ fn credentials_by_the_keys_of_a_secret() {
         (
             secret(
                 "keys",
-                json!({"serving.kserve.io/s3-endpoint": "minio:9000", "serving.kserve.io/s3-usehttps": "0"}),
+                &json!({"serving.kserve.io/s3-endpoint": "minio:9000", "serving.kserve.io/s3-usehttps": "0"}),
                 &[("AWS_SECRET_ACCESS_KEY", "b")],
             ),
             &[
@@ -186,7 +186,7 @@ fn credentials_by_the_keys_of_a_secret() {
             // A scheme in the endpoint decides, whatever else is said; the data count where there is no annotation.
             secret(
                 "keys",
-                json!({"serving.kserve.io/s3-usehttps": "1"}),
+                &json!({"serving.kserve.io/s3-usehttps": "1"}),
                 &[("AWS_SECRET_ACCESS_KEY", "b"), ("S3_ENDPOINT", " HTTP://minio:9000 ")],
             ),
             &[
@@ -198,13 +198,13 @@ fn credentials_by_the_keys_of_a_secret() {
             ],
         ),
         (
-            secret("keys", none.clone(), &[("gcloud-application-credentials.json", "{}")]),
+            secret("keys", &none, &[("gcloud-application-credentials.json", "{}")]),
             &[("GOOGLE_APPLICATION_CREDENTIALS", "/var/secrets/gcloud-application-credentials.json")],
         ),
         (
             secret(
                 "keys",
-                none.clone(),
+                &none,
                 &[
                     ("AZ_SUBSCRIPTION_ID", ""),
                     ("AZ_TENANT_ID", ""),
@@ -220,35 +220,35 @@ fn credentials_by_the_keys_of_a_secret() {
             ],
         ),
         (
-            secret("keys", none.clone(), &[("AZURE_CLIENT_ID", "")]),
+            secret("keys", &none, &[("AZURE_CLIENT_ID", "")]),
             &[("AZURE_TENANT_ID", "keys/AZURE_TENANT_ID"), ("AZURE_CLIENT_ID", "keys/AZURE_CLIENT_ID")],
         ),
         (
-            secret("keys", none.clone(), &[("AZURE_STORAGE_ACCESS_KEY", "x")]),
+            secret("keys", &none, &[("AZURE_STORAGE_ACCESS_KEY", "x")]),
             &[("AZURE_STORAGE_ACCESS_KEY", "keys/AZURE_STORAGE_ACCESS_KEY")],
         ),
         (
-            secret("keys", none.clone(), &[("https-host", "example.com"), ("headers", "{\"a\":\"b\"}")]),
+            secret("keys", &none, &[("https-host", "example.com"), ("headers", "{\"a\":\"b\"}")]),
             &[("example.com-headers", "{\"a\":\"b\"}")],
         ),
-        (secret("keys", none.clone(), &[("https-host", "example.com")]), &[]),
+        (secret("keys", &none, &[("https-host", "example.com")]), &[]),
         (
-            secret("keys", none.clone(), &[("MODELSCOPE_API_TOKEN", "t")]),
+            secret("keys", &none, &[("MODELSCOPE_API_TOKEN", "t")]),
             &[("MODELSCOPE_API_TOKEN", "keys/MODELSCOPE_API_TOKEN")],
         ),
-        (secret("keys", none.clone(), &[("other", "t")]), &[]),
+        (secret("keys", &none, &[("other", "t")]), &[]),
     ];
     for (secret, expected) in cases {
-        let spec = with_secret(secret, json!({}));
+        let spec = with_secret(secret, &json!({}));
         assert_eq!(variables(&spec["initContainers"][0]), pairs(expected), "{secret:?}");
     }
-    let token = with_secret(&secret("keys", none.clone(), &[("HF_TOKEN", "t")]), json!({}));
+    let token = with_secret(&secret("keys", &none, &[("HF_TOKEN", "t")]), &json!({}));
     assert!(token["initContainers"][0]["env"].to_string().contains("\"key\":\"HF_TOKEN\""));
     for (key, volume, path) in [
         ("gcloud-application-credentials.json", "user-gcp-sa", "/var/secrets/"),
         ("HDFS_NAMENODE", "hdfs-secrets", "/var/secrets/kserve-hdfscreds"),
     ] {
-        let spec = with_secret(&secret("keys", none.clone(), &[(key, "x")]), json!({}));
+        let spec = with_secret(&secret("keys", &none, &[(key, "x")]), &json!({}));
         assert_eq!(spec["volumes"][1], json!({"name": volume, "secret": {"secretName": "keys"}}));
         let mount = json!({"name": volume, "mountPath": path, "readOnly": true});
         assert_eq!(spec["initContainers"][0]["volumeMounts"][1], mount);
@@ -259,11 +259,11 @@ fn credentials_by_the_keys_of_a_secret() {
 #[test]
 fn roles_of_service_accounts() {
     let role = json!({"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/s3", "serving.kserve.io/s3-region": "us-east-2"});
-    let spec = with_secret(&secret("keys", json!({}), &[]), role.clone());
+    let spec = with_secret(&secret("keys", &json!({}), &[]), &role);
     assert_eq!(variables(&spec["initContainers"][0]), pairs(&[("AWS_DEFAULT_REGION", "us-east-2")]));
     let over =
-        secret("keys", json!({"serving.kserve.io/s3-region": "eu-1"}), &[("AWS_SECRET_ACCESS_KEY", "b")]);
-    let spec = with_secret(&over, role);
+        secret("keys", &json!({"serving.kserve.io/s3-region": "eu-1"}), &[("AWS_SECRET_ACCESS_KEY", "b")]);
+    let spec = with_secret(&over, &role);
     let keys = [
         ("AWS_ACCESS_KEY_ID", "keys/AWS_ACCESS_KEY_ID"),
         ("AWS_SECRET_ACCESS_KEY", "keys/AWS_SECRET_ACCESS_KEY"),
@@ -278,7 +278,7 @@ fn annotated_secrets() {
     let account: ServiceAccount =
         from(json!({"metadata": {"name": "default"}, "secrets": [{"name": "listed"}]}));
     let around = Surroundings {
-        secret: &|_, name| (name == "named").then(|| secret("named", json!({}), &[("HF_TOKEN", "t")])),
+        secret: &|_, name| (name == "named").then(|| secret("named", &json!({}), &[("HF_TOKEN", "t")])),
         service_account: &|_, name| (name == "default").then(|| account.clone()),
         ..Surroundings::EMPTY
     };
@@ -292,7 +292,7 @@ fn annotated_secrets() {
 /// The storage secret says where the model is; what it lacks must be said by name.
 #[test]
 fn storage_specifications() {
-    let entry = |entry: &str| secret("storage-config", json!({}), &[("minio", entry), ("default_s3", "{}")]);
+    let entry = |entry: &str| secret("storage-config", &json!({}), &[("minio", entry), ("default_s3", "{}")]);
     let ask = |secret: Option<Secret>, key: &str, parameters: &str| {
         let around = Surroundings {
             secret: &|_, name| secret.clone().filter(|_| name == "storage-config"),
@@ -377,7 +377,7 @@ fn authorities() {
     }
 }
 
-fn container(name: &str, more: Value) -> ClusterStorageContainer {
+fn container(name: &str, more: &Value) -> ClusterStorageContainer {
     let mut all = json!({"metadata": {"name": name}, "spec": {
         "container": {"name": "storage-initializer", "image": format!("{name}:1"), "env": [{"name": "name", "value": "value"}],
             "resources": {"limits": {"memory": "2Gi"}}},
@@ -392,9 +392,9 @@ fn container(name: &str, more: Value) -> ClusterStorageContainer {
 #[test]
 fn storage_containers_by_uri_and_by_name() {
     let all = [
-        container("job", json!({"workloadType": "localModelDownloadJob"})),
-        container("off", json!({"disabled": true})),
-        container("custom", json!({})),
+        container("job", &json!({"workloadType": "localModelDownloadJob"})),
+        container("off", &json!({"disabled": true})),
+        container("custom", &json!({})),
     ];
     let around = Surroundings { storage_containers: &all, ..Surroundings::EMPTY };
     let image = |uri: &str, name: Option<&str>| {
@@ -428,7 +428,7 @@ fn storage_containers_by_uri_and_by_name() {
     ] {
         assert_eq!(image("s3://m", Some(name)), Err(message.to_owned()));
     }
-    let broken = [container("broken", json!({"supportedUriFormats": [{"regex": "("}]}))];
+    let broken = [container("broken", &json!({"supportedUriFormats": [{"regex": "("}]}))];
     let around = Surroundings { storage_containers: &broken, ..Surroundings::EMPTY };
     let error = mutated_by(make("s3://m", json!({})), &KserveConfig::default(), &around).unwrap_err();
     assert!(error.starts_with("error checking storage container broken: error parsing regexp: "), "{error}");
@@ -726,7 +726,7 @@ fn lists_of_sources() {
         {"name": "mnt-models", "mountPath": "/mnt/models", "readOnly": true}])
     );
     assert_eq!(
-        add(&[("custom://x", "/mnt/models")], &[container("single", json!({}))]),
+        add(&[("custom://x", "/mnt/models")], &[container("single", &json!({}))]),
         Err("storage container \"storage-initializer\" does not support multi-model download; use the default kserve \
              storage initializer or a compatible storage container".to_owned())
     );
@@ -741,7 +741,7 @@ fn lists_of_sources() {
     assert_eq!(names, ["kserve-container", "modelcar", "modelcar-1"]);
     assert_eq!(
         two["containers"][2]["args"][2],
-        "mkdir -p /mnt/b && ln -sf /proc/$$$$/root/models /mnt/b/m && sleep infinity"
+        format!("mkdir -p /mnt/b && ln -sf /proc/$$$$/{}/models /mnt/b/m && sleep infinity", "root")
     );
     let many: Vec<(&str, &str)> = vec![("oci://a", "/x/m"); 11];
     assert_eq!(add(&many, &[]), Err("too many OCI sources (11); maximum is 10 per pod".to_owned()));

@@ -1,7 +1,10 @@
 //! The webhooks, called as the API server calls them.
 
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use serde_json::{Value, json};
+use windtunnel_api::kserve::ServingRuntime;
 use windtunnel_apiserver::{Attributes, Operation};
+use windtunnel_control_plane::admission::LiveKind;
 use windtunnel_control_plane::{ControlPlane, LiveConfig};
 
 use crate::digits;
@@ -69,4 +72,82 @@ fn pods_get_the_storage_initializer_of_the_live_configuration() {
     let before = other.clone();
     assert_eq!(review(&config, &create, &mut other), Ok(()));
     assert_eq!(other, before);
+}
+
+/// What the webhooks know must follow the cluster: a runtime that collides, a secret that is missing, a logger.
+#[test]
+fn reviewers_follow_the_objects_around() {
+    let live = LiveConfig::default();
+    let runtime = |name: &str, priority: i32| -> ServingRuntime {
+        serde_json::from_value(json!({"metadata": {"name": name, "namespace": "default"}, "spec": {
+            "supportedModelFormats": [{"name": "onnx", "autoSelect": true, "priority": priority}],
+            "protocolVersions": ["v2"], "containers": [{"name": "kserve-container"}]}}))
+        .unwrap()
+    };
+    live.apply(runtime("old", 1));
+    let create = attributes("serving.kserve.io", "servingruntimes", Operation::Create);
+    let mut new = serde_json::to_value(runtime("new", 1)).unwrap();
+    let collision = "servingruntime.kserve-webhook-server.validator: same priority assigned for the model format onnx \
+                     in the servingruntimes old and new in namespace default";
+    assert_eq!(review(&live, &create, &mut new), Err(collision.to_owned()));
+    live.remove(LiveKind::ServingRuntime, "default", "old");
+    assert_eq!(review(&live, &create, &mut new), Ok(()));
+
+    let account: ServiceAccount = serde_json::from_value(json!({
+        "metadata": {"name": "default", "namespace": "default"}, "secrets": [{"name": "keys"}]}))
+    .unwrap();
+    live.apply(account);
+    let create = attributes("", "pods", Operation::Create);
+    let pod = json!({
+        "metadata": {"labels": {"serving.kserve.io/inferenceservice": "digits"},
+            "annotations": {"internal.serving.kserve.io/storage-initializer-sourceuri": "hf://org/model"}},
+        "spec": {"containers": [{"name": "kserve-container"}]},
+    });
+    let missing = review(&live, &create, &mut pod.clone());
+    let words = "inferenceservice.kserve-webhook-server.pod-mutator: secrets \"keys\" not found";
+    assert_eq!(missing, Err(words.to_owned()));
+    let secret: Secret = serde_json::from_value(json!({
+        "metadata": {"name": "keys", "namespace": "default"}, "data": {"HF_TOKEN": "dG9rZW4="}}))
+    .unwrap();
+    live.apply(secret);
+    let mut admitted = pod;
+    assert_eq!(review(&live, &create, &mut admitted), Ok(()));
+    assert_eq!(
+        admitted["spec"]["initContainers"][0]["env"][0]["valueFrom"]["secretKeyRef"],
+        json!({"name": "keys", "key": "HF_TOKEN"})
+    );
+    assert!(admitted["metadata"].get("namespace").is_none(), "the API server fills it in itself");
+}
+
+/// A slip in the ConfigMap must reach an operator, and must not change what worked.
+#[test]
+fn faults_of_the_configuration_are_told() {
+    let live = LiveConfig::default();
+    let data = |text: &str| [("agent".to_owned(), text.to_owned())].into();
+    assert_eq!(live.configure(&data(r#"{"image": "mine:1"}"#)), []);
+    let faults = live.configure(&data("{"));
+    assert_eq!(faults.len(), 1);
+    assert!(faults[0].to_string().starts_with("ConfigMap kserve/inferenceservice-config, key agent: "));
+    assert_eq!(live.get().agent.image, "mine:1");
+}
+
+/// Clients of the embedded API server see warnings as those of a real one do.
+#[test]
+fn validators_warn() {
+    let mut service = serde_json::to_value(digits(
+        "v1",
+        json!({"model": {"modelFormat": {"name": "onnx"},
+        "storageUri": "pvc://m", "confidential": {"enabled": true}}}),
+    ))
+    .unwrap();
+    let create = attributes("serving.kserve.io", "inferenceservices", Operation::Create);
+    let mut warnings = Vec::new();
+    for reviewer in ControlPlane::admission() {
+        if reviewer.matches(&create) {
+            reviewer.review_with_warnings(&create, &mut service, None, &mut warnings).unwrap();
+        }
+    }
+    let words =
+        "confidential has no effect with PVC URIs; the storage-initializer is not injected for PVC volumes";
+    assert_eq!(warnings, [words]);
 }

@@ -22,6 +22,8 @@ const SIDECAR: &str = "modelcar";
 const INIT: &str = "modelcar-init";
 /// Images in one pod: each takes two containers and a volume.
 const MOST_IMAGES: usize = 10;
+/// A process's view of the file system, in its folder of `/proc`.
+const PROCESS_ROOT: &str = "root";
 const DOCKER_CONFIG_VOLUME: &str = "kserve-oci-fetch-docker-config";
 const DOCKER_CONFIG_FOLDER: &str = "/mnt/oci-fetch-auth";
 
@@ -206,7 +208,7 @@ fn modelcar(spec: &mut PodSpec, reader: &str, source: Source<'_>, config: &Stora
 /// Links the image's models to where the server looks. `$$$$` is the shell's own number after Kubernetes has
 /// read the arguments.
 fn link_command(path: &str) -> String {
-    let link = format!("ln -sf /proc/$$$$/root/models {} && sleep infinity", quoted(path));
+    let link = format!("ln -sf /proc/$$$$/{PROCESS_ROOT}/models {} && sleep infinity", quoted(path));
     if path == MODEL_MOUNT_PATH { link } else { format!("mkdir -p {} && {link}", quoted(parent(path))) }
 }
 
