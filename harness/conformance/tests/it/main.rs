@@ -1,5 +1,7 @@
 //! Integration tests of the conformance crate.
 
+mod cases;
 mod hpa_keda;
 mod rollout_vectors;
+mod suite;
 mod vectors;
