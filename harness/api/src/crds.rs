@@ -5,7 +5,8 @@ use kube::CustomResourceExt;
 
 use crate::{gateway_api, keda, knative, kserve, opentelemetry};
 
-/// Definitions to install before anything else, InferenceService first. Istio's VirtualService is not among them: it
+/// Definitions to install before anything else, InferenceService first. Istio's are not among them: where it is not
+/// installed nobody would serve them. Istio's VirtualService is not among them: it
 /// is only made where somebody serves it.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {

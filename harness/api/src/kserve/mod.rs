@@ -20,6 +20,7 @@ mod merge;
 mod model_status;
 mod placeholders;
 mod predictor;
+mod runtime_pod;
 mod serving_runtime;
 mod status_types;
 mod storage_container;

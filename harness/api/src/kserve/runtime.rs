@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde_json::{Map, Value, json};
+use windtunnel_kernel::Profile;
 
 use super::inference_service::InferenceService;
 use super::predictor::{ModelFormat, ModelSpec};
+use super::runtime_pod;
 use super::serving_runtime::{
     ClusterServingRuntime, ServingRuntime, ServingRuntimeSpec, SupportedModelFormat,
 };
 use super::status_types::FailureInfo;
-use super::{merge, names, placeholders};
+use super::storage_container::{ClusterStorageContainer, WorkloadType};
 use crate::Fields;
-use crate::pod_fields::{SERVING_CONTAINER, TRANSFORMER_CONTAINER, raw_containers};
+use crate::pod_fields::raw_containers;
 
 /// A runtime of a namespace or of the cluster, as a candidate for a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +70,25 @@ pub struct Selected {
     pub annotations: BTreeMap<String, String>,
     /// The pod specification: runtime and service merged, placeholders replaced.
     pub pod: Fields,
+    /// The workers of a model that spans several nodes.
+    pub worker: Option<Worker>,
+}
+
+/// The workers of a model that spans several nodes: runtime and service merged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Worker {
+    /// Labels that the runtime wants on the workers.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations that the runtime wants on the workers.
+    pub annotations: BTreeMap<String, String>,
+    /// The pod specification.
+    pub pod: Fields,
+    /// Stages that the model is cut into.
+    pub pipeline_parallel_size: i64,
+    /// Parts of each stage.
+    pub tensor_parallel_size: i64,
+    /// Whether the nodes are tied together by processes (`multinode/executor-backend: mp`) and not by Ray.
+    pub is_multiprocessing: bool,
 }
 
 /// Why no pod can be made: upstream's failure reason and words.
@@ -82,7 +102,7 @@ pub struct ModelStatusFailure {
 }
 
 impl ModelStatusFailure {
-    fn new(reason: &str, message: impl Into<String>) -> Self {
+    pub(super) fn new(reason: &str, message: impl Into<String>) -> Self {
         Self { reason: reason.to_owned(), message: message.into() }
     }
 
@@ -97,6 +117,8 @@ impl ModelStatusFailure {
     }
 }
 
+/// Host of Azure's blob storage, whose URIs look like others of `https://`.
+const AZURE_BLOB: &str = "blob.core.windows.net";
 /// The URI schemes that a model may come from, for the message.
 const STORAGE_SCHEMES: [&str; 12] = [
     "gs://",
@@ -120,9 +142,22 @@ const STORAGE_SCHEMES: [&str; 12] = [
 /// # Errors
 /// Why there is no runtime or no pod, in upstream's words.
 pub fn select(service: &InferenceService, candidates: &[Runtime]) -> Result<Selected, ModelStatusFailure> {
+    select_as(service, candidates, &[], Profile::Windtunnel)
+}
+
+/// [`select`], where the cluster's storage containers may know more kinds of URIs, and as upstream does it or better.
+///
+/// # Errors
+/// Why there is no runtime or no pod, in upstream's words.
+pub fn select_as(
+    service: &InferenceService,
+    candidates: &[Runtime],
+    storage_containers: &[ClusterStorageContainer],
+    profile: Profile,
+) -> Result<Selected, ModelStatusFailure> {
     let predictor = &service.spec.predictor;
     if let Some(uri) = predictor.storage_uri() {
-        storage_uri_is_supported(uri)?;
+        storage_uri_is_supported(uri, storage_containers)?;
     }
     let Some(model) = &predictor.model else {
         let protocol = raw_containers(&predictor.pod, "containers")
@@ -135,6 +170,7 @@ pub fn select(service: &InferenceService, candidates: &[Runtime]) -> Result<Sele
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             pod: predictor.pod.clone(),
+            worker: None,
         });
     };
     let multi_node = predictor.worker_spec.is_some();
@@ -145,12 +181,27 @@ pub fn select(service: &InferenceService, candidates: &[Runtime]) -> Result<Sele
         Some(name) => named(name, model, local)?,
         None => automatic(model, multi_node, local)?,
     };
-    build(service, model, runtime)
+    runtime_pod::build(service, model, runtime, profile)
 }
 
-pub(super) fn storage_uri_is_supported(uri: &str) -> Result<(), ModelStatusFailure> {
-    let known = STORAGE_SCHEMES.iter().any(|scheme| uri.starts_with(scheme));
-    if known || !uri.contains("://") {
+/// Whether anything can bring a model of this URI: a storage container of the cluster, or the default one.
+pub(super) fn storage_uri_is_supported(
+    uri: &str,
+    storage_containers: &[ClusterStorageContainer],
+) -> Result<(), ModelStatusFailure> {
+    let is_init =
+        |container: &&ClusterStorageContainer| container.spec.workload_type.0 == WorkloadType::INIT_CONTAINER;
+    let mut usable = storage_containers.iter().filter(|container| !container.is_disabled()).filter(is_init);
+    if usable.any(|container| container.spec.supports(uri) == Ok(true)) || !uri.contains("://") {
+        return Ok(());
+    }
+    let known = if uri.contains(AZURE_BLOB) {
+        let rest = uri.strip_prefix("https://").and_then(|rest| rest.split_once(AZURE_BLOB));
+        rest.is_some_and(|(account, path)| account.len() > 1 && path.len() > 1 && path.starts_with('/'))
+    } else {
+        STORAGE_SCHEMES.iter().any(|scheme| uri.starts_with(scheme))
+    };
+    if known {
         return Ok(());
     }
     let schemes = STORAGE_SCHEMES.join(", ");
@@ -241,7 +292,7 @@ fn speaks(spec: &ServingRuntimeSpec, protocol: &str) -> bool {
 }
 
 /// v1 < v2 < grpc-v1 < grpc-v2 < anything else.
-fn protocol_rank(protocol: &str) -> u8 {
+pub(super) fn protocol_rank(protocol: &str) -> u8 {
     match protocol {
         "v1" => 0,
         "v2" => 1,
@@ -253,153 +304,4 @@ fn protocol_rank(protocol: &str) -> u8 {
 
 fn lowest_protocol(spec: &ServingRuntimeSpec) -> u8 {
     spec.protocol_versions.iter().flatten().map(|protocol| protocol_rank(protocol)).min().unwrap_or(u8::MAX)
-}
-
-fn build(
-    service: &InferenceService,
-    model: &ModelSpec,
-    runtime: &Runtime,
-) -> Result<Selected, ModelStatusFailure> {
-    let invalid = |message: String| ModelStatusFailure::new("InvalidPredictorSpec", message);
-    let containers: Vec<_> = raw_containers(&runtime.spec.pod, "containers").collect();
-    let is_serving = |container: &&&Map<String, Value>| {
-        container.get("name").and_then(Value::as_str) == Some(SERVING_CONTAINER)
-    };
-    let base = match containers.as_slice() {
-        [] => return Err(invalid("no container configuration found in selected serving runtime".to_owned())),
-        [only] => only,
-        many => many.iter().find(is_serving).ok_or_else(|| {
-            invalid("no container configuration found in selected serving runtime".to_owned())
-        })?,
-    };
-    let protocol = model.extension.protocol_version.clone().unwrap_or_else(|| {
-        let lowest = runtime.spec.protocol_versions.iter().flatten().min_by_key(|name| protocol_rank(name));
-        lowest.cloned().unwrap_or_else(|| "v1".to_owned())
-    });
-    let mine: Map<String, Value> =
-        model.extension.container.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    let mut serving = merge::container(base, &mine);
-    serving.insert("name".to_owned(), Value::from(SERVING_CONTAINER));
-
-    let mut labelled = service.clone();
-    let server_type =
-        runtime.annotations.get(names::SERVER_TYPE).map_or(runtime.name.as_str(), String::as_str);
-    apply_server_defaults(&mut labelled, &mut serving, server_type, &protocol, model);
-    set_image(&mut serving, model.extension.runtime_version.as_deref(), server_type);
-
-    let mut serving = Value::Object(serving);
-    placeholders::replace(&mut serving, &labelled).map_err(|_| {
-        let message = format!(
-            "failed to replace placeholders in serving runtime {} Container {SERVING_CONTAINER}",
-            runtime.name
-        );
-        invalid(message)
-    })?;
-
-    let predictor = &service.spec.predictor;
-    let mut all = vec![serving];
-    for other in containers.iter().filter(|container| !std::ptr::eq(**container, *base)) {
-        all.push(Value::Object((*other).clone()));
-    }
-    for mine in raw_containers(&predictor.pod, "containers") {
-        let name = mine.get("name").and_then(Value::as_str).unwrap_or_default();
-        let same =
-            all.iter_mut().skip(1).find(|other| other["name"] == *name && name == TRANSFORMER_CONTAINER);
-        match same {
-            Some(Value::Object(other)) => *other = merge::container(other, mine),
-            _ => all.push(Value::Object(mine.clone())),
-        }
-    }
-    let mut pod = merge::pod_settings(&runtime.spec.pod, &predictor.pod);
-    pod.insert("containers".to_owned(), Value::Array(all));
-
-    let own_labels = service.metadata.labels.as_ref();
-    let mut labels = runtime.spec.labels.clone().unwrap_or_default();
-    for (key, value) in labelled.metadata.labels.unwrap_or_default() {
-        if own_labels.is_none_or(|labels| !labels.contains_key(&key)) {
-            labels.insert(key, value);
-        }
-    }
-    Ok(Selected {
-        serving_runtime: runtime.namespace.is_some().then(|| runtime.name.clone()),
-        cluster_serving_runtime: runtime.namespace.is_none().then(|| runtime.name.clone()),
-        protocol,
-        labels,
-        annotations: runtime.spec.annotations.clone().unwrap_or_default(),
-        pod,
-    })
-}
-
-/// What some servers need to know besides their arguments.
-fn apply_server_defaults(
-    service: &mut InferenceService,
-    container: &mut Map<String, Value>,
-    server_type: &str,
-    protocol: &str,
-    model: &ModelSpec,
-) {
-    let has_storage = model.extension.storage_uri.is_some() || model.extension.storage.is_some();
-    let format = model.model_format.name.as_str();
-    if server_type.contains("mlserver") {
-        add_variable(container, "MLSERVER_MODEL_NAME", service.name());
-        if has_storage {
-            add_variable(container, "MLSERVER_MODEL_URI", names::MODEL_MOUNT_PATH);
-        } else {
-            add_variable(container, "MLSERVER_LOAD_MODELS_AT_STARTUP", "false");
-        }
-        let class = match format {
-            "sklearn" => "mlserver_sklearn.SKLearnModel",
-            "xgboost" => "mlserver_xgboost.XGBoostModel",
-            "lightgbm" => "mlserver_lightgbm.LightGBMModel",
-            "mlflow" => "mlserver_mlflow.MLflowRuntime",
-            _ => return,
-        };
-        let labels = service.metadata.labels.get_or_insert_default();
-        labels.insert(names::MODEL_CLASS.to_owned(), class.to_owned());
-    } else if server_type.contains("torchserve") {
-        let envelope = if protocol == "v1" { "kserve" } else { "kservev2" };
-        let labels = service.metadata.labels.get_or_insert_default();
-        labels.insert(names::SERVICE_ENVELOPE.to_owned(), envelope.to_owned());
-        add_variable(container, "PROTOCOL_VERSION", protocol);
-    } else if server_type.contains("triton") && !has_storage {
-        let args = container.entry("args").or_insert_with(|| json!([]));
-        if let Some(args) = args.as_array_mut() {
-            args.push(json!("--model-control-mode=explicit"));
-        }
-    }
-}
-
-fn add_variable(container: &mut Map<String, Value>, name: &str, value: &str) {
-    let variables = container.entry("env").or_insert_with(|| json!([]));
-    let Some(variables) = variables.as_array_mut() else { return };
-    if !variables.iter().any(|variable| variable["name"] == *name) {
-        variables.push(json!({"name": name, "value": value}));
-    }
-}
-
-/// The runtime version replaces the image's tag; servers with a GPU build get it when a GPU is asked for.
-fn set_image(container: &mut Map<String, Value>, version: Option<&str>, server_type: &str) {
-    let limits =
-        container.get("resources").and_then(|resources| resources.get("limits")).and_then(Value::as_object);
-    let gpu = limits.is_some_and(|limits| limits.keys().any(|key| key.ends_with("/gpu")));
-    let Some(Value::String(image)) = container.get_mut("image") else { return };
-    if image.contains("@sha256:") {
-        return;
-    }
-    let tag_at = image.rfind(':').filter(|colon| !image[*colon..].contains('/'));
-    if let Some(version) = version.filter(|version| !version.is_empty()) {
-        image.truncate(tag_at.unwrap_or(image.len()));
-        image.push(':');
-        image.push_str(version);
-    }
-    let has_gpu_build = ["tensorflow-serving", "torchserve", "huggingfaceserver"]
-        .iter()
-        .any(|kind| server_type.contains(kind));
-    if gpu
-        && has_gpu_build
-        && image.rfind(':').is_some_and(|colon| !image[colon..].contains('/'))
-        && !image.ends_with("-gpu")
-    {
-        image.push_str("-gpu");
-    }
 }

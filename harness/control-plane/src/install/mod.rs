@@ -98,9 +98,8 @@ fn gateway() -> Gateway {
 #[must_use]
 pub fn config_maps(domain: &str) -> Vec<ConfigMap> {
     let mut kserve = KserveConfig { ingress_domain: domain.to_owned(), ..KserveConfig::default() };
-    // Our gateway speaks the Gateway API; there is no Istio.
+    // Our gateway speaks the Gateway API.
     kserve.ingress.enable_gateway_api = true;
-    kserve.ingress.disable_istio_virtual_host = true;
     let make = |namespace: &str, name: &str, data: BTreeMap<String, String>| ConfigMap {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),

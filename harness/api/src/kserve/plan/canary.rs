@@ -63,7 +63,7 @@ impl Canaries {
             let name = spec.predictor.name.as_deref().unwrap_or_default();
             let build = || -> Result<Workload, Fault> {
                 let service = with_canary(inputs.service, spec, inputs.profile)?;
-                let mut workload = workload::predictor(&service, inputs.config, inputs.runtimes)?;
+                let mut workload = workload::predictor(&service, inputs)?;
                 let class = Class::of(stable, inputs.profile)?;
                 workload.extension = extension(&workload.extension, stable, *replicas, class, inputs.profile);
                 Ok(workload)

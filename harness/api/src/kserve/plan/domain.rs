@@ -196,7 +196,14 @@ mod tests {
             host("{{ .Name }}-{{ .Namespace }}.{{ .IngressDomain }}").unwrap(),
             "digits-predictor-team.example.com"
         );
-        assert_eq!(host("{{ .Name }}.{{- .Namespace -}}.{{.IngressDomain}}").is_ok(), false);
+        assert_eq!(
+            host("{{ .Name }}  {{- \"\" }}").unwrap_err(),
+            "error rendering the domain template: {{ \"\" }} is not known here; use .Name, .Namespace, .IngressDomain, .Labels.key or .Annotations.key"
+        );
+        assert_eq!(
+            host("{{ .Name }}. {{- .Namespace -}} .{{.IngressDomain}}").unwrap(),
+            "digits-predictor.team.example.com"
+        );
         assert_eq!(
             host("{{ .Name }}.{{ .Labels.tier }}.{{.IngressDomain}}").unwrap(),
             "digits-predictor.gold.example.com"

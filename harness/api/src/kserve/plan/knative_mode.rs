@@ -61,11 +61,9 @@ impl Builder<'_> {
     fn knative_component(&mut self, component: Component) -> Result<(), Fault> {
         let inputs = self.inputs;
         let workload = match component {
-            Component::Predictor => {
-                Some(workload::predictor(inputs.service, inputs.config, inputs.runtimes)?)
-            }
-            Component::Transformer => workload::transformer(inputs.service, inputs.config)?,
-            Component::Explainer => workload::explainer(inputs.service, inputs.config)?,
+            Component::Predictor => Some(workload::predictor(inputs.service, inputs)?),
+            Component::Transformer => workload::transformer(inputs)?,
+            Component::Explainer => workload::explainer(inputs)?,
         };
         let Some(workload) = workload else { return Ok(()) };
         if let Some(selected) = &workload.selected {

@@ -43,6 +43,7 @@ use k8s_openapi::api::networking::v1::Ingress;
 use super::config::KserveConfig;
 use super::inference_service::InferenceService;
 use super::names;
+use super::pod::Surroundings;
 use super::runtime::{ModelStatusFailure, Runtime};
 use super::status_types::InferenceServiceStatus;
 use crate::gateway_api::HttpRoute;
@@ -73,6 +74,8 @@ pub struct Inputs<'a> {
     pub observed: Observed<'a>,
     /// Whether Knative's `config-autoscaler` has `allow-zero-initial-scale: "true"`.
     pub allow_zero_initial_scale: bool,
+    /// ClusterStorageContainers, Secrets and ServiceAccounts, for `storageUris` and the schemes of model URIs.
+    pub around: Surroundings<'a>,
     /// The list of the service's TrainedModels (`models.json` of `modelconfig-{service}-0`); `None` is the empty list.
     /// Only a server of many models has one.
     pub models_json: Option<&'a str>,
@@ -90,6 +93,7 @@ impl<'a> Inputs<'a> {
             profile: Profile::default(),
             observed: Observed::default(),
             allow_zero_initial_scale: false,
+            around: Surroundings::EMPTY,
             models_json: None,
         }
     }

@@ -82,7 +82,7 @@ impl<'a> Builder<'a> {
     /// and model status come last because they follow from the conditions.
     fn predictor(&mut self) {
         let inputs = self.inputs;
-        let stable = match workload::predictor(inputs.service, inputs.config, inputs.runtimes) {
+        let stable = match workload::predictor(inputs.service, inputs) {
             Ok(stable) => stable,
             Err(fault) => return self.fail(Component::Predictor, &fault),
         };
@@ -131,8 +131,8 @@ impl<'a> Builder<'a> {
     fn side(&mut self, component: Component) {
         let inputs = self.inputs;
         let workload = match component {
-            Component::Transformer => workload::transformer(inputs.service, inputs.config),
-            _ => workload::explainer(inputs.service, inputs.config),
+            Component::Transformer => workload::transformer(inputs),
+            _ => workload::explainer(inputs),
         };
         let result = workload.and_then(|workload| {
             let Some(workload) = workload else { return Ok(()) };

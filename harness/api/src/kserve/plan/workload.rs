@@ -13,8 +13,8 @@ use super::super::inference_service::InferenceService;
 use super::super::names;
 use super::super::pod;
 use super::super::predictor::PredictorSpec;
-use super::super::runtime::{Runtime, Selected, select, storage_uri_is_supported};
-use super::Fault;
+use super::super::runtime::{Selected, select_as, storage_uri_is_supported};
+use super::{Fault, Inputs};
 use crate::Fields;
 use crate::pod_fields::{SERVING_CONTAINER, TRANSFORMER_CONTAINER};
 
@@ -134,13 +134,12 @@ impl Workload {
 }
 
 /// The predictor of `service` (for a canary: of the service with the canary's predictor in its place).
-pub(super) fn predictor(
-    service: &InferenceService,
-    config: &KserveConfig,
-    runtimes: &[Runtime],
-) -> Result<Workload, Fault> {
+pub(super) fn predictor(service: &InferenceService, inputs: &Inputs<'_>) -> Result<Workload, Fault> {
+    let config = inputs.config;
     let spec = &service.spec.predictor;
-    let selected = select(service, runtimes).map_err(Fault::Model)?;
+    let storage_containers = inputs.around.storage_containers;
+    let selected =
+        select_as(service, inputs.runtimes, storage_containers, inputs.profile).map_err(Fault::Model)?;
     let mut annotations = allowed(service.metadata.annotations.as_ref(), config);
     add_logger(&mut annotations, spec.extension.logger.as_ref());
     add_batcher(&mut annotations, spec.extension.batcher.as_ref());
@@ -172,7 +171,8 @@ pub(super) fn predictor(
     for container in containers_mut(&mut pod) {
         set_variable(container, INFERENCE_SERVICE_NAME, service.name());
     }
-    add_storage_uris(&mut pod, spec.storage_uris.as_deref(), &all, config);
+    let named = spec.storage_container_name.as_deref();
+    add_storage_uris(&mut pod, spec.storage_uris.as_deref(), named, &all, inputs)?;
     Ok(Workload {
         component: Component::Predictor,
         name: names::predictor_service_name(service.name(), spec.name.as_deref()),
@@ -188,10 +188,8 @@ pub(super) fn predictor(
 
 /// The transformer of `service`: its first container is the serving one and knows the model's name, the predictor's
 /// host and its port.
-pub(super) fn transformer(
-    service: &InferenceService,
-    config: &KserveConfig,
-) -> Result<Option<Workload>, Fault> {
+pub(super) fn transformer(inputs: &Inputs<'_>) -> Result<Option<Workload>, Fault> {
+    let (service, config) = (inputs.service, inputs.config);
     let Some(spec) = &service.spec.transformer else { return Ok(None) };
     let mut pod = spec.pod.clone();
     if let Some(container) = first_container(&mut pod) {
@@ -200,19 +198,17 @@ pub(super) fn transformer(
         set_variable(container, INFERENCE_SERVICE_NAME, service.name());
     }
     let mut annotations = allowed(service.metadata.annotations.as_ref(), config);
-    add_container_storage(&mut annotations, &pod)?;
+    add_container_storage(&mut annotations, &pod, inputs)?;
     add_logger(&mut annotations, spec.extension.logger.as_ref());
     add_batcher(&mut annotations, spec.extension.batcher.as_ref());
     let workload = side(service, config, Component::Transformer, &spec.extension, annotations);
-    add_storage_uris(&mut pod, spec.storage_uris.as_deref(), &workload.annotations, config);
+    add_storage_uris(&mut pod, spec.storage_uris.as_deref(), None, &workload.annotations, inputs)?;
     Ok(Some(Workload { pod, ..workload }))
 }
 
 /// The explainer of `service`: custom containers, or the built-in ART explainer.
-pub(super) fn explainer(
-    service: &InferenceService,
-    config: &KserveConfig,
-) -> Result<Option<Workload>, Fault> {
+pub(super) fn explainer(inputs: &Inputs<'_>) -> Result<Option<Workload>, Fault> {
+    let (service, config) = (inputs.service, inputs.config);
     let Some(spec) = &service.spec.explainer else { return Ok(None) };
     let mut pod = spec.pod.clone();
     let mut annotations = allowed(service.metadata.annotations.as_ref(), config);
@@ -225,7 +221,8 @@ pub(super) fn explainer(
             }
         }
         if let Some(uri) = art.get("storageUri").and_then(Value::as_str).filter(|uri| !uri.is_empty()) {
-            storage_uri_is_supported(uri).map_err(|failure| Fault::Component(failure.message))?;
+            storage_uri_is_supported(uri, inputs.around.storage_containers)
+                .map_err(|failure| Fault::Component(failure.message))?;
             annotations.insert(names::STORAGE_SOURCE_URI.to_owned(), uri.to_owned());
         }
     } else {
@@ -233,11 +230,11 @@ pub(super) fn explainer(
             container.insert("name".to_owned(), Value::from(SERVING_CONTAINER));
             serving_arguments(container, service, &spec.extension);
         }
-        add_container_storage(&mut annotations, &pod)?;
+        add_container_storage(&mut annotations, &pod, inputs)?;
     }
     add_logger(&mut annotations, spec.extension.logger.as_ref());
     let workload = side(service, config, Component::Explainer, &spec.extension, annotations);
-    add_storage_uris(&mut pod, spec.storage_uris.as_deref(), &workload.annotations, config);
+    add_storage_uris(&mut pod, spec.storage_uris.as_deref(), None, &workload.annotations, inputs)?;
     Ok(Some(Workload { pod, ..workload }))
 }
 
@@ -359,37 +356,51 @@ fn add_storage(annotations: &mut BTreeMap<String, String>, spec: &PredictorSpec)
 
 fn add_confidential(annotations: &mut BTreeMap<String, String>, spec: &PredictorSpec) {
     let confidential = spec.model.as_ref().and_then(|model| model.extension.confidential.as_ref());
-    let Some(confidential) = confidential.filter(|confidential| confidential.enabled) else {
-        return;
-    };
+    let Some(confidential) = confidential.filter(|confidential| confidential.enabled) else { return };
     annotations.insert(names::CONFIDENTIAL_ENABLED.to_owned(), "true".to_owned());
-    if let Some(resource) = confidential.resource_id.as_ref().filter(|resource| !resource.is_empty()) {
-        annotations.insert(names::CONFIDENTIAL_RESOURCE_ID.to_owned(), resource.clone());
+    if let Some(resource) = confidential.resource_id.as_deref().filter(|resource| !resource.is_empty()) {
+        annotations.insert(names::CONFIDENTIAL_RESOURCE_ID.to_owned(), resource.to_owned());
     }
 }
 
 /// `STORAGE_URI` of a transformer's or explainer's first container.
-fn add_container_storage(annotations: &mut BTreeMap<String, String>, pod: &Fields) -> Result<(), Fault> {
+fn add_container_storage(
+    annotations: &mut BTreeMap<String, String>,
+    pod: &Fields,
+    inputs: &Inputs<'_>,
+) -> Result<(), Fault> {
     let uri = crate::pod_fields::raw_containers(pod, "containers")
         .take(1)
         .flat_map(crate::pod_fields::raw_environment)
         .find_map(|(name, value)| if name == "STORAGE_URI" { value } else { None });
     if let Some(uri) = uri {
-        storage_uri_is_supported(uri).map_err(|failure| Fault::Component(failure.message))?;
+        storage_uri_is_supported(uri, inputs.around.storage_containers)
+            .map_err(|failure| Fault::Component(failure.message))?;
         annotations.insert(names::STORAGE_SOURCE_URI.to_owned(), uri.to_owned());
     }
     Ok(())
 }
 
+/// What brings several model sources, as the pod webhook would make it: Knative keeps the webhook from doing it.
 fn add_storage_uris(
     pod: &mut Fields,
     uris: Option<&[StorageUri]>,
-    _annotations: &BTreeMap<String, String>,
-    config: &KserveConfig,
-) {
-    if let Some(uris) = uris.filter(|uris| !uris.is_empty()) {
-        pod::add_storage_uris(pod, uris, config);
+    storage_container: Option<&str>,
+    annotations: &BTreeMap<String, String>,
+    inputs: &Inputs<'_>,
+) -> Result<(), Fault> {
+    let Some(uris) = uris.filter(|uris| !uris.is_empty()) else { return Ok(()) };
+    let mut spec = crate::pod_fields::pod_spec(pod).map_err(Fault::Component)?;
+    let namespace = inputs.service.namespace();
+    let request = pod::StorageUris { uris, namespace, annotations, storage_container };
+    pod::storage_uris(&mut spec, &request, inputs.config, &inputs.around).map_err(Fault::Component)?;
+    let value = serde_json::to_value(&spec).map_err(|error| Fault::Component(error.to_string()))?;
+    for key in ["initContainers", "containers", "volumes", "shareProcessNamespace"] {
+        if let Some(part) = value.get(key).filter(|part| !part.is_null()) {
+            pod.insert(key.to_owned(), part.clone());
+        }
     }
+    Ok(())
 }
 
 fn containers_mut(pod: &mut Fields) -> impl Iterator<Item = &mut Map<String, Value>> {

@@ -13,6 +13,7 @@ fn config(ingress: &Value) -> KserveConfig {
     let mut all = json!({
         "ingressGateway": "knative-serving/knative-ingress-gateway",
         "enableGatewayApi": true,
+        "ingressDomain": "example.com",
         "kserveIngressGateway": "kserve/kserve-ingress-gateway",
         "additionalIngressDomains": ["additional.example.com"],
     });
