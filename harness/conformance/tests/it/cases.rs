@@ -199,3 +199,13 @@ fn the_schema_beside_the_cases_is_current() {
         "scenarios/conformance/schema.json"
     );
 }
+
+/// A file that is forgotten in the binary's list would never be run by those who have only the binary.
+#[test]
+fn the_binary_carries_every_shipped_case() {
+    let ids = |cases: Vec<case::Case>| -> std::collections::BTreeSet<String> {
+        cases.into_iter().map(|case| case.id).collect()
+    };
+    let folder = ids(case::read_folder(&workspace("scenarios/conformance")).expect("valid"));
+    assert_eq!(ids(case::shipped().expect("valid")), folder);
+}
