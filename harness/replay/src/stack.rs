@@ -115,13 +115,9 @@ impl EmbeddedStack {
             ..windtunnel_cluster::Options::default()
         })
         .await?;
-        let control_plane = ControlPlane::start(
-            cluster.client(),
-            gateway.handle(),
-            windtunnel_control_plane::Options::default(),
-        )
-        .await
-        .map_err(|error| FlightError::ControlPlane(error.to_string()))?;
+        let control_plane = ControlPlane::start(cluster.client(), gateway.handle(), control_plane_options)
+            .await
+            .map_err(|error| FlightError::ControlPlane(error.to_string()))?;
         let stack = Self { cluster, gateway, control_plane };
         stack.configure_knative(&options.knative).await?;
         Ok(stack)

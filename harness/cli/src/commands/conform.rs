@@ -17,14 +17,11 @@ use crate::exit::{Exit, Failure, OrExit, Outcome};
 use crate::interrupt::Interrupt;
 use crate::progress::Line;
 
-/// Where the shipped cases are, from the top of the repository.
-const SHIPPED: &str = "scenarios/conformance";
-
 /// Runs conformance cases against a cluster.
 #[derive(Args)]
 pub(crate) struct Conform {
-    /// Files or folders of conformance cases (YAML).
-    #[arg(value_name = "PATH", default_value = SHIPPED)]
+    /// Files or folders of conformance cases (YAML); those that come with the binary unless given.
+    #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Where: embedded, current (the kubeconfig's current context) or context:NAME.
     #[arg(long, default_value = "embedded", value_parser = place)]
@@ -114,6 +111,9 @@ impl Conform {
     }
 
     fn cases(&self) -> Result<Vec<Case>, Failure> {
+        if self.paths.is_empty() {
+            return case::shipped().or_usage();
+        }
         let mut cases = Vec::new();
         for path in &self.paths {
             cases.extend(case::read_folder(path).or_usage()?);

@@ -13,7 +13,7 @@ pub const OPERATORS: [(&str, &str); 11] = [
     ("length", "a list, mapping or text of this length"),
     ("matches", "a text in which the regular expression is found"),
     ("contains", "a text that holds this one, or a list that holds an equal item"),
-    ("in", "an equal of one of these"),
+    ("in", "an equal of one of these; null stands for nothing"),
     ("not", "whatever does not match the tree"),
     ("exactly", "its equal, with nothing left out"),
     ("atLeast", "this number or more"),
@@ -72,7 +72,8 @@ pub(super) fn apply(
         }
         "in" => {
             let among = operand.as_array().into_iter().flatten();
-            if !value.is_some_and(|value| among.clone().any(|one| equal(one, value))) {
+            let value = value.unwrap_or(&Value::Null);
+            if !among.clone().any(|one| equal(one, value)) {
                 fail(say("one of".to_owned()));
             }
         }

@@ -55,6 +55,10 @@ fn trees_hold_or_say_where_not() {
         json!({"spec": {"replicas": {"$in": [1, 2]}}, "metadata": {"$not": {"name": "m"}}}),
         &["metadata"],
     );
+    check_tree(
+        json!({"spec": {"nothing": {"$in": [null, ""]}, "replicas": {"$in": [null]}}}),
+        &["spec.replicas"],
+    );
     check_tree(json!({"metadata": {"labels": {"$exactly": {"app": "isvc.m"}}}}), &[]);
     check_tree(json!({"metadata": {"$exactly": {"name": "m"}}}), &["metadata"]);
     check_tree(

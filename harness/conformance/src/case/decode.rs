@@ -250,7 +250,7 @@ fn rows(reader: &mut Reader<'_>, node: &Node, path: &str) -> Option<Vec<(Option<
             return None;
         }
         let Json::Object(mut values) = json(reader, node, path)? else { return None };
-        values.shift_remove("row");
+        values.insert("row".to_owned(), Json::from(name.as_str()));
         Some((Some(name), values.into_iter().collect()))
     })
 }

@@ -6,6 +6,7 @@
 mod decode;
 mod read;
 mod schema;
+mod shipped;
 mod step;
 pub(crate) mod substitute;
 
@@ -19,6 +20,7 @@ use serde_json::Value;
 
 pub use read::{read, read_folder};
 pub use schema::json_schema;
+pub use shipped::{SHIPPED, shipped};
 pub use step::{Action, Condition, Kubelet, PodState, Refusal, Request, Split, Step, Verb, Words};
 
 /// How long a wait may take where a case does not say.

@@ -82,7 +82,7 @@ impl Flight<'_> {
             let what = describe(&action);
             let limit = step.within.unwrap_or(self.case.within);
             let began = Instant::now();
-            let outcome = Box::pin(self.act(&action, limit)).await;
+            let outcome = Box::pin(self.act(&action, limit, step.within.is_some())).await;
             let since_write = self.written.elapsed();
             let mut result = StepResult {
                 line: step.line,
@@ -117,9 +117,13 @@ impl Flight<'_> {
         format!("{}:{}", self.case.file.display(), step.line)
     }
 
-    async fn act(&mut self, action: &Action, limit: Duration) -> Result<Found, Trouble> {
+    async fn act(&mut self, action: &Action, limit: Duration, has_limit: bool) -> Result<Found, Trouble> {
         match action {
             Action::Write { verb, object, dry_run, refused, gives } => {
+                // Settings and objects reach the webhooks some time after they were written; a dry run leaves no trace, so
+                // it may be sent again where the case says so. Everything else is sent once.
+                let repeats = *dry_run && (has_limit || !self.case.settings.is_empty());
+                let limit = if repeats { limit } else { Duration::ZERO };
                 self.write(*verb, object, *dry_run, refused.as_ref(), gives.as_ref(), limit).await
             }
             Action::Expect { tree, save } => self.expect(tree, save, limit).await,
@@ -174,10 +178,7 @@ impl Flight<'_> {
                 }
             }
             let judged = judge_write(outcome, refused, gives);
-            // A setting reaches the webhooks some time after it was written; a dry run leaves no trace, so it may be sent
-            // again. Everything else is sent once.
-            let may_repeat =
-                dry_run && !self.case.settings.is_empty() && Instant::now() + DRY_RUN_EVERY < end;
+            let may_repeat = Instant::now() + DRY_RUN_EVERY < end;
             match judged {
                 Err(trouble) if may_repeat && !trouble.environment => tokio::time::sleep(DRY_RUN_EVERY).await,
                 Err(trouble) => return Err(trouble),
