@@ -202,3 +202,12 @@ pub struct InferenceGraphStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotations: Option<BTreeMap<String, String>>,
 }
+
+impl InferenceGraphSpec {
+    /// Whether a step sends requests to this service.
+    #[must_use]
+    pub fn names_service(&self, service: &str) -> bool {
+        let steps = self.nodes.values().flat_map(|node| node.steps.iter());
+        steps.into_iter().any(|step| step.service_name.as_deref() == Some(service))
+    }
+}

@@ -15,7 +15,31 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
     let key = object.key();
     let mut keys: Vec<Key> = owner(&key, object.metadata()).into_iter().collect();
     match object {
-        Object::InferenceService(_) => keys.push(Key::InferenceService(key)),
+        Object::InferenceService(_) => {
+            let graphs = world.inference_graphs.iter().filter(|(graph, found)| {
+                graph.namespace == key.namespace && found.spec.names_service(&key.name)
+            });
+            keys.extend(graphs.map(|(graph, _)| Key::InferenceGraph(graph.clone())));
+            let models = world.trained_models.iter().filter(|(model, found)| {
+                model.namespace == key.namespace && found.spec.inference_service == key.name
+            });
+            keys.extend(models.map(|(model, _)| Key::TrainedModel(model.clone())));
+            keys.push(Key::InferenceService(key));
+        }
+        Object::InferenceGraph(_) => keys.push(Key::InferenceGraph(key)),
+        Object::TrainedModel(model) => {
+            // Memory that one model gives back may do for another.
+            let parent = &model.spec.inference_service;
+            let siblings = world.trained_models.iter().filter(|(sibling, found)| {
+                sibling.namespace == key.namespace && found.spec.inference_service == *parent
+            });
+            keys.extend(siblings.map(|(sibling, _)| Key::TrainedModel(sibling.clone())));
+            keys.push(Key::InferenceService(key.sibling(parent.clone())));
+            keys.push(Key::TrainedModel(key));
+        }
+        Object::ClusterStorageContainer(_) => {
+            keys.extend(world.inference_services.keys().cloned().map(Key::InferenceService));
+        }
         Object::ServingRuntime(_) | Object::ClusterServingRuntime(_) => {
             let everywhere = key.namespace.is_empty();
             let services = world.inference_services.keys();
@@ -79,9 +103,6 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
         }
         Object::Secret(_)
         | Object::ServiceAccount(_)
-        | Object::ClusterStorageContainer(_)
-        | Object::TrainedModel(_)
-        | Object::InferenceGraph(_)
         | Object::LocalModelCache(_)
         | Object::LocalModelNamespaceCache(_)
         | Object::LocalModelNodeGroup(_)
@@ -113,6 +134,7 @@ fn owner(key: &ObjectKey, metadata: &ObjectMeta) -> Option<Key> {
     let of = key.sibling(owner.name.clone());
     match (group, owner.kind.as_str()) {
         ("serving.kserve.io", "InferenceService") => Some(Key::InferenceService(of)),
+        ("serving.kserve.io", "InferenceGraph") => Some(Key::InferenceGraph(of)),
         ("serving.knative.dev", "Service") => Some(Key::Service(of)),
         ("serving.knative.dev", "Configuration") => Some(Key::Configuration(of)),
         ("serving.knative.dev", "Revision") => Some(Key::Revision(of)),
@@ -149,7 +171,8 @@ fn routes_to(
 fn configured(world: &World, key: &ObjectKey) -> Vec<Key> {
     match (key.namespace.as_str(), key.name.as_str()) {
         (CONFIG_NAMESPACE, CONFIG_MAP) => {
-            world.inference_services.keys().cloned().map(Key::InferenceService).collect()
+            let graphs = world.inference_graphs.keys().cloned().map(Key::InferenceGraph);
+            graphs.chain(world.inference_services.keys().cloned().map(Key::InferenceService)).collect()
         }
         (KNATIVE_NAMESPACE, CONFIG_AUTOSCALER) => {
             let revisions = world.revisions.keys().cloned();

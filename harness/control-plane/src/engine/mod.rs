@@ -169,6 +169,8 @@ impl Engine {
             let now_ns = self.clock.now_ns();
             let effects = match &key {
                 Key::InferenceService(of) => kserve::reconcile(&self.world, of, now_ns),
+                Key::InferenceGraph(of) => kserve::reconcile_graph(&self.world, of, now_ns),
+                Key::TrainedModel(of) => kserve::reconcile_trained_model(&self.world, of, now_ns),
                 Key::Service(of) => knative::service::reconcile(&self.world, of, now_ns),
                 Key::Configuration(of) => knative::configuration::reconcile(&self.world, of, now_ns),
                 Key::Revision(of) => knative::revision::reconcile(&self.world, of, now_ns),

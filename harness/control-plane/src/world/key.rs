@@ -61,6 +61,10 @@ pub enum Key {
     GatewayClass(ObjectKey),
     /// An InferenceService.
     InferenceService(ObjectKey),
+    /// A TrainedModel.
+    TrainedModel(ObjectKey),
+    /// An InferenceGraph.
+    InferenceGraph(ObjectKey),
     /// The autoscaler of a Revision.
     Scale(ObjectKey),
 }
@@ -76,6 +80,8 @@ impl fmt::Display for Key {
             Self::Gateway(key) => write!(f, "Gateway {key}"),
             Self::GatewayClass(key) => write!(f, "GatewayClass {key}"),
             Self::InferenceService(key) => write!(f, "InferenceService {key}"),
+            Self::TrainedModel(key) => write!(f, "TrainedModel {key}"),
+            Self::InferenceGraph(key) => write!(f, "InferenceGraph {key}"),
             Self::Scale(key) => write!(f, "autoscaler of {key}"),
         }
     }
