@@ -57,6 +57,7 @@ pub mod runtimes;
 pub mod schema;
 
 mod crds;
+mod owner;
 
 pub use crds::crds;
 

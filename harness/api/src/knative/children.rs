@@ -170,7 +170,7 @@ pub(super) fn selector(revision: &Revision) -> BTreeMap<String, String> {
 
 /// The controller reference to an object, once the object has a UID.
 pub(super) fn owner<K: Resource<DynamicType = ()>>(object: &K) -> Option<Vec<OwnerReference>> {
-    object.controller_owner_ref(&()).map(|reference| vec![reference])
+    crate::owner::references(object)
 }
 
 fn child_of_service(service: &Service) -> ObjectMeta {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 
 use super::config::KserveConfig;
 use super::inference_service::InferenceService;
@@ -82,7 +81,7 @@ pub fn knative_service(
         .filter_map(|key| Some(((*key).to_owned(), service.annotation(key)?.to_owned())))
         .collect();
     rendered.metadata.annotations = (!kept.is_empty()).then_some(kept);
-    rendered.metadata.owner_references = service.controller_owner_ref(&()).map(|owner| vec![owner]);
+    rendered.metadata.owner_references = crate::owner::references(service);
     rendered
 }
 

@@ -16,8 +16,11 @@ const KSERVE: (&str, &str) = ("kserve", "inferenceservice-config");
 /// Where Knative's configuration is.
 const KNATIVE_NAMESPACE: &str = "knative-serving";
 
-/// What was there before, by ConfigMap; `None` for a key that was not.
-pub(crate) struct Before(Vec<(Api<ConfigMap>, String, BTreeMap<String, Option<String>>)>);
+/// Values by key; `None` for a key that was not there.
+type Values = BTreeMap<String, Option<String>>;
+
+/// What was there before, by ConfigMap.
+pub(crate) struct Before(Vec<(Api<ConfigMap>, String, Values)>);
 
 fn api(client: &Client, map: &str) -> Api<ConfigMap> {
     let namespace = if map == KSERVE.1 { KSERVE.0 } else { KNATIVE_NAMESPACE };

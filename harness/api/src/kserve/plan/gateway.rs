@@ -2,7 +2,6 @@
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 use windtunnel_kernel::rollout::kserve::standard as canary_rules;
 
 use super::super::names;
@@ -259,7 +258,7 @@ impl Routing<'_> {
                 namespace: Some(service.namespace().to_owned()),
                 labels: (!labels.is_empty()).then_some(labels),
                 annotations: (!annotations.is_empty()).then_some(annotations),
-                owner_references: service.controller_owner_ref(&()).map(|owner| vec![owner]),
+                owner_references: crate::owner::references(service),
                 ..ObjectMeta::default()
             },
             spec: HttpRouteSpec {

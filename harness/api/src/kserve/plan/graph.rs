@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::super::component::ComponentExtension;
@@ -425,7 +425,7 @@ fn router(
         component: Component::Predictor,
         name: graph.name_any(),
         namespace: graph.namespace().unwrap_or_else(|| "default".to_owned()),
-        owner: graph.controller_owner_ref(&()),
+        owner: crate::owner::reference(graph),
         labels,
         annotations,
         pod,

@@ -5,7 +5,6 @@ use k8s_openapi::api::networking::v1::{
     IngressSpec, ServiceBackendPort,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 
 use super::super::names;
 use super::super::status_types::InferenceServiceStatus;
@@ -86,7 +85,7 @@ fn render(inputs: &Inputs<'_>, settings: &Settings) -> Result<Ingress, Fault> {
             name: Some(service.name().to_owned()),
             namespace: Some(service.namespace().to_owned()),
             annotations: (!annotations.is_empty()).then_some(annotations),
-            owner_references: service.controller_owner_ref(&()).map(|owner| vec![owner]),
+            owner_references: crate::owner::references(service),
             ..ObjectMeta::default()
         },
         spec: Some(IngressSpec {

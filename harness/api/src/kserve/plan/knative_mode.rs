@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Pod, Service, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 
 use super::super::render::autoscaling_annotations;
 use super::super::status_types::{Address, ComponentStatus};
@@ -295,7 +295,7 @@ fn external_name(inputs: &Inputs<'_>, gateway: &str) -> Service {
         metadata: ObjectMeta {
             name: Some(service.name().to_owned()),
             namespace: Some(service.namespace().to_owned()),
-            owner_references: service.controller_owner_ref(&()).map(|owner| vec![owner]),
+            owner_references: crate::owner::references(service),
             ..ObjectMeta::default()
         },
         spec: Some(ServiceSpec {

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{
     PodSpec, PodTemplateSpec, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use serde_json::Value;
 
 use super::super::config::KserveConfig;
@@ -70,7 +70,7 @@ pub struct Plan {
 pub fn plan(inputs: &Inputs<'_>) -> Plan {
     let cache = inputs.cache;
     let name = cache.name_any();
-    let owner = cache.controller_owner_ref(&());
+    let owner = crate::owner::reference(cache);
     let mut plan = Plan { status: cache.status.clone().unwrap_or_default(), ..Plan::default() };
     let mut groups: Vec<&LocalModelNodeGroup> = Vec::new();
     for wanted in &cache.spec.node_groups {
@@ -300,7 +300,7 @@ pub fn download_job(
             generate_name: Some(format!("{}-{}", info.model_name, node.name_any())),
             namespace: Some(settings.job_namespace.clone()),
             labels: Some(labels),
-            owner_references: node.controller_owner_ref(&()).map(|owner| vec![owner]),
+            owner_references: crate::owner::references(node),
             ..ObjectMeta::default()
         },
         spec: Some(JobSpec {

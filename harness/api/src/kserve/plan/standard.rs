@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use windtunnel_kernel::rollout::kserve::standard::Backend;
 
 use super::super::names;
@@ -340,7 +340,7 @@ impl<'a> Builder<'a> {
                 name: Some(names::model_config_name(service.name(), 0)),
                 namespace: Some(service.namespace().to_owned()),
                 labels: service.metadata.labels.clone(),
-                owner_references: service.controller_owner_ref(&()).map(|owner| vec![owner]),
+                owner_references: crate::owner::references(service),
                 ..ObjectMeta::default()
             },
             data: Some(BTreeMap::from([("models.json".to_owned(), models.to_owned())])),

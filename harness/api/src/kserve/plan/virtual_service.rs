@@ -1,7 +1,6 @@
 //! Istio's VirtualService of a service in the Knative mode: one host for all components.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 use serde_json::{Value, json};
 
 use super::super::names;
@@ -114,7 +113,7 @@ pub(super) fn render(
         namespace: Some(service.namespace().to_owned()),
         labels: service.metadata.labels.clone(),
         annotations: (!annotations.is_empty()).then_some(annotations),
-        owner_references: service.controller_owner_ref(&()).map(|owner| vec![owner]),
+        owner_references: crate::owner::references(service),
         ..ObjectMeta::default()
     };
     route

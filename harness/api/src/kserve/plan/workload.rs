@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::Resource;
 use serde_json::{Map, Value, json};
 
 use super::super::component::{Batcher, ComponentExtension, Logger, StorageUri};
@@ -177,7 +176,7 @@ pub(super) fn predictor(service: &InferenceService, inputs: &Inputs<'_>) -> Resu
         component: Component::Predictor,
         name: names::predictor_service_name(service.name(), spec.name.as_deref()),
         namespace: service.namespace().to_owned(),
-        owner: service.controller_owner_ref(&()),
+        owner: crate::owner::reference(service),
         labels,
         annotations: all,
         pod,
@@ -254,7 +253,7 @@ fn side(
         component,
         name: format!("{}-{}", service.name(), component.word()),
         namespace: service.namespace().to_owned(),
-        owner: service.controller_owner_ref(&()),
+        owner: crate::owner::reference(service),
         labels,
         annotations,
         pod: Fields::new(),
