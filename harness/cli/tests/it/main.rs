@@ -1,6 +1,7 @@
 //! The command line as users and scripts see it: real processes, real files, real kubectl and a real browser.
 
 mod explain;
+mod graph_router;
 mod library;
 mod page;
 mod plan;
