@@ -6,6 +6,7 @@ use windtunnel_gateway::graph::{Graph, Options};
 
 use super::{Rig, one_node, refusal};
 
+#[expect(clippy::needless_pass_by_value, reason = "cases write their steps in place")]
 fn node(steps: Value) -> Value {
     json!({"routerType": "Sequence", "steps": steps})
 }
