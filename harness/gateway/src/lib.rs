@@ -1,4 +1,5 @@
-//! Data plane: host routing, exact traffic split, activator and concurrency metering.
+//! Data plane: host routing, exact traffic split, activator and concurrency metering; and the InferenceGraph router, a server
+//! of its own ([`graph`]).
 //!
 //! A [`Gateway`] listens for HTTP/1.1 and HTTP/2 (prior knowledge) and forwards to pods over HTTP/1.1. Its
 //! [`GatewayHandle`] is how a control plane drives it: [`GatewayHandle::apply`] replaces the [`RouteTable`],
@@ -53,6 +54,7 @@ mod body;
 mod endpoint;
 mod error;
 mod filters;
+pub mod graph;
 mod headers;
 mod matching;
 mod meter;

@@ -74,8 +74,12 @@ impl StackOptions {
                 [self.executable.display().to_string().as_str(), "serve", name],
             )
         };
+        let graph_router = image("graph-router");
         let mut images = vec![
             image("predictor"),
+            // A configuration of upstream's names this one.
+            Image { reference: "kserve/router".to_owned(), ..graph_router.clone() },
+            graph_router,
             Image {
                 env: BTreeMap::from([("WINDTUNNEL_STORAGE_MAP".to_owned(), storage.join(";"))]),
                 ..image("storage-initializer")
@@ -165,5 +169,21 @@ impl EmbeddedStack {
         self.control_plane.stop().await;
         self.gateway.shutdown().await;
         self.cluster.stop().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// If this fails an InferenceGraph's pod waits for an image that the embedded cluster can't pull.
+    #[test]
+    fn the_router_images_run_the_graph_router() {
+        let options = StackOptions::new(PathBuf::from("/stack"), PathBuf::from("/bin/windtunnel"));
+        let images = options.images();
+        for reference in ["windtunnel/graph-router", "kserve/router"] {
+            let image = images.iter().find(|image| image.reference == reference).expect(reference);
+            assert_eq!(image.argv, ["/bin/windtunnel", "serve", "graph-router"]);
+        }
     }
 }

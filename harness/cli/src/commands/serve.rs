@@ -1,5 +1,7 @@
 //! `windtunnel serve …`: what runs inside containers. Flags are those of the official servers.
 
+mod graph_router;
+
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,6 +24,8 @@ pub(crate) enum Serve {
     Predictor(Predictor),
     /// Fetches models before a server starts.
     StorageInitializer(StorageInitializer),
+    /// Routes requests through the steps of an InferenceGraph.
+    GraphRouter(graph_router::GraphRouter),
 }
 
 /// The model server.
@@ -57,6 +61,7 @@ impl Serve {
         match self {
             Self::Predictor(predictor) => predictor.execute(),
             Self::StorageInitializer(initializer) => initializer.execute(),
+            Self::GraphRouter(router) => router.execute(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod conform;
 mod explain;
+mod graph_router;
 mod library;
 mod page;
 mod plan;

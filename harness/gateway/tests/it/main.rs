@@ -2,6 +2,7 @@
 
 mod activation;
 mod failures;
+mod graph;
 mod metering;
 mod pods;
 mod routing;
