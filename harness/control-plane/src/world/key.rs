@@ -61,6 +61,8 @@ pub enum Key {
     GatewayClass(ObjectKey),
     /// An InferenceService.
     InferenceService(ObjectKey),
+    /// A ScaledObject.
+    ScaledObject(ObjectKey),
     /// The autoscaler of a Revision.
     Scale(ObjectKey),
 }
@@ -76,6 +78,7 @@ impl fmt::Display for Key {
             Self::Gateway(key) => write!(f, "Gateway {key}"),
             Self::GatewayClass(key) => write!(f, "GatewayClass {key}"),
             Self::InferenceService(key) => write!(f, "InferenceService {key}"),
+            Self::ScaledObject(key) => write!(f, "ScaledObject {key}"),
             Self::Scale(key) => write!(f, "autoscaler of {key}"),
         }
     }
