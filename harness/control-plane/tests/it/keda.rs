@@ -26,7 +26,7 @@ struct Stage {
 impl Stage {
     fn new(spec: &Value) -> Self {
         let mut stage = Self {
-            world: World { has_own_keda: true, ..World::default() },
+            world: World::default(),
             loops: Loops::default(),
             key: ObjectKey::new("ns", "worker"),
             now_ns: START_NS,
@@ -36,6 +36,7 @@ impl Stage {
             has_autoscaler: false,
             finalizers: Vec::new(),
         };
+        stage.world.has_own_keda = true;
         let mut full = json!({"scaleTargetRef": {"name": "worker"}, "cooldownPeriod": 60, "pollingInterval": 10,
             "triggers": [{"type": "rabbitmq", "metadata": {"host": "http://r", "queueName": "jobs",
                 "mode": "QueueLength", "value": "5", "activationValue": "2"}}]});
@@ -44,7 +45,7 @@ impl Stage {
         }
         stage.store(json!({"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "spec": full,
             "metadata": {"name": "worker", "namespace": "ns", "uid": "u", "generation": 1,
-                "creationTimestamp": "2026-01-01T00:00:00Z"}}));
+                "creationTimestamp": "2025-12-31T23:59:59Z"}}));
         stage.changed();
         stage
     }
