@@ -96,7 +96,7 @@ async fn answer(source: Arc<dyn ExternalMetrics>, query: ExternalMetricQuery) ->
     let metric = query.metric.clone();
     match source.values(query).await {
         Ok(values) => {
-            let items: Vec<Value> = values.into_iter().map(|value| item(&metric, value)).collect();
+            let items: Vec<Value> = values.iter().map(|value| item(&metric, value)).collect();
             let list = json!({"kind": "ExternalMetricValueList", "apiVersion": format!("{GROUP}/{VERSION}"),
                 "metadata": {}, "items": items});
             Answer::json(200, list)
@@ -105,7 +105,7 @@ async fn answer(source: Arc<dyn ExternalMetrics>, query: ExternalMetricQuery) ->
     }
 }
 
-fn item(metric: &str, value: ExternalMetricValue) -> Value {
+fn item(metric: &str, value: &ExternalMetricValue) -> Value {
     let at = value.at.unwrap_or_else(jiff::Timestamp::now);
     let at = jiff::Timestamp::from_second(at.as_second()).unwrap_or(at);
     json!({"metricName": metric, "metricLabels": null, "timestamp": at.to_string(), "value": value.value})

@@ -45,8 +45,9 @@ impl RabbitMq {
         )
         .expect("epmd");
         let path = std::env::var("PATH").unwrap_or_default();
-        // The shell starts the machine with `exec`, so the child is the broker itself.
+        // As under systemd the shell is replaced by the broker, so that the child is the broker itself.
         let server = Command::new(scripts.join("rabbitmq-server"))
+            .env("RUNNING_UNDER_SYSTEMD", "1")
             .env("PATH", format!("{}:{path}", erlang.join("bin").display()))
             .env("HOME", folder.path())
             .env("ERL_EPMD_PORT", names_port.to_string())

@@ -18,6 +18,9 @@ const KNOWN: [(&str, &str, &str); 3] = [
 /// Why it cannot be scaled.
 pub(super) async fn find(client: &Client, question: &Question) -> Result<(Target, Value), String> {
     let reference = &question.spec.scale_target_ref;
+    if reference.name.is_empty() {
+        return Err("ScaledObject.spec.scaleTargetRef.name is missing".to_owned());
+    }
     let api_version = reference.api_version.as_deref().filter(|text| !text.is_empty()).unwrap_or("apps/v1");
     let kind = reference.kind.as_deref().filter(|text| !text.is_empty()).unwrap_or("Deployment");
     let resource = plural(client, api_version, kind).await?;
