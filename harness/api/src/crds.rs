@@ -29,6 +29,8 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         gateway_api::Gateway::crd(),
         gateway_api::HttpRoute::crd(),
         keda::ScaledObject::crd(),
+        keda::TriggerAuthentication::crd(),
+        keda::ClusterTriggerAuthentication::crd(),
         opentelemetry::OpenTelemetryCollector::crd(),
     ]
 }

@@ -1,4 +1,4 @@
-//! KEDA's ScaledObject, as far as it is rendered for inference services (`keda.sh/v1alpha1`).
+//! KEDA's ScaledObject, and the objects that name a trigger's secrets (`keda.sh/v1alpha1`).
 
 use std::collections::BTreeMap;
 
@@ -119,6 +119,116 @@ pub struct ScaledObjectStatus {
     /// Its conditions: `Ready`, `Active`, `Fallback`, `Paused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<crate::condition::Condition>,
+    /// Anything else.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub other: Fields,
+}
+
+/// Names where triggers get their secrets, for the ScaledObjects of its namespace.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[kube(
+    group = "keda.sh",
+    version = "v1alpha1",
+    kind = "TriggerAuthentication",
+    plural = "triggerauthentications",
+    shortname = "ta",
+    shortname = "triggerauth",
+    namespaced,
+    derive = "PartialEq",
+    derive = "Default",
+    status = "TriggerAuthenticationStatus",
+    printcolumn(name = "PodIdentity", type_ = "string", json_path = ".spec.podIdentity.provider"),
+    printcolumn(name = "Secret", type_ = "string", json_path = ".spec.secretTargetRef[*].name"),
+    printcolumn(name = "Env", type_ = "string", json_path = ".spec.env[*].name")
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = crate::schema::preserve_unknown)]
+pub struct TriggerAuthenticationSpec {
+    /// Parameters from Secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_target_ref: Vec<AuthenticationSource>,
+    /// Parameters from ConfigMaps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config_map_target_ref: Vec<AuthenticationSource>,
+    /// Parameters from the environment of the target's containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<AuthenticationEnvironment>,
+    /// The identity of pods; only `none` needs no cloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_identity: Option<PodIdentity>,
+    /// Anything else: vaults and identities of clouds.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub other: Fields,
+}
+
+/// As a TriggerAuthentication, for the ScaledObjects of all namespaces; its Secrets lie in KEDA's own namespace.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[kube(
+    group = "keda.sh",
+    version = "v1alpha1",
+    kind = "ClusterTriggerAuthentication",
+    plural = "clustertriggerauthentications",
+    shortname = "cta",
+    shortname = "clustertriggerauth",
+    derive = "PartialEq",
+    derive = "Default",
+    status = "TriggerAuthenticationStatus",
+    printcolumn(name = "PodIdentity", type_ = "string", json_path = ".spec.podIdentity.provider"),
+    printcolumn(name = "Secret", type_ = "string", json_path = ".spec.secretTargetRef[*].name"),
+    printcolumn(name = "Env", type_ = "string", json_path = ".spec.env[*].name")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterTriggerAuthenticationSpec {
+    /// What a TriggerAuthentication has.
+    #[serde(flatten)]
+    pub inner: TriggerAuthenticationSpec,
+}
+
+/// A key of a Secret or a ConfigMap as a parameter.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+pub struct AuthenticationSource {
+    /// The parameter of the trigger.
+    pub parameter: String,
+    /// Name of the Secret or the ConfigMap.
+    pub name: String,
+    /// Its key.
+    pub key: String,
+}
+
+/// An environment variable as a parameter.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthenticationEnvironment {
+    /// The parameter of the trigger.
+    pub parameter: String,
+    /// The variable.
+    pub name: String,
+    /// The container; absent means the ScaledObject's, or the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_name: Option<String>,
+}
+
+/// The identity of pods.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[schemars(transform = crate::schema::preserve_unknown)]
+pub struct PodIdentity {
+    /// `none` or a cloud's.
+    pub provider: String,
+    /// Settings of clouds.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub other: Fields,
+}
+
+/// Who uses it.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[schemars(transform = crate::schema::preserve_unknown)]
+pub struct TriggerAuthenticationStatus {
+    /// Names of ScaledObjects, with commas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaledobjects: Option<String>,
     /// Anything else.
     #[serde(flatten)]
     #[schemars(skip)]

@@ -28,7 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    connect,
+    connect, external_metrics,
     pipeline::{Answer, Cursor, Payload, Request, WatchRequest},
     security::{Peer, gate, pki::user_of},
     server::ApiServer,
@@ -216,6 +216,9 @@ where
     if request.path == "/metrics" && matches!(request.method.as_str(), "GET" | "HEAD") {
         let mut answer = Answer::text(200, server.metrics().text(&server.read()));
         answer.content_type = "text/plain; version=0.0.4; charset=utf-8";
+        return plain(answer);
+    }
+    if let Some(answer) = external_metrics::respond(server, &request).await {
         return plain(answer);
     }
     let answer = server.handle(&request).await;

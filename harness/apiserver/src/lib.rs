@@ -32,6 +32,7 @@ mod apply;
 mod cel;
 mod connect;
 mod durable;
+mod external_metrics;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -57,5 +58,6 @@ pub use connect::{
     TerminalSize,
 };
 pub use durable::StorageError;
+pub use external_metrics::{ExternalMetricQuery, ExternalMetricValue, ExternalMetrics};
 pub use security::{Identity, Pki, PkiError, User};
 pub use server::{ApiServer, Options};

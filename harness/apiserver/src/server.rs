@@ -20,6 +20,7 @@ use crate::{
     admission::Admission,
     connect::Kubelet,
     durable::{Folder, Keys, StorageError, Writer},
+    external_metrics::ExternalMetrics,
     http_layer,
     metrics::Metrics,
     pipeline::{self, Answer, Context, NAMESPACES, Request, State},
@@ -79,6 +80,7 @@ struct Inner {
     state: RwLock<State>,
     admission: RwLock<Vec<Arc<dyn Admission>>>,
     kubelet: RwLock<Option<Arc<dyn Kubelet>>>,
+    external_metrics: OnceLock<Arc<dyn ExternalMetrics>>,
     pki: Pki,
     tokens: Tokens,
     webhooks: Clients,
@@ -190,6 +192,7 @@ impl ApiServer {
                 state: RwLock::new(state),
                 admission: RwLock::default(),
                 kubelet: RwLock::default(),
+                external_metrics: OnceLock::new(),
                 pki,
                 tokens,
                 webhooks: Clients::default(),
@@ -231,6 +234,15 @@ impl ApiServer {
 
     pub(crate) fn kubelet(&self) -> Option<Arc<dyn Kubelet>> {
         self.inner.kubelet.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Serves `external.metrics.k8s.io/v1beta1` with what this one knows. Only the first call counts.
+    pub fn serve_external_metrics(&self, source: Arc<dyn ExternalMetrics>) {
+        let _ = self.inner.external_metrics.set(source);
+    }
+
+    pub(crate) fn external_metrics(&self) -> Option<Arc<dyn ExternalMetrics>> {
+        self.inner.external_metrics.get().cloned()
     }
 
     /// Serves these objects as `metrics.k8s.io/v1beta1` in place of those of before: `NodeMetrics` with `metadata.name`,

@@ -106,6 +106,9 @@ impl EmbeddedCluster {
         for admission in &options.admission {
             server.add_admission(admission.clone());
         }
+        if let Some(source) = &options.external_metrics {
+            server.serve_external_metrics(source.clone());
+        }
         let isolation = if options.namespaces {
             let scratch = directory.path().join("isolation");
             let found = Isolation::detect(&scratch);

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use windtunnel_apiserver::Admission;
+use windtunnel_apiserver::{Admission, ExternalMetrics};
 
 /// What a cluster is started with.
 #[derive(Clone)]
@@ -26,6 +26,8 @@ pub struct Options {
     pub images: Vec<Image>,
     /// Reviewers of writes, in the order in which they are asked.
     pub admission: Vec<Arc<dyn Admission>>,
+    /// Who knows the metrics of `external.metrics.k8s.io`; with `None` the group is not served.
+    pub external_metrics: Option<Arc<dyn ExternalMetrics>>,
     /// Address of the API server; port 0 lets the system choose.
     pub listen: SocketAddr,
     /// Whether containers may have root folders of their own where the machine allows it.
@@ -52,6 +54,7 @@ impl Default for Options {
             data_directory: None,
             images: Vec::new(),
             admission: Vec::new(),
+            external_metrics: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             namespaces: true,
             nodes: 1,
@@ -70,6 +73,7 @@ impl fmt::Debug for Options {
             .field("data_directory", &self.data_directory)
             .field("images", &self.images)
             .field("admission", &admission)
+            .field("external_metrics", &self.external_metrics.is_some())
             .field("listen", &self.listen)
             .field("namespaces", &self.namespaces)
             .field("nodes", &self.nodes)

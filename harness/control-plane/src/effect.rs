@@ -31,6 +31,13 @@ pub enum Effect {
         /// Its namespace and name.
         key: ObjectKey,
     },
+    /// Sets the replicas of anything with a `scale` subresource; a target that is gone is fine.
+    Scale {
+        /// Path of the subresource.
+        path: String,
+        /// `spec.replicas`.
+        replicas: i32,
+    },
     /// Records a Kubernetes event about an object.
     Event {
         /// API version of the object.

@@ -1,7 +1,7 @@
 //! Controllers of the serving stack: KServe and Knative reconcilers and the autoscaler loop.
 //!
 //! Every area is a pure function from a [`World`] (the objects as last seen) to [`Effects`] (writes and a new
-//! status): [`kserve`], [`knative`], [`autoscaler`], [`gateway_routes`]. The private `engine` watches the API
+//! status): [`kserve`], [`knative`], [`autoscaler`], [`keda`], [`gateway_routes`]. The private `engine` watches the API
 //! server with kube-runtime, keeps the world, calls the functions of what changed, and carries their effects
 //! out; it waits for nothing but changes, so a chain of objects is made as fast as the API server answers.
 //! [`admission`] holds the webhooks, [`install`] what must be there first.
@@ -33,6 +33,7 @@ pub mod admission;
 pub mod autoscaler;
 pub mod gateway_routes;
 pub mod install;
+pub mod keda;
 pub mod knative;
 pub mod kserve;
 
@@ -73,6 +74,8 @@ pub struct Options {
     pub live_config: LiveConfig,
     /// Upstream as it is, or as it is meant, with our extensions.
     pub profile: Profile,
+    /// Serves the metrics of ScaledObjects, where the API server has the other end of it.
+    pub external_metrics: keda::Metrics,
     /// How it takes part in a leader election; absent works without one, for a control plane that is alone.
     pub leader_election: Option<LeaderElection>,
 }
@@ -84,6 +87,7 @@ impl Default for Options {
             install: true,
             live_config: LiveConfig::default(),
             profile: Profile::default(),
+            external_metrics: keda::Metrics::default(),
             leader_election: None,
         }
     }
@@ -158,7 +162,14 @@ async fn lead(
 ) {
     let engine = || {
         let live_config = options.live_config.clone();
-        engine::Engine::new(client.clone(), gateway.clone(), live_config, options.profile, decisions.clone())
+        engine::Engine::new(
+            client.clone(),
+            gateway.clone(),
+            live_config,
+            options.profile,
+            options.external_metrics.clone(),
+            decisions.clone(),
+        )
     };
     let Some(election) = options.leader_election.clone() else { return engine().run(stop).await };
     let mut candidate = leader::Candidate::new(client.clone(), election);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams};
@@ -116,6 +117,7 @@ impl EmbeddedStack {
             nodes: options.nodes,
             admission: ControlPlane::admission_with(&control_plane_options.live_config),
             listen: options.api_listen,
+            external_metrics: Some(Arc::new(control_plane_options.external_metrics.clone())),
             ..windtunnel_cluster::Options::default()
         })
         .await?;

@@ -96,7 +96,7 @@ fn testcase(out: &mut Markup, case: &CaseResult) {
             let details = details(case).join("\n");
             element.leaf("failure", &[("type", &"conformance"), ("message", &message)], &details);
             if !case.captured.is_empty() {
-                element.leaf("system-out", &[], &case.captured.join("\n"));
+                element.leaf("system-out", &[], case.captured.join("\n"));
             }
         }
         Verdict::Skipped | Verdict::Unsupported => {

@@ -26,12 +26,20 @@ pub fn workspace(path: impl AsRef<Path>) -> PathBuf {
 /// A tool that `ci/setup` installs, by name, or from the search path.
 #[must_use]
 pub fn tool(name: &str) -> Option<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| home.map(|home| home.join(".cache")));
-    let ours = cache.map(|cache| cache.join("windtunnel/test-tools/bin"));
+    let ours = cache().map(|cache| cache.join("test-tools/bin"));
     let search = std::env::var_os("PATH").unwrap_or_default();
     let candidates = ours.into_iter().chain(std::env::split_paths(&search)).map(|folder| folder.join(name));
     candidates.into_iter().find(|path| path.is_file())
+}
+
+/// The folder into which `ci/setup` unpacks Debian packages, as if it were the root folder; `None` where it could not.
+#[must_use]
+pub fn debian() -> Option<PathBuf> {
+    cache().map(|cache| cache.join("debian")).filter(|folder| folder.join(".unpacked").is_file())
+}
+
+fn cache() -> Option<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    cache.or_else(|| home.map(|home| home.join(".cache"))).map(|cache| cache.join("windtunnel"))
 }

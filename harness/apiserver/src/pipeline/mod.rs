@@ -139,7 +139,7 @@ impl Answer {
         }
     }
 
-    fn page_not_found() -> Self {
+    pub(crate) fn page_not_found() -> Self {
         Self::text(404, "404 page not found\n")
     }
 

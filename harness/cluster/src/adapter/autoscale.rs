@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use windtunnel_kernel::autoscale::hpa::{Autoscaler, Options};
 
-use super::{Executor, Store};
+use super::{Executor, Store, external_metrics};
 use crate::{
     controllers::{
         autoscaler::{self, ResourceMetrics, Sight, TargetScale},
@@ -61,6 +61,7 @@ pub(crate) async fn autoscale(
         };
         let target = &object.spec.scale_target_ref;
         let (mut sight, path) = look(&key, target, &store, &executor, &*metrics).await;
+        sight.external = external_metrics::ask(&key.namespace, state.spec(), &executor).await;
         selectors.remove(&key);
         let wanted = sight.scale.as_ref().ok().and_then(|scale| scale.selector.as_deref());
         if let Some(wanted) = wanted.and_then(selector::parse_text) {
@@ -107,6 +108,7 @@ async fn look(
         scale: Err(String::new()),
         pods: Vec::new(),
         usage: std::collections::BTreeMap::new(),
+        external: std::collections::BTreeMap::new(),
         is_ambiguous: false,
     };
     let api_version = target.api_version.as_deref().unwrap_or("v1");

@@ -2,6 +2,7 @@
 
 mod autoscale;
 mod execute;
+mod external_metrics;
 mod metrics;
 mod queue;
 mod recorder;

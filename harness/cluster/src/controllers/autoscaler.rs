@@ -74,6 +74,8 @@ pub struct Sight {
     pub pods: Vec<Arc<Pod>>,
     /// Usage by name of the pod.
     pub usage: BTreeMap<String, PodUsage>,
+    /// Values of External metrics by their place in the spec, thousandths, or why there are none.
+    pub external: BTreeMap<usize, Result<Vec<i64>, String>>,
     /// Another autoscaler's target selects some of the same pods.
     pub is_ambiguous: bool,
 }
@@ -275,7 +277,12 @@ fn observe(spec: &HpaSpec, sight: &Sight, now: Timestamp) -> Observation {
             .map(|scale| Scale { spec_replicas: scale.replicas, status_replicas: scale.status_replicas }),
         selector,
         pods: sight.pods.iter().map(|pod| kernel_pod(pod)).collect(),
-        readings: spec.metrics.iter().map(|metric| reading(metric, sight)).collect(),
+        readings: spec
+            .metrics
+            .iter()
+            .enumerate()
+            .map(|(place, metric)| reading(place, metric, sight))
+            .collect(),
     }
 }
 
@@ -302,13 +309,19 @@ fn kernel_pod(pod: &Pod) -> KernelPod {
     }
 }
 
-fn reading(metric: &MetricSpec, sight: &Sight) -> Reading {
+fn reading(place: usize, metric: &MetricSpec, sight: &Sight) -> Reading {
     let (name, container) = match metric {
         MetricSpec::Resource { name, .. } => (name, None),
         MetricSpec::ContainerResource { name, container, .. } => (name, Some(container)),
         MetricSpec::Pods { metric, .. } => return not_served("custom", &metric.name),
         MetricSpec::Object { metric, .. } => return not_served("custom", &metric.name),
-        MetricSpec::External { metric, .. } => return not_served("external", &metric.name),
+        MetricSpec::External { metric, .. } => {
+            return match sight.external.get(&place) {
+                Some(Ok(values)) => Reading::Values { values_milli: values.clone() },
+                Some(Err(message)) => Reading::Failed { message: message.clone() },
+                None => not_served("external", &metric.name),
+            };
+        }
     };
     let samples: Vec<Option<Sample>> = sight
         .pods

@@ -51,7 +51,7 @@ fn sight(replicas: i32, cpu_nano: Option<u64>) -> Sight {
     let usage: BTreeMap<String, PodUsage> =
         cpu_nano.map(|cpu| names.map(|name| (name, usage(cpu))).collect()).unwrap_or_default();
     let scale = TargetScale { replicas, status_replicas: replicas, selector: Some("app=d".to_owned()) };
-    Sight { scale: Ok(scale), pods, usage, is_ambiguous: false }
+    Sight { scale: Ok(scale), pods, usage, external: BTreeMap::new(), is_ambiguous: false }
 }
 
 /// One sync: the target's new size, the status, and reasons with messages of the events.

@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
+use windtunnel_api::keda::ScaledObject;
 use windtunnel_api::knative::Route;
 use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
 use windtunnel_api::kserve::names;
@@ -101,6 +102,10 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
             let deployment = deployment.and_then(|key| world.deployments.get(&key));
             keys.extend(deployment.and_then(|deployment| owner(&key, &deployment.metadata)));
         }
+        Object::ScaledObject(_) => keys.push(Key::ScaledObject(key)),
+        Object::TriggerAuthentication(_) | Object::ClusterTriggerAuthentication(_) => {
+            keys.extend(authenticated(world, &key));
+        }
         Object::Secret(_)
         | Object::ServiceAccount(_)
         | Object::LocalModelCache(_)
@@ -109,7 +114,6 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
         | Object::LocalModelNode(_)
         | Object::HorizontalPodAutoscaler(_)
         | Object::Ingress(_)
-        | Object::ScaledObject(_)
         | Object::VirtualService(_)
         | Object::OpenTelemetryCollector(_) => {}
     }
@@ -138,8 +142,21 @@ fn owner(key: &ObjectKey, metadata: &ObjectMeta) -> Option<Key> {
         ("serving.knative.dev", "Service") => Some(Key::Service(of)),
         ("serving.knative.dev", "Configuration") => Some(Key::Configuration(of)),
         ("serving.knative.dev", "Revision") => Some(Key::Revision(of)),
+        ("keda.sh", "ScaledObject") => Some(Key::ScaledObject(of)),
         _ => None,
     }
+}
+
+/// The ScaledObjects with a trigger that names the (Cluster)TriggerAuthentication.
+fn authenticated(world: &World, key: &ObjectKey) -> Vec<Key> {
+    let names_it = |object: &ScaledObject| {
+        let references =
+            object.spec.triggers.iter().filter_map(|trigger| trigger.authentication_ref.as_ref());
+        references.into_iter().any(|reference| reference.name == key.name)
+    };
+    let objects = world.scaled_objects.iter();
+    let near = objects.filter(|(found, _)| key.namespace.is_empty() || found.namespace == key.namespace);
+    near.filter(|(_, object)| names_it(object)).map(|(found, _)| Key::ScaledObject(found.clone())).collect()
 }
 
 fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {

@@ -45,6 +45,7 @@ fn describe(effect: &Effect) -> String {
         Effect::Apply(object) => format!("apply {:?} {}", object.kind(), object.key()),
         Effect::Patch { kind, key, status: false, .. } => format!("patch {kind:?} {key}"),
         Effect::Patch { kind, key, status: true, .. } => format!("patch the status of {kind:?} {key}"),
+        Effect::Scale { path, replicas } => format!("set {path} to {replicas} replicas"),
         Effect::Delete { kind, key } => format!("delete {kind:?} {key}"),
         Effect::Event { kind, key, .. } => format!("record an event about {kind} {key}"),
         Effect::Requeue { after_ms } => format!("look again after {after_ms} ms"),
@@ -75,6 +76,14 @@ async fn request(client: &Client, effect: Effect) -> Result<Outcome, kube::Error
             let deleted = with_kind!(kind, K => delete::<K>(client, &key).await);
             none_if_gone(deleted).map(|_| Outcome::default())
         }
+        Effect::Scale { path, replicas } => {
+            let body = serde_json::json!({"spec": {"replicas": replicas}}).to_string().into_bytes();
+            let request = http::Request::patch(path)
+                .header(http::header::CONTENT_TYPE, "application/merge-patch+json")
+                .body(body)
+                .map_err(kube::Error::HttpError)?;
+            none_if_gone(client.request::<Value>(request).await).map(|_| Outcome::default())
+        }
         // The engine has noted it.
         Effect::Requeue { .. } => Ok(Outcome::default()),
         Effect::Event { api_version, kind, key, uid, severity, reason, message } => {
@@ -100,7 +109,7 @@ async fn request(client: &Client, effect: Effect) -> Result<Outcome, kube::Error
                 last_timestamp: Some(time(now_ns)),
                 count: Some(1),
                 source: Some(EventSource {
-                    component: Some("v1beta1Controllers".to_owned()),
+                    component: Some(component(api_version).to_owned()),
                     ..EventSource::default()
                 }),
                 ..Event::default()
@@ -109,6 +118,11 @@ async fn request(client: &Client, effect: Effect) -> Result<Outcome, kube::Error
             events.create(&PostParams::default(), &event).await.map(|_| Outcome::default())
         }
     }
+}
+
+/// Who tells of an event, by the API version of the object that it is about.
+fn component(api_version: &str) -> &'static str {
+    if api_version.starts_with("keda.sh/") { "keda-operator" } else { "v1beta1Controllers" }
 }
 
 async fn create<K: Kept>(client: &Client, object: &K) -> Result<(), kube::Error> {

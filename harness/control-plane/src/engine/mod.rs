@@ -24,8 +24,10 @@ use crate::admission::LiveConfig;
 use crate::autoscaler::{AutoscaleDecision, Loops, Step};
 use crate::clock::Clock;
 use crate::effect::{Effect, Effects};
+use crate::keda::sources::Sources;
+use crate::keda::{self, Ask, Polled, Question};
 use crate::world::{Key, Kind, Object, ObjectKey, World};
-use crate::{gateway_routes, knative, kserve};
+use crate::{gateway_routes, install, knative, kserve};
 use carry_out::Outcome;
 use watch::Change;
 
@@ -40,6 +42,8 @@ const RETRY_LONGEST: Duration = Duration::from_secs(10);
 /// The table is made anew after so many times of what it took, so that a thousand services that come at once don't
 /// cost the square of a thousand.
 const TABLE_PAUSE: u32 = 4;
+/// The definition that says whether KEDA is ours.
+const SCALED_OBJECTS: &str = "scaledobjects.keda.sh";
 /// How long writes may take to finish when the control plane stops.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
@@ -66,6 +70,18 @@ pub(crate) struct Engine {
     /// Keys that want to be looked at again although nothing changes.
     requeues: BTreeMap<Key, Instant>,
     writes: JoinSet<Written>,
+    external_metrics: keda::Metrics,
+    scaled: keda::Loops,
+    sources: Sources,
+    polls: JoinSet<Poll>,
+}
+
+/// The end of a poll of a ScaledObject's triggers.
+struct Poll {
+    question: Question,
+    polled: Polled,
+    /// Who wants to know; absent for the loop itself.
+    ask: Option<Ask>,
 }
 
 /// A key whose writes failed.
@@ -87,6 +103,7 @@ impl Engine {
         gateway: GatewayHandle,
         live_config: LiveConfig,
         profile: Profile,
+        external_metrics: keda::Metrics,
         decisions: broadcast::Sender<AutoscaleDecision>,
     ) -> Self {
         live_config.set_profile(profile);
@@ -108,11 +125,17 @@ impl Engine {
             retries: BTreeMap::new(),
             requeues: BTreeMap::new(),
             writes: JoinSet::new(),
+            external_metrics,
+            scaled: keda::Loops::default(),
+            sources: Sources::default(),
+            polls: JoinSet::new(),
         }
     }
 
     /// Runs until stopped.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
+        self.world.has_own_keda = install::is_ours(&self.client, SCALED_OBJECTS).await;
+        let mut asks = self.external_metrics.serve();
         let mut stats = self.gateway.stats();
         let mut reports = true;
         let (sender, mut changes) = mpsc::channel(CHANGES_QUEUED);
@@ -138,6 +161,11 @@ impl Engine {
                     Ok(written) => self.finish(written),
                     Err(error) => tracing::error!(%error, "a write was lost"),
                 },
+                Some(poll) = self.polls.join_next() => match poll {
+                    Ok(poll) => self.polled(poll),
+                    Err(error) => tracing::error!(%error, "a poll was lost"),
+                },
+                Some(ask) = asks.recv() => self.asked(ask),
                 report = stats.recv(), if reports => match report {
                     Ok(report) => self.report(&report),
                     Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "concurrency reports were lost"),
@@ -178,6 +206,7 @@ impl Engine {
                 Key::HttpRoute(of) => gateway_routes::reconcile_route(&self.world, of, now_ns),
                 Key::Gateway(of) => gateway_routes::reconcile_gateway(&self.world, of, now_ns),
                 Key::GatewayClass(of) => gateway_routes::reconcile_class(&self.world, of, now_ns),
+                Key::ScaledObject(of) => self.scaled.changed(&self.world, of, now_ns),
                 Key::Scale(of) => {
                     let step = self.loops.changed(&self.world, of, now_ns);
                     self.follow(of, step);
@@ -249,6 +278,9 @@ impl Engine {
                 tracing::warn!(%key, error, "a write failed and is tried again");
                 if let Key::Scale(of) = &key {
                     self.loops.write_failed(of);
+                }
+                if let Key::ScaledObject(of) = &key {
+                    self.scaled.write_failed(of, self.clock.now_ns());
                 }
                 let retry = self.retries.entry(key).or_insert(Retry { attempts: 0, due: None });
                 let wait = RETRY_FIRST.saturating_mul(1 << retry.attempts.min(16)).min(RETRY_LONGEST);
@@ -350,6 +382,9 @@ impl Engine {
             let step = self.loops.run_due(&self.world, &key, now_ns);
             self.follow(&key, step);
         }
+        for question in self.scaled.due(now_ns) {
+            self.poll(question, None);
+        }
         let now = Instant::now();
         let due = |at: &mut Instant| *at <= now;
         self.dirty.extend(self.requeues.extract_if(.., |_, at| due(at)).map(|(key, _)| key));
@@ -357,6 +392,44 @@ impl Engine {
             if retry.due.is_some_and(|due| due <= now) {
                 retry.due = None;
                 self.dirty.insert(key.clone());
+            }
+        }
+    }
+
+    /// Asks what a question asks, beside everything else.
+    fn poll(&mut self, question: Question, ask: Option<Ask>) {
+        let (client, sources) = (self.client.clone(), self.sources.clone());
+        self.polls.spawn(async move {
+            let polled = sources.ask(&client, &question).await;
+            Poll { question, polled, ask }
+        });
+    }
+
+    fn polled(&mut self, Poll { question, polled, ask }: Poll) {
+        let now_ns = self.clock.now_ns();
+        let key = question.key;
+        if let Some(Ask { metric, reply, .. }) = ask {
+            // Who asked may have gone.
+            let _ = reply.send(self.scaled.answer(&key, &metric, &polled, now_ns));
+            return;
+        }
+        let effects = self.scaled.polled(&self.world, &key, &polled, now_ns);
+        if effects.is_empty() {
+            return;
+        }
+        let work = Key::ScaledObject(key);
+        if self.in_flight.contains(&work) {
+            self.waiting.insert(work, effects);
+        } else {
+            self.write(work, effects);
+        }
+    }
+
+    fn asked(&mut self, ask: Ask) {
+        match self.scaled.question(&ask.key, &ask.metric) {
+            Ok(question) => self.poll(question, Some(ask)),
+            Err(why) => {
+                let _ = ask.reply.send(Err(why));
             }
         }
     }
@@ -396,10 +469,14 @@ impl Engine {
             .loops
             .next_due_ns()
             .map(|due| Instant::now() + Duration::from_nanos(due.saturating_sub(now_ns)));
+        let poll = self
+            .scaled
+            .next_due_ns()
+            .map(|due| Instant::now() + Duration::from_nanos(due.saturating_sub(now_ns)));
         let retry = self.retries.values().filter_map(|retry| retry.due).min();
         let table = self.table_is_stale.then_some(self.table_not_before);
         let requeue = self.requeues.values().min().copied();
-        [scale, retry, requeue, table].into_iter().flatten().min()
+        [scale, poll, retry, requeue, table].into_iter().flatten().min()
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
 use windtunnel_api::istio::VirtualService;
-use windtunnel_api::keda::ScaledObject;
+use windtunnel_api::keda::{ClusterTriggerAuthentication, ScaledObject, TriggerAuthentication};
 use windtunnel_api::knative::{Configuration, Revision, Route, Service};
 use windtunnel_api::kserve::config::CONFIG_NAMESPACE;
 use windtunnel_api::kserve::{
@@ -84,6 +84,8 @@ pub(super) fn start(client: &Client, changes: &Sender<Change>) -> JoinSet<()> {
     watches.if_served::<Gateway>();
     watches.if_served::<HttpRoute>();
     watches.if_served::<ScaledObject>();
+    watches.if_served::<TriggerAuthentication>();
+    watches.if_served::<ClusterTriggerAuthentication>();
     watches.if_served::<VirtualService>();
     watches.if_served::<OpenTelemetryCollector>();
     for namespace in [CONFIG_NAMESPACE, KNATIVE_NAMESPACE] {

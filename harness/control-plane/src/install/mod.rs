@@ -45,7 +45,7 @@ const ESTABLISHED_WITHIN: Duration = Duration::from_secs(30);
 pub async fn install(client: &Client, domain: &str) -> Result<(), ControlPlaneError> {
     let definitions = Api::<CustomResourceDefinition>::all(client.clone());
     let namespaces = Api::<Namespace>::all(client.clone());
-    let all = try_join_all(crds().into_iter().map(|crd| create_if_absent(&definitions, crd)));
+    let all = try_join_all(crds().into_iter().map(|crd| create_if_absent(&definitions, ours(crd))));
     let both =
         [CONFIG_NAMESPACE, KNATIVE_NAMESPACE].map(|name| create_if_absent(&namespaces, namespace(name)));
     tokio::try_join!(all, try_join_all(both))?;
@@ -71,6 +71,28 @@ pub async fn install(client: &Client, domain: &str) -> Result<(), ControlPlaneEr
         create_if_absent(&gateways, gateway()),
     )?;
     Ok(())
+}
+
+/// Label of the definitions that we have made.
+const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "windtunnel");
+
+fn ours(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    let (label, value) = MANAGED_BY;
+    definition.labels_mut().insert(label.to_owned(), value.to_owned());
+    definition
+}
+
+/// Whether we have made the definition of this name: others' kinds have controllers of others.
+pub(crate) async fn is_ours(client: &Client, name: &str) -> bool {
+    let definitions = Api::<CustomResourceDefinition>::all(client.clone());
+    match definitions.get_opt(name).await {
+        Ok(found) => found
+            .is_some_and(|found| found.labels().get(MANAGED_BY.0).is_some_and(|value| value == MANAGED_BY.1)),
+        Err(error) => {
+            tracing::warn!(name, %error, "nobody knows whose definition this is, so it is left to others");
+            false
+        }
+    }
 }
 
 /// The class of the Gateways that our gateway serves.

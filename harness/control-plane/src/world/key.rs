@@ -65,6 +65,8 @@ pub enum Key {
     TrainedModel(ObjectKey),
     /// An InferenceGraph.
     InferenceGraph(ObjectKey),
+    /// A ScaledObject.
+    ScaledObject(ObjectKey),
     /// The autoscaler of a Revision.
     Scale(ObjectKey),
 }
@@ -82,6 +84,7 @@ impl fmt::Display for Key {
             Self::InferenceService(key) => write!(f, "InferenceService {key}"),
             Self::TrainedModel(key) => write!(f, "TrainedModel {key}"),
             Self::InferenceGraph(key) => write!(f, "InferenceGraph {key}"),
+            Self::ScaledObject(key) => write!(f, "ScaledObject {key}"),
             Self::Scale(key) => write!(f, "autoscaler of {key}"),
         }
     }

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
 use windtunnel_api::istio::VirtualService;
-use windtunnel_api::keda::ScaledObject;
+use windtunnel_api::keda::{ClusterTriggerAuthentication, ScaledObject, TriggerAuthentication};
 use windtunnel_api::knative::{Configuration, Revision, Route, Service};
 use windtunnel_api::kserve::{
     ClusterServingRuntime, ClusterStorageContainer, InferenceGraph, InferenceService, LocalModelCache,
@@ -228,6 +228,8 @@ kinds! {
     Gateway, gateways, namespaced, "`gateway.networking.k8s.io` Gateway";
     HttpRoute, http_routes, namespaced, "`gateway.networking.k8s.io` HTTPRoute";
     ScaledObject, scaled_objects, namespaced, "`keda.sh` ScaledObject";
+    TriggerAuthentication, trigger_authentications, namespaced, "`keda.sh` TriggerAuthentication";
+    ClusterTriggerAuthentication, cluster_trigger_authentications, cluster, "`keda.sh` ClusterTriggerAuthentication";
     VirtualService, virtual_services, namespaced, "`networking.istio.io` VirtualService";
     OpenTelemetryCollector, collectors, namespaced, "`opentelemetry.io` OpenTelemetryCollector";
     ConfigMap, config_maps, namespaced, "core ConfigMap";

@@ -15,7 +15,9 @@ pub(crate) mod kind_types {
     pub(crate) use k8s_openapi::api::networking::v1::Ingress;
     pub(crate) use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
     pub(crate) use windtunnel_api::istio::VirtualService;
-    pub(crate) use windtunnel_api::keda::ScaledObject;
+    pub(crate) use windtunnel_api::keda::{
+        ClusterTriggerAuthentication, ScaledObject, TriggerAuthentication,
+    };
     pub(crate) use windtunnel_api::knative::{Configuration, Revision, Route, Service};
     pub(crate) use windtunnel_api::kserve::{
         ClusterServingRuntime, ClusterStorageContainer, InferenceGraph, InferenceService, LocalModelCache,
@@ -37,7 +39,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Secret, Service as C
 use k8s_openapi::api::networking::v1::Ingress;
 use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
 use windtunnel_api::istio::VirtualService;
-use windtunnel_api::keda::ScaledObject;
+use windtunnel_api::keda::{ClusterTriggerAuthentication, ScaledObject, TriggerAuthentication};
 use windtunnel_api::knative::{Configuration, Revision, Route, Service};
 use windtunnel_api::kserve::plan::Capabilities;
 use windtunnel_api::kserve::{
@@ -111,12 +113,18 @@ pub struct World {
     pub http_routes: Store<HttpRoute>,
     /// KEDA's ScaledObjects.
     pub scaled_objects: Store<ScaledObject>,
+    /// Where triggers get their secrets.
+    pub trigger_authentications: Store<TriggerAuthentication>,
+    /// Where triggers of all namespaces get their secrets.
+    pub cluster_trigger_authentications: Store<ClusterTriggerAuthentication>,
     /// Istio's VirtualServices, where Istio is.
     pub virtual_services: Store<VirtualService>,
     /// OpenTelemetryCollectors, where the operator is.
     pub collectors: Store<OpenTelemetryCollector>,
     /// Kinds of others that the API server serves.
     pub served: BTreeSet<Kind>,
+    /// Whether the definitions of KEDA's kinds are ours.
+    pub has_own_keda: bool,
     /// Upstream as it is, or as it is meant.
     pub profile: Profile,
     /// What the autoscaler thinks of each revision.
@@ -220,6 +228,13 @@ impl World {
             istio: served(Kind::VirtualService),
             opentelemetry: served(Kind::OpenTelemetryCollector),
         }
+    }
+
+    /// Whether ScaledObjects are ours to look after: nobody has brought KEDA.
+    #[must_use]
+    pub fn runs_keda(&self) -> bool {
+        let operator = ObjectKey::new(crate::keda::KEDA_NAMESPACE, crate::keda::KEDA_OPERATOR);
+        self.has_own_keda && !self.deployments.contains_key(&operator)
     }
 
     /// Whether revisions may begin with no replica.

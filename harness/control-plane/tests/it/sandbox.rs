@@ -136,7 +136,7 @@ impl Sandbox {
                 self.merge(*kind, key, patch);
             }
             Effect::Delete { kind, key } => self.delete_any(*kind, key),
-            Effect::Event { .. } => {}
+            Effect::Event { .. } | Effect::Scale { .. } => {}
             Effect::Requeue { .. } => return,
         }
         self.writes.push(effect);
@@ -286,7 +286,7 @@ impl Sandbox {
             .filter_map(|effect| match effect {
                 Effect::Create(object) | Effect::Apply(object) => Some(object.kind()),
                 Effect::Patch { kind, .. } | Effect::Delete { kind, .. } => Some(kind),
-                Effect::Event { .. } | Effect::Requeue { .. } => None,
+                Effect::Event { .. } | Effect::Scale { .. } | Effect::Requeue { .. } => None,
             })
             .collect()
     }

@@ -221,6 +221,28 @@ impl Executor {
         &self.spec
     }
 
+    /// Goes on where another one of the same object ended: when it was active last, and failures in a row by trigger.
+    #[must_use]
+    pub fn resumed(mut self, last_active_ns: Option<u64>, failures: &[i32]) -> Self {
+        self.last_active_ns = last_active_ns;
+        for (health, failures) in self.health.iter_mut().zip(failures) {
+            health.failures = *failures;
+        }
+        self
+    }
+
+    /// Failures in a row, by trigger. Without a fallback nobody counts.
+    #[must_use]
+    pub fn health(&self) -> &[Health] {
+        &self.health
+    }
+
+    /// Whether a trigger is fallen back on.
+    #[must_use]
+    pub fn has_fallen_back(&self) -> bool {
+        self.is_falling_back()
+    }
+
     /// Its triggers, in order.
     #[must_use]
     pub fn triggers(&self) -> &[Trigger] {
