@@ -49,7 +49,7 @@ const GRACE_S: i64 = 30;
 
 /// Where programs look host names up.
 const HOSTS: &str = "/etc/hosts";
-/// Which name servers programs ask: the machine's, as on a node without a name server for the cluster.
+/// Which name servers programs ask.
 const RESOLVER: &str = "/etc/resolv.conf";
 /// Where programs are in an image that does not say.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -303,8 +303,12 @@ impl ContainerTask {
             let source = sandbox.hosts_file();
             mounts.push(Mount { at: HOSTS.into(), source, is_read_only: false });
         }
-        if image.root.is_some() && !covers(RESOLVER, &mounts) && Path::new(RESOLVER).exists() {
-            mounts.push(Mount { at: RESOLVER.into(), source: RESOLVER.into(), is_read_only: true });
+        if !covers(RESOLVER, &mounts) {
+            if let Some(source) = sandbox.resolver_file() {
+                mounts.push(Mount { at: RESOLVER.into(), source, is_read_only: false });
+            } else if image.root.is_some() && Path::new(RESOLVER).exists() {
+                mounts.push(Mount { at: RESOLVER.into(), source: RESOLVER.into(), is_read_only: true });
+            }
         }
         if image.root.is_some() {
             launch.env.remove("TMPDIR");

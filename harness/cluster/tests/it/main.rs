@@ -12,6 +12,7 @@ mod jobs;
 mod kubectl;
 mod latency;
 mod model;
+mod names;
 mod oracle;
 mod pods;
 mod replica_sets;
