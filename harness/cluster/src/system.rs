@@ -59,11 +59,25 @@ pub(crate) async fn publish_api_server(
     let services = Api::<Service>::namespaced(client.clone(), "default");
     let present = services.get_opt(NAME).await?;
     let address = present.and_then(|present| present.spec).and_then(|spec| spec.cluster_ip);
-    if address.is_some_and(|address| address != service.to_string()) {
-        // The cluster's network is another one than when this was written.
-        services.delete(NAME, &DeleteParams::default()).await?;
+    if address.as_ref().is_some_and(|address| *address == service.to_string()) {
+        services.patch(NAME, &PatchParams::default(), &Patch::Merge(&front)).await?;
+    } else {
+        if address.is_some() {
+            // The cluster's network is another one than when this was written.
+            services.delete(NAME, &DeleteParams::default()).await?;
+        }
+        let front: Service = serde_json::from_value(front).map_err(kube::Error::SerdeError)?;
+        match services.create(&PostParams::default(), &front).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 422 => {
+                tracing::warn!(%service, why = status.message, "the API server's Service has another address than usual");
+                let mut front = front;
+                front.spec.get_or_insert_default().cluster_ip = None;
+                services.create(&PostParams::default(), &front).await?;
+            }
+            Err(error) => return Err(error),
+        }
     }
-    put(&services, front).await?;
     let endpoints = json!({
         "metadata": {"name": NAME, "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
         "subsets": [{"addresses": [{"ip": server.ip().to_string()}], "ports": ports}],

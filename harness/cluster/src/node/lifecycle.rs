@@ -90,7 +90,10 @@ async fn keep_volumes(sandbox: Arc<Sandbox>) {
     }
     loop {
         tokio::time::sleep(VOLUME_PERIOD).await;
-        let Sandbox { node, pod, key, folder, surroundings, tokens, .. } = &*sandbox;
+        let Sandbox { node, pod, key, uid, folder, surroundings, tokens, .. } = &*sandbox;
+        // Labels and annotations as they are now.
+        let now = node.store.read(|world| world.pods.get(key).cloned());
+        let pod = now.as_ref().filter(|now| now.metadata.uid.as_ref() == Some(uid)).unwrap_or(pod);
         if let Err(error) = make_volumes(node, pod, folder, surroundings, tokens).await {
             tracing::debug!(error, pod = %key, "volumes were not updated; trying again");
         }

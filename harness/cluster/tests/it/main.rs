@@ -10,6 +10,7 @@ mod endpoints;
 mod flight;
 mod jobs;
 mod kubectl;
+mod kubelet;
 mod latency;
 mod model;
 mod names;
