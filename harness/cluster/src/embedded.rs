@@ -43,12 +43,15 @@ use crate::{
     },
     directory::Directory,
     kubeconfig,
-    node::{self, Isolation, NODE_NAME, PodNetwork, Processes, images::Images},
+    node::{self, Isolation, NODE_NAME, NameServer, PodNetwork, Processes, images::Images},
+    system::{self, Heart},
     world::{Key, Kind},
 };
 
 /// Where in the cluster's folder, or in the one that is kept, volumes lie.
 const VOLUMES: &str = "volumes";
+/// File of the folder that is kept: which network the cluster's addresses are of.
+const NETWORK: &str = "network";
 /// How long the controllers' first lists may take, in seconds.
 const SYNC_LIMIT_S: u64 = 10;
 /// How long stopping waits for processes to end by themselves; after that they are killed.
@@ -78,6 +81,7 @@ pub struct EmbeddedCluster {
     node: TaskTracker,
     server: TaskTracker,
     isolation: Isolation,
+    name_server: SocketAddr,
 }
 
 impl EmbeddedCluster {
@@ -87,10 +91,12 @@ impl EmbeddedCluster {
     /// A [`ClusterError`] that says what is missing; nothing is left running then.
     pub async fn start(options: Options) -> Result<Self, ClusterError> {
         let directory = Arc::new(Directory::claim(&options.directory)?);
-        let network = PodNetwork::claim().map_err(|source| ClusterError::PodNetwork { source })?;
+        let earlier = options.data_directory.as_deref().and_then(read_network);
+        let network = PodNetwork::claim(earlier).map_err(|source| ClusterError::PodNetwork { source })?;
         let server_options = windtunnel_apiserver::Options {
             mount_service_account_tokens: true,
             service_network: network.services(),
+            server_names: vec![network.api_service().to_string()],
             ..windtunnel_apiserver::Options::default()
         };
         // Before a port is bound and a process started: a folder that another cluster holds is a likely refusal.
@@ -98,6 +104,13 @@ impl EmbeddedCluster {
             None => ApiServer::new(server_options),
             Some(folder) => ApiServer::open(server_options, folder)?,
         };
+        if let Some(folder) = &options.data_directory {
+            let file = folder.join(NETWORK);
+            std::fs::write(&file, network.number().to_string())
+                .map_err(|source| ClusterError::Directory { path: file, source })?;
+        }
+        let name_server =
+            NameServer::bind(network.node_address()).map_err(|source| ClusterError::PodNetwork { source })?;
         let at_fault = |source| ClusterError::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(at_fault)?;
         let address = listener.local_addr().map_err(at_fault)?;
@@ -154,14 +167,17 @@ impl EmbeddedCluster {
             node: TaskTracker::new(),
             server: TaskTracker::new(),
             isolation,
+            name_server: name_server.address(),
         };
         cluster.server.spawn(serving);
+        let mut nodes = Vec::new();
         for name in node::node_names(options.nodes) {
-            cluster.register_node(&name, &network).await?;
+            nodes.push(cluster.register_node(&name, &network).await?);
         }
+        cluster.start_heart(nodes, &network).await?;
         cluster.create_storage_class().await?;
         let store = cluster.start_watches().await?;
-        cluster.start_controllers(store, network, &options);
+        cluster.start_controllers(store, network, name_server, &options);
         Ok(cluster)
     }
 
@@ -175,6 +191,13 @@ impl EmbeddedCluster {
     #[must_use]
     pub fn isolation(&self) -> &Isolation {
         &self.isolation
+    }
+
+    /// Where the cluster's name server is asked, by UDP and TCP: on port 53 where that is allowed, and then pods with root
+    /// folders of their own ask it, too. It knows Services, the pods behind them, and named ports, below `cluster.local`.
+    #[must_use]
+    pub fn name_server(&self) -> SocketAddr {
+        self.name_server
     }
 
     /// Where other programs reach the API server, with the certificates of [`EmbeddedCluster::kubeconfig`].
@@ -210,7 +233,7 @@ impl EmbeddedCluster {
     }
 
     /// Writes a Node object.
-    async fn register_node(&self, name: &str, network: &PodNetwork) -> Result<(), ClusterError> {
+    async fn register_node(&self, name: &str, network: &PodNetwork) -> Result<Node, ClusterError> {
         let at_fault = |source: kube::Error| ClusterError::Api {
             action: format!("registering node {name}"),
             source: Box::new(source),
@@ -224,7 +247,22 @@ impl EmbeddedCluster {
             Err(source) => return Err(at_fault(source)),
         }
         let status = json!({"status": node.status});
-        api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.map_err(at_fault)?;
+        api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.map_err(at_fault)
+    }
+
+    /// Writes the API server's Service and the nodes' leases, and keeps them.
+    async fn start_heart(&self, nodes: Vec<Node>, network: &PodNetwork) -> Result<(), ClusterError> {
+        let server = match self.server_address {
+            SocketAddr::V4(server) => Some(server),
+            SocketAddr::V6(_) => None,
+        };
+        let client = self.node_client.clone();
+        let heart = Heart { client, nodes, service: network.api_service(), server };
+        heart.begin().await.map_err(|source| ClusterError::Api {
+            action: "writing the API server's Service and the nodes' leases".to_owned(),
+            source: Box::new(source),
+        })?;
+        self.controllers.spawn(heart.run(self.stop_controllers.clone()));
         Ok(())
     }
 
@@ -287,7 +325,13 @@ impl EmbeddedCluster {
         }
     }
 
-    fn start_controllers(&self, store: Arc<Store>, network: PodNetwork, options: &Options) {
+    fn start_controllers(
+        &self,
+        store: Arc<Store>,
+        network: PodNetwork,
+        name_server: NameServer,
+        options: &Options,
+    ) {
         let (recorder, notes) = Recorder::new();
         let stop = &self.stop_controllers;
         self.controllers.spawn(adapter::record(
@@ -339,6 +383,7 @@ impl EmbeddedCluster {
             usage.clone(),
             stop.clone(),
         ));
+        let server_address = system::api_address(network.api_service(), self.server_address);
         let context = Arc::new(node::Context {
             usage,
             client: self.node_client.clone(),
@@ -351,7 +396,8 @@ impl EmbeddedCluster {
             directory: self.directory.clone(),
             inherited: node::inherited(),
             capacity: node::capacity(),
-            server_address: self.server_address,
+            server_address,
+            name_server: Some(name_server.address()),
             isolation: self.isolation.clone(),
             registry: node::Registry::default(),
             hosts: node::HostsFiles::default(),
@@ -360,6 +406,7 @@ impl EmbeddedCluster {
         });
         self.api.set_kubelet(Arc::new(node::NodeKubelet(Arc::downgrade(&context))));
         self.node.spawn(node::run_services(context.clone()));
+        self.node.spawn(node::run_names(context.clone(), name_server));
         self.node.spawn(node::run(context));
     }
 }
@@ -391,4 +438,9 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
         IpAddr::V6(_) => SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, address.port())),
     }
+}
+
+/// Which network a cluster that is started again had.
+fn read_network(folder: &Path) -> Option<u8> {
+    std::fs::read_to_string(folder.join(NETWORK)).ok()?.trim().parse().ok()
 }

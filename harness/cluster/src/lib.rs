@@ -49,6 +49,7 @@ mod kubeconfig;
 pub mod node;
 mod options;
 pub mod quantity;
+mod system;
 pub mod world;
 
 pub use embedded::EmbeddedCluster;

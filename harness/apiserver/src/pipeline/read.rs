@@ -114,7 +114,9 @@ fn page(
     options: &RequestOptions,
     selection: &Selection,
 ) -> Result<Page, ApiError> {
-    check_match(options)?;
+    if !options.watch {
+        check_match(options)?;
+    }
     let wanted = parse_revision(&options.resource_version)?;
     let token =
         (!options.continue_token.is_empty()).then(|| Token::parse(&options.continue_token)).transpose()?;
@@ -226,27 +228,31 @@ deleted between the time the first chunk was returned and now may show up in the
 }
 
 fn check_match(options: &RequestOptions) -> Result<(), ApiError> {
-    let given = &options.resource_version_match;
-    let error = match given.as_str() {
-        "" => return Ok(()),
-        "Exact" | "NotOlderThan" if options.resource_version.is_empty() && !options.watch => {
-            FieldError::forbidden(
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden unless resourceVersion is provided",
-            )
+    let given = options.resource_version_match.as_str();
+    let field = "resourceVersionMatch";
+    let mut errors = Vec::new();
+    if !given.is_empty() {
+        if options.resource_version.is_empty() {
+            let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+            errors.push(FieldError::forbidden(field, why));
         }
-        "Exact" | "NotOlderThan" if !options.continue_token.is_empty() => FieldError::forbidden(
-            "resourceVersionMatch",
-            "resourceVersionMatch is forbidden when continue is provided",
-        ),
-        "Exact" if options.resource_version == "0" => FieldError::forbidden(
-            "resourceVersionMatch",
-            "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
-        ),
-        "Exact" | "NotOlderThan" => return Ok(()),
-        other => FieldError::not_supported("resourceVersionMatch", &other.into(), &["Exact", "NotOlderThan"]),
-    };
-    Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &[error]))
+        if !options.continue_token.is_empty() {
+            let why = "resourceVersionMatch is forbidden when continue is provided";
+            errors.push(FieldError::forbidden(field, why));
+        }
+        if !matches!(given, "Exact" | "NotOlderThan") {
+            let known = ["Exact", "NotOlderThan", ""];
+            errors.push(FieldError::not_supported(field, &given.into(), &known));
+        }
+        if given == "Exact" && options.resource_version == "0" {
+            let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            errors.push(FieldError::forbidden(field, why));
+        }
+    }
+    if options.send_initial_events.is_some() {
+        errors.push(FieldError::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &errors)) }
 }
 
 /// A revision in a query; empty is none.

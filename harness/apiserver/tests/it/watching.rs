@@ -127,6 +127,34 @@ async fn a_page_of_a_compacted_list_says_how_to_go_on() {
     assert_eq!((code, status["reason"].as_str()), (410, Some("Expired")), "{status}");
 }
 
+/// If this fails a client that asks a list for what only a watch has is left in the belief that it got it. Words are those of
+/// the real server.
+#[tokio::test]
+async fn lists_refuse_what_contradicts_itself() {
+    let server = server();
+    let unless = "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided";
+    for (query, expected) in [
+        ("sendInitialEvents=true", "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list".to_owned()),
+        (
+            "sendInitialEvents=false&resourceVersionMatch=NotOlderThan",
+            format!("[{unless}, sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list]"),
+        ),
+        (
+            "resourceVersionMatch=Exact&resourceVersion=0",
+            "resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"".to_owned(),
+        ),
+        (
+            "resourceVersionMatch=Newest&resourceVersion=1",
+            "resourceVersionMatch: Unsupported value: \"Newest\": supported values: \"Exact\", \"NotOlderThan\", \"\"".to_owned(),
+        ),
+    ] {
+        let path = format!("/api/v1/namespaces/default/configmaps?{query}");
+        let (code, status) = call(&server, "GET", &path, None).await;
+        let message = status["message"].as_str().unwrap_or_default();
+        assert_eq!((code, message.split_once(" is invalid: ").map(|(_, why)| why)), (422, Some(&*expected)), "{status}");
+    }
+}
+
 /// If this fails a reflector that reads in pages, as every informer does, loses objects when the log is compacted
 /// between two pages.
 #[tokio::test]

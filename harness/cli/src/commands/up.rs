@@ -139,7 +139,11 @@ impl Up {
                 server: stack.cluster().server_url().to_string(),
                 gateway: format!("http://{}", stack.gateway_address()),
                 kubeconfig: stack.cluster().kubeconfig().to_path_buf(),
-                isolation: stack.cluster().isolation().to_string(),
+                isolation: format!(
+                    "{}; names below cluster.local at {}",
+                    stack.cluster().isolation(),
+                    stack.cluster().name_server()
+                ),
             };
             state.write(&running).or_environment()?;
             running.print();

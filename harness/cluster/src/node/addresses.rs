@@ -35,14 +35,16 @@ struct Used {
 }
 
 impl PodNetwork {
-    /// Takes a network that no other cluster has. Starts looking at one that depends on the process, so that
-    /// clusters that start together seldom meet.
-    pub(crate) fn claim() -> io::Result<Self> {
+    /// Takes a network that no other cluster has: `earlier` if it is free, the number of one that this cluster had. Else it
+    /// starts looking at one that depends on the process, so that clusters that start together seldom meet.
+    pub(crate) fn claim(earlier: Option<u8>) -> io::Result<Self> {
         let count = u32::from(LAST - FIRST) + 1;
         let mut refusal = io::Error::other("none tried");
-        for step in 0..count {
+        let others = (0..count).map(|step| {
             let offset = (std::process::id().wrapping_mul(31) + step) % count;
-            let network = FIRST + u8::try_from(offset).unwrap_or(0);
+            FIRST + u8::try_from(offset).unwrap_or(0)
+        });
+        for network in earlier.filter(|network| (FIRST..=LAST).contains(network)).into_iter().chain(others) {
             match UdpSocket::bind((Ipv4Addr::new(127, network, 0, 1), CLAIM_PORT)) {
                 Ok(claim) => {
                     let used = Mutex::new(Used { last: 1, hosts: BTreeSet::new() });
@@ -52,6 +54,16 @@ impl PodNetwork {
             }
         }
         Err(refusal)
+    }
+
+    /// The network's number, by which it can be claimed again.
+    pub(crate) fn number(&self) -> u8 {
+        self.network
+    }
+
+    /// Address of the API server's Service.
+    pub(crate) fn api_service(&self) -> Ipv4Addr {
+        self.address(FIRST_SERVICE + 1)
     }
 
     /// Address of the node.
@@ -130,7 +142,8 @@ mod tests {
     /// If this fails two pods or two clusters get the same address and answer for each other.
     #[test]
     fn addresses_and_networks_are_given_once() {
-        let (one, two) = (PodNetwork::claim().expect("a network"), PodNetwork::claim().expect("another"));
+        let (one, two) =
+            (PodNetwork::claim(None).expect("a network"), PodNetwork::claim(None).expect("another"));
         assert_ne!(one.node_address(), two.node_address());
         let addresses: BTreeSet<_> = (0..1000).filter_map(|_| one.allocate()).collect();
         assert_eq!(addresses.len(), 1000);
@@ -140,10 +153,25 @@ mod tests {
         assert_ne!(one.allocate(), Some(first), "an address rests before it is used again");
     }
 
+    /// If this fails the addresses of Services that a restarted cluster has stored lead nowhere.
+    #[test]
+    fn a_network_is_had_again() {
+        let number = PodNetwork::claim(None).expect("a network").number();
+        // Other tests of this machine may take it in between, so several are tried.
+        let again = (0..50).any(|_| {
+            let first = PodNetwork::claim(Some(number)).expect("a network").number();
+            PodNetwork::claim(Some(first)).expect("the network").number() == first
+        });
+        assert!(again);
+        let held = PodNetwork::claim(None).expect("a network");
+        assert_ne!(PodNetwork::claim(Some(held.number())).expect("another").number(), held.number());
+        assert!(PodNetwork::claim(Some(1)).expect("one of ours").number() >= FIRST);
+    }
+
     /// If this fails a pod's server can't start when a developer runs something on the same port.
     #[test]
     fn a_port_that_is_taken_on_all_addresses_is_replaced() {
-        let network = PodNetwork::claim().expect("a network");
+        let network = PodNetwork::claim(None).expect("a network");
         let address = network.allocate().expect("an address");
         let everywhere = TcpListener::bind("0.0.0.0:0").expect("a listener");
         let taken = everywhere.local_addr().expect("its address").port();

@@ -38,6 +38,8 @@ use crate::controllers::pods::since;
 pub const AGGRESSIVE_PROBE_ANNOTATION: &str = "cluster.windtunnel.dev/aggressive-probe-ms";
 /// Pause between attempts at a container whose configuration is not there.
 const CONFIGURATION_RETRY: Duration = Duration::from_millis(500);
+/// Time between two events about that.
+const CONFIGURATION_REPORT: Duration = Duration::from_secs(10);
 /// How long an image that can't be had is told as such before the status says that the node waits.
 const SEEN: Duration = Duration::from_secs(3);
 /// Least time from a start to the first question whether the container lives; a real node needs as long to hear of it.
@@ -49,7 +51,7 @@ const GRACE_S: i64 = 30;
 
 /// Where programs look host names up.
 const HOSTS: &str = "/etc/hosts";
-/// Which name servers programs ask: the machine's, as on a node without a name server for the cluster.
+/// Which name servers programs ask.
 const RESOLVER: &str = "/etc/resolv.conf";
 /// Where programs are in an image that does not say.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -160,18 +162,21 @@ impl ContainerTask {
                 return None;
             }
         };
+        // It is tried often, so that the container starts as soon as it can, and told as often as a kubelet tries.
+        let mut told: Option<Instant> = None;
         loop {
+            let tells = told.is_none_or(|told| told.elapsed() >= CONFIGURATION_REPORT);
+            if tells {
+                told = Some(Instant::now());
+                let message = format!("Container image \"{image_name}\" already present on machine");
+                self.report(false, "Pulled", message);
+            }
             match self.prepare_once(&image).await {
-                Ok(prepared) => {
-                    self.report(
-                        false,
-                        "Pulled",
-                        format!("Container image \"{image_name}\" already present on machine"),
-                    );
-                    return Some(prepared);
-                }
+                Ok(prepared) => return Some(prepared),
                 Err(cause) => {
-                    self.report(true, "Failed", format!("Error: {cause}"));
+                    if tells {
+                        self.report(true, "Failed", format!("Error: {cause}"));
+                    }
                     self.wait_because("CreateContainerConfigError", cause);
                 }
             }
@@ -303,8 +308,12 @@ impl ContainerTask {
             let source = sandbox.hosts_file();
             mounts.push(Mount { at: HOSTS.into(), source, is_read_only: false });
         }
-        if image.root.is_some() && !covers(RESOLVER, &mounts) && Path::new(RESOLVER).exists() {
-            mounts.push(Mount { at: RESOLVER.into(), source: RESOLVER.into(), is_read_only: true });
+        if !covers(RESOLVER, &mounts) {
+            if let Some(source) = sandbox.resolver_file() {
+                mounts.push(Mount { at: RESOLVER.into(), source, is_read_only: false });
+            } else if image.root.is_some() && Path::new(RESOLVER).exists() {
+                mounts.push(Mount { at: RESOLVER.into(), source: RESOLVER.into(), is_read_only: true });
+            }
         }
         if image.root.is_some() {
             launch.env.remove("TMPDIR");
@@ -496,7 +505,7 @@ impl ContainerTask {
                 tracing::debug!(pod = %self.sandbox.key, container = name, cause, "postStart hook failed");
                 self.report(true, "FailedPostStartHook", "PostStartHook failed".into());
                 self.report(false, "Killing", "FailedPostStartHook".into());
-                return self.end(process, grace_s).await;
+                return self.end(process, run, grace_s).await;
             }
         }
         let kill = tokio::select! {
@@ -506,12 +515,16 @@ impl ContainerTask {
             kill = self.watch_probes(run) => Some(kill),
         };
         let Some((question, probe)) = kill else {
+            self.report(false, "Killing", format!("Stopping container {name}"));
+            tokio::select! {
+                () = self.pre_stop(run) => {}
+                exit_code = process.wait() => return exit_code,
+                () = self.sandbox.shared.overdue() => {}
+            }
             tokio::select! {
                 exit_code = process.wait() => return exit_code,
                 () = self.others_first() => {}
             }
-            self.report(false, "Killing", format!("Stopping container {name}"));
-            self.pre_stop(process, run).await;
             process.signal(Signal::TERM);
             tokio::select! {
                 exit_code = process.wait() => return exit_code,
@@ -521,33 +534,37 @@ impl ContainerTask {
         };
         let word = question.word().to_lowercase();
         self.report(false, "Killing", format!("Container {name} failed {word} probe, will be restarted"));
-        self.end(process, probe.termination_grace_period_seconds.or(grace_s)).await
+        self.end(process, run, probe.termination_grace_period_seconds.or(grace_s)).await
     }
 
-    /// Ends the process while the pod lives on: SIGTERM, and SIGKILL after the grace.
-    async fn end(&self, process: &mut Process, grace_s: Option<i64>) -> i32 {
+    /// Ends the process while the pod lives on: preStop hook, SIGTERM, and SIGKILL after the grace.
+    async fn end(&self, process: &mut Process, run: &Arc<Run>, grace_s: Option<i64>) -> i32 {
         let grace = Duration::from_secs(u64::try_from(grace_s.unwrap_or(GRACE_S)).unwrap_or(0));
+        let over = Instant::now() + grace;
+        tokio::select! {
+            exit_code = process.wait() => return exit_code,
+            () = self.pre_stop(run) => {}
+            () = tokio::time::sleep_until(over) => {}
+            () = self.sandbox.shared.overdue() => {}
+        }
         process.signal(Signal::TERM);
         tokio::select! {
             exit_code = process.wait() => return exit_code,
-            () = tokio::time::sleep(grace) => {}
+            () = tokio::time::sleep_until(over) => {}
             () = self.sandbox.shared.overdue() => {}
         }
         process.signal(Signal::KILL);
         process.wait().await
     }
 
-    /// Runs the container's preStop hook, within the pod's grace.
-    async fn pre_stop(&self, process: &mut Process, run: &Arc<Run>) {
+    /// Runs the container's preStop hook to its end; the caller bounds the time.
+    async fn pre_stop(&self, run: &Arc<Run>) {
         let hook = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
         let Some(hook) = hook else { return };
-        let outcome = tokio::select! {
-            _ = process.wait() => return,
-            () = self.sandbox.shared.overdue() => return,
-            outcome = self.hook(hook, run) => outcome,
-        };
-        if let Err(cause) = outcome {
-            self.report(true, "FailedPreStopHook", format!("PreStopHook failed: {cause}"));
+        if let Err(cause) = self.hook(hook, run).await {
+            tracing::debug!(pod = %self.sandbox.key, container = self.container.name, cause, "preStop hook failed");
+            // Without the cause: a server's answer may hold secrets.
+            self.report(true, "FailedPreStopHook", "PreStopHook failed".into());
         }
     }
 

@@ -31,6 +31,8 @@ use crate::{controllers::endpoints::served_port, world::Key};
 
 /// Bytes of a stream that wait for a slow client.
 const BUFFER: usize = 64 * 1024;
+/// What ends the input of a terminal: Ctrl-D.
+const END_OF_INPUT: u8 = 4;
 /// Sizes of a terminal that wait to be set.
 const SIZES: usize = 4;
 
@@ -286,6 +288,10 @@ async fn feed(mut from: tokio::io::DuplexStream, run: Arc<Run>) {
     let Some(open) = stdin.as_mut() else { return };
     let is_written = tokio::io::copy(&mut from, open).await.is_ok();
     if run.is_stdin_once || !is_written {
+        if run.is_stdin_once && run.terminal.is_some() {
+            // A terminal can't be closed from one side: this character is the end of its input.
+            let _ = open.write_all(&[END_OF_INPUT]).await;
+        }
         *stdin = None;
     }
 }

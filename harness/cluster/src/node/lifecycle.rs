@@ -9,8 +9,9 @@ use tokio::{task::JoinSet, time::Instant};
 use super::{
     Context, addresses,
     container::{ContainerTask, End, Role},
+    dns,
     environment::{Sources, Surroundings},
-    sandbox::{HOSTS_FILE, Sandbox, Shared, note},
+    sandbox::{HOSTS_FILE, RESOLVER_FILE, Sandbox, Shared, note},
     sources::{self, Issued},
     volumes,
 };
@@ -67,7 +68,8 @@ pub(crate) async fn run(node: Arc<Context>, pod: Arc<Pod>, shared: Arc<Shared>) 
     end_sidecars(&sandbox, sidecars).await;
 }
 
-/// Says what a real node without a name server says: Services are known by the hosts file only.
+/// Says what a real node whose kubelet was given no name server says: names come from the node's own resolver, which here
+/// knows those of the cluster.
 fn warn_of_names(sandbox: &Sandbox) {
     let policy = sandbox.pod.spec.as_ref().and_then(|spec| spec.dns_policy.as_deref());
     if policy.unwrap_or("ClusterFirst") == "ClusterFirst" {
@@ -88,7 +90,10 @@ async fn keep_volumes(sandbox: Arc<Sandbox>) {
     }
     loop {
         tokio::time::sleep(VOLUME_PERIOD).await;
-        let Sandbox { node, pod, key, folder, surroundings, tokens, .. } = &*sandbox;
+        let Sandbox { node, pod, key, uid, folder, surroundings, tokens, .. } = &*sandbox;
+        // Labels and annotations as they are now.
+        let now = node.store.read(|world| world.pods.get(key).cloned());
+        let pod = now.as_ref().filter(|now| now.metadata.uid.as_ref() == Some(uid)).unwrap_or(pod);
         if let Err(error) = make_volumes(node, pod, folder, surroundings, tokens).await {
             tracing::debug!(error, pod = %key, "volumes were not updated; trying again");
         }
@@ -179,9 +184,15 @@ async fn make_sandbox(node: Arc<Context>, pod: Arc<Pod>, shared: Arc<Shared>) ->
             }
         }
     };
-    let write = || node.store.read(|world| node.hosts.add(world, &pod, pod_ip, &folder.join(HOSTS_FILE)));
+    let write = || {
+        node.store.read(|world| node.hosts.add(world, &pod, pod_ip, &folder.join(HOSTS_FILE)))?;
+        match dns::resolver_file(&pod, node.name_server) {
+            Some(text) => std::fs::write(folder.join(RESOLVER_FILE), text),
+            None => Ok(()),
+        }
+    };
     if let Err(error) = node.directory.hold(write) {
-        let message = format!("writing the pod's hosts file: {error}");
+        let message = format!("writing the pod's hosts file and resolver: {error}");
         node.recorder.report(note(&key, &uid, String::new(), true, "FailedCreatePodSandBox", message));
     }
     let logs = node.log_folder(&key, &uid);

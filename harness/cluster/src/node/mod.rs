@@ -15,11 +15,12 @@
 //! # What this node does not do
 //! Processor limits are not enforced, and there are no network namespaces: a
 //! server that binds 0.0.0.0 takes its port on all pod addresses. Without mount namespaces (see [`Isolation`]) paths are
-//! rewritten instead of mounted, read-only mounts can be written to, and pods do not know the names of Services.
+//! rewritten instead of mounted, read-only mounts can be written to, and programs must ask the name server themselves.
 
 mod addresses;
 pub mod backoff;
 mod container;
+mod dns;
 pub mod environment;
 pub mod expansion;
 mod grpc_probe;
@@ -44,6 +45,7 @@ pub mod service_variables;
 mod sources;
 pub mod status;
 mod terminal;
+mod udp_proxy;
 mod usage;
 mod volumes;
 mod warden;
@@ -70,6 +72,7 @@ pub use machine::{NODE_NAME, node, node_names};
 pub use process::Launch;
 
 pub(crate) use addresses::PodNetwork;
+pub(crate) use dns::NameServer;
 pub(crate) use kubelet::NodeKubelet;
 pub(crate) use machine::capacity;
 pub(crate) use names::HostsFiles;
@@ -110,6 +113,8 @@ pub(crate) struct Context {
     pub(crate) isolation: Isolation,
     pub(crate) registry: Registry,
     pub(crate) hosts: HostsFiles,
+    /// Where the cluster's name server is asked.
+    pub(crate) name_server: Option<SocketAddr>,
     /// Ends all pods.
     pub(crate) stop: CancellationToken,
     /// What containers use.
@@ -182,6 +187,11 @@ pub(crate) async fn run(context: Arc<Context>) {
 /// Serves the addresses and names of Services until the node stops.
 pub(crate) async fn run_services(context: Arc<Context>) {
     service_proxy::run(context).await;
+}
+
+/// Answers questions about names until the node stops.
+pub(crate) async fn run_names(context: Arc<Context>, server: NameServer) {
+    server.run(context).await;
 }
 
 fn look_at(context: &Arc<Context>, key: &Key, workers: &mut HashMap<Key, Worker>, tasks: &mut JoinSet<()>) {

@@ -1,7 +1,8 @@
 //! Names of Services, for pods: a hosts file for each pod, kept up to date.
 //!
-//! There is no name server, because port 53 needs a privilege; the file is what every resolver reads first. It has the
-//! machine's own entries, the pod's name, and each Service under the names that its search path would give it.
+//! The cluster's name server needs a privilege for its port, and the file is what every resolver reads first: it serves
+//! where the privilege is missing, and saves questions elsewhere. It has the machine's own entries, the pod's name, and each
+//! Service under the names that its search path would give it.
 
 use std::{
     collections::BTreeMap,

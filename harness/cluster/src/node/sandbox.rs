@@ -17,6 +17,8 @@ use crate::{
 
 /// Name of a pod's hosts file in its folder.
 pub(crate) const HOSTS_FILE: &str = "etc-hosts";
+/// Name of its resolver's settings there, if it has its own.
+pub(crate) const RESOLVER_FILE: &str = "etc-resolv.conf";
 
 /// A pod whose address and volumes are there.
 pub(crate) struct Sandbox {
@@ -40,6 +42,12 @@ impl Sandbox {
     /// The hosts file of the pod.
     pub(crate) fn hosts_file(&self) -> PathBuf {
         self.folder.join(HOSTS_FILE)
+    }
+
+    /// The settings of the pod's resolver, if they are not the machine's.
+    pub(crate) fn resolver_file(&self) -> Option<PathBuf> {
+        let file = self.folder.join(RESOLVER_FILE);
+        file.exists().then_some(file)
     }
 
     /// Writes an Event about a container.

@@ -18,6 +18,9 @@ pub fn of(world: &World, pod: &Pod, server: SocketAddr) -> BTreeMap<String, Stri
     if links != Some(false) {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         for (key, service) in world.services.in_namespace(namespace) {
+            if key.name == "kubernetes" && namespace == "default" {
+                continue;
+            }
             add_service(&mut variables, &key.name, service);
         }
     }

@@ -21,6 +21,7 @@ use super::{
 pub fn pod_status(pod: &Pod, record: &PodRecord, now: Timestamp) -> PodStatus {
     let before = pod.status.clone().unwrap_or_default();
     let phase = phase(pod, record);
+    let failure = record.failure.as_ref().filter(|_| phase == "Failed");
     let is_over = matches!(phase, "Succeeded" | "Failed");
     let mut status = PodStatus {
         phase: Some(phase.to_owned()),
@@ -31,8 +32,8 @@ pub fn pod_status(pod: &Pod, record: &PodRecord, now: Timestamp) -> PodStatus {
         pod_ip: record.pod_ip.map(|ip| ip.to_string()),
         pod_ips: record.pod_ip.map(|ip| vec![PodIP { ip: ip.to_string() }]),
         start_time: record.start_time.map(Time),
-        reason: record.failure.as_ref().map(|(reason, _)| reason.clone()),
-        message: record.failure.as_ref().map(|(_, message)| message.clone()),
+        reason: failure.map(|(reason, _)| reason.clone()),
+        message: failure.map(|(_, message)| message.clone()),
         resources: Some(spec_resources(pod)),
         ..PodStatus::default()
     };
@@ -50,7 +51,9 @@ pub fn pod_status(pod: &Pod, record: &PodRecord, now: Timestamp) -> PodStatus {
 /// The phase of a pod: a summary of its containers and its restart policy.
 #[must_use]
 pub fn phase(pod: &Pod, record: &PodRecord) -> &'static str {
-    if record.failure.is_some() {
+    // A pod is not over while a container runs.
+    let runs = record.init_containers.iter().chain(&record.containers).any(ContainerRecord::is_running);
+    if record.failure.is_some() && !runs {
         return "Failed";
     }
     let policy = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()).unwrap_or("Always");

@@ -354,6 +354,20 @@ fn is_written_by_node(volume: &Volume) -> bool {
         || volume.downward_api.is_some()
 }
 
+/// A path with its references to the environment put in, all of which must have a value.
+fn expanded(expression: &str, env: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    let missing = std::cell::RefCell::new(BTreeSet::new());
+    let path = expand(expression, |name| {
+        let value = env(name).filter(|value| !value.is_empty());
+        if value.is_none() {
+            missing.borrow_mut().insert(name.to_owned());
+        }
+        value
+    });
+    let missing: Vec<String> = missing.into_inner().into_iter().collect();
+    if missing.is_empty() { Ok(path) } else { Err(format!("missing value for {}", missing.join(", "))) }
+}
+
 fn mounted(
     mount: &VolumeMount,
     volume: &Path,
@@ -361,11 +375,14 @@ fn mounted(
 ) -> Result<PathBuf, String> {
     let below = match (&mount.sub_path, &mount.sub_path_expr) {
         (Some(below), _) if !below.is_empty() => below.clone(),
-        (_, Some(expression)) if !expression.is_empty() => expand(expression, env),
+        (_, Some(expression)) if !expression.is_empty() => expanded(expression, env)?,
         _ => return Ok(volume.to_owned()),
     };
+    if Path::new(&below).is_absolute() {
+        return Err(format!("error SubPath `{below}` must not be an absolute path"));
+    }
     let path = inside(volume, &below)
-        .ok_or_else(|| format!("subPath {below} leads out of volume \"{}\"", mount.name))?;
+        .ok_or_else(|| format!("unable to provision SubPath `{below}`: must not contain '..'"))?;
     if !path.exists() {
         fs::create_dir_all(&path)
             .map_err(|error| format!("subPath {below} of volume \"{}\": {error}", mount.name))?;
@@ -431,6 +448,32 @@ mod tests {
         assert!(places["e"].is_dir() && places["o"].is_dir());
         let mode = fs::metadata(places["s"].join("d/x")).expect("the file").permissions().mode();
         assert_eq!(mode & 0o777, 0o400);
+    }
+
+    /// If this fails two pods write into the same folder of a volume, or outside of it. Words are the kubelet's.
+    #[test]
+    fn parts_of_volumes_follow_the_environment() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let env = |name: &str| match name {
+            "POD" => Some("p-1".to_owned()),
+            "UP" => Some("../x".to_owned()),
+            "TOP" => Some("/etc".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        };
+        for (expression, expected) in [
+            ("logs/$(POD)", Ok("logs/p-1")),
+            ("$$(POD)", Ok("$(POD)")),
+            ("$(Z)/$(EMPTY)/$(B)", Err("missing value for B, EMPTY, Z")),
+            ("$(UP)", Err("unable to provision SubPath `../x`: must not contain '..'")),
+            ("$(TOP)", Err("error SubPath `/etc` must not be an absolute path")),
+        ] {
+            let mount = json!({"name": "v", "mountPath": "/m", "subPathExpr": expression});
+            let mount: VolumeMount = serde_json::from_value(mount).expect("a mount");
+            let expected = expected.map(|below: &str| folder.path().join(below)).map_err(str::to_owned);
+            assert_eq!(mounted(&mount, folder.path(), env), expected, "{expression}");
+        }
+        assert!(folder.path().join("logs/p-1").is_dir());
     }
 
     /// If this fails a pod waits for ever without a word, or writes outside its folder.

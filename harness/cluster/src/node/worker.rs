@@ -13,7 +13,12 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Context, lifecycle, record::PodRecord, sandbox::Shared, status};
+use super::{
+    Context, lifecycle,
+    record::{ContainerState, PodRecord, Termination},
+    sandbox::{Shared, note},
+    status,
+};
 use crate::{
     controllers::selector,
     effect::merge_patch,
@@ -140,7 +145,7 @@ impl Worker {
                 result = &mut lifecycle, if !has_finished => {
                     has_finished = true;
                     if let Err(error) = result {
-                        self.fail("NodeError", &format!("the node lost the pod: {error}"));
+                        self.lose(&error.to_string());
                     }
                 }
                 _ = endpoints.changed(), if withdraw_until.is_some() => {}
@@ -149,7 +154,10 @@ impl Worker {
                     retry_status = !self.write_status(&updates).await;
                 }
                 () = sleep_until(active_deadline), if active_deadline.is_some() && !has_finished && ending == Ending::Not => {
-                    self.fail("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+                    let message = "Pod was active on the node longer than the specified deadline";
+                    self.fail("DeadlineExceeded", message);
+                    let note = note(&self.key, &self.uid, String::new(), false, "DeadlineExceeded", message.into());
+                    self.node.recorder.report(note);
                     self.shared.stop_by(Instant::now() + lifecycle::grace(&update.pod));
                     ending = Ending::Ordered;
                 }
@@ -181,6 +189,25 @@ impl Worker {
     /// The node ends the pod for a reason of its own.
     fn fail(&self, reason: &str, message: &str) {
         self.shared.update(|record| record.failure = Some((reason.to_owned(), message.to_owned())));
+    }
+
+    /// Nobody looks after the pod's containers any more.
+    fn lose(&self, cause: &str) {
+        self.shared.update(|record| {
+            for container in record.init_containers.iter_mut().chain(&mut record.containers) {
+                if let ContainerState::Running { started_at } = container.state {
+                    container.state = ContainerState::Terminated(Termination {
+                        exit_code: 137,
+                        reason: "ContainerStatusUnknown".into(),
+                        message: "The container could not be located when the pod was terminated".into(),
+                        started_at,
+                        finished_at: Timestamp::now(),
+                        container_id: container.container_id.clone(),
+                    });
+                }
+            }
+        });
+        self.fail("NodeError", &format!("the node lost the pod: {cause}"));
     }
 
     /// Writes the status if it differs from what was written; returns whether the API has it now.
