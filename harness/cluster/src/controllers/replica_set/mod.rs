@@ -35,6 +35,25 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Outcome {
     let Some(spec) = &set.spec else { return outcome };
     let owner_key = (Kind::ReplicaSet, key.clone());
     let owned = claim(world, set, &mut outcome);
+    let failure = world.pod_creation_failures.get(&owner_key).map(String::as_str);
+    let (status, requeue_after) = status::status(set, &owned, failure, now);
+    if let Some(delay) = requeue_after {
+        outcome.requeue(delay);
+    }
+    let value = |status: Option<_>| {
+        status.and_then(|status| serde_json::to_value(status).ok()).unwrap_or_else(|| json!({}))
+    };
+    let mut written =
+        merge_patch(&value(set.status.as_ref()), &value(Some(&status))).map(|patch| Effect::Patch {
+            kind: Kind::ReplicaSet,
+            key: key.clone(),
+            status: true,
+            patch: json!({ "status": patch }),
+        });
+    // What cannot be created ends the effects, so why comes before the next attempt.
+    if failure.is_some() {
+        outcome.effects.extend(written.take());
+    }
     let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
     if set.metadata.deletion_timestamp.is_none() {
         let active: Vec<&Arc<Pod>> = owned.iter().copied().filter(|pod| pods::is_active(pod)).collect();
@@ -54,22 +73,7 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Outcome {
             }
         }
     }
-    let failure = world.pod_creation_failures.get(&owner_key).map(String::as_str);
-    let (status, requeue_after) = status::status(set, &owned, failure, now);
-    if let Some(delay) = requeue_after {
-        outcome.requeue(delay);
-    }
-    let value = |status: Option<_>| {
-        status.and_then(|status| serde_json::to_value(status).ok()).unwrap_or_else(|| json!({}))
-    };
-    if let Some(patch) = merge_patch(&value(set.status.as_ref()), &value(Some(&status))) {
-        outcome.push(Effect::Patch {
-            kind: Kind::ReplicaSet,
-            key: key.clone(),
-            status: true,
-            patch: json!({ "status": patch }),
-        });
-    }
+    outcome.effects.extend(written);
     outcome
 }
 
