@@ -260,8 +260,11 @@ impl Engine {
         self.in_flight.remove(&key);
         for Outcome { object, applied } in outcomes {
             let Some(object) = object.map(Object::trimmed) else { continue };
-            if let Some(applied) = applied {
-                self.world.note_applied(&applied, &object);
+            if let Some(applied) = applied
+                && !self.world.note_applied(&applied, &object)
+            {
+                // It went while the answer was on its way.
+                self.dirty.insert(key.clone());
             }
             let affected = affected::by(&self.world, &object);
             self.note_table(object.kind());

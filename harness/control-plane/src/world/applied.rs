@@ -4,7 +4,7 @@
 //! asked about when the very same fields were applied before and are still there: unchanged since then, or changed by
 //! others only where we own nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::Value;
@@ -14,7 +14,12 @@ use super::{Kind, Object, ObjectKey};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Applied {
     by_object: HashMap<(Kind, ObjectKey), Entry>,
+    /// UIDs of the objects that went last: the answer to an apply may come after the news that its object is gone.
+    gone: VecDeque<String>,
 }
+
+/// How many objects may go while the answer to one apply is on its way.
+const GONE_KEPT: usize = 1024;
 
 #[derive(Clone, Debug)]
 struct Entry {
@@ -23,12 +28,17 @@ struct Entry {
 }
 
 impl Applied {
-    pub(super) fn note(&mut self, applied: &Object, result: &Object) {
+    /// False if the object is gone already.
+    pub(super) fn note(&mut self, applied: &Object, result: &Object) -> bool {
+        if result.metadata().uid.as_ref().is_some_and(|uid| self.gone.contains(uid)) {
+            return false;
+        }
         let entry = Entry {
             digest: digest(&applied.to_json()),
             resource_version: result.metadata().resource_version.clone(),
         };
         self.by_object.insert((applied.kind(), applied.key()), entry);
+        true
     }
 
     pub(super) fn is_so(
@@ -52,8 +62,14 @@ impl Applied {
         }
     }
 
-    pub(super) fn forget(&mut self, kind: Kind, key: &ObjectKey) {
+    pub(super) fn forget(&mut self, kind: Kind, key: &ObjectKey, uid: Option<&String>) {
         self.by_object.remove(&(kind, key.clone()));
+        if let Some(uid) = uid {
+            self.gone.push_back(uid.clone());
+            if self.gone.len() > GONE_KEPT {
+                self.gone.pop_front();
+            }
+        }
     }
 
     pub(super) fn retain(&mut self, kind: Kind, is_there: impl Fn(&ObjectKey) -> bool) {

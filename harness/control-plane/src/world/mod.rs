@@ -195,9 +195,9 @@ impl World {
         with_kind!(kind, K => K::store(self).get(key).map(|found| K::clone(found).wrap()))
     }
 
-    /// Notes that `applied` was applied, and what came of it.
-    pub fn note_applied(&mut self, applied: &Object, result: &Object) {
-        self.applied.note(applied, result);
+    /// Notes that `applied` was applied, and what came of it. False if the object is gone meanwhile.
+    pub fn note_applied(&mut self, applied: &Object, result: &Object) -> bool {
+        self.applied.note(applied, result)
     }
 
     /// Forgets what was applied of a kind, except these: others are gone.
@@ -207,7 +207,8 @@ impl World {
 
     /// Forgets an object.
     pub fn remove(&mut self, kind: Kind, key: &ObjectKey) -> bool {
-        self.applied.forget(kind, key);
+        let uid = self.object(kind, key).and_then(|object| object.metadata().uid.clone());
+        self.applied.forget(kind, key, uid.as_ref());
         kinds::remove(self, kind, key)
     }
 

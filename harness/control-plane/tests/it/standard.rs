@@ -100,6 +100,19 @@ fn children_are_repaired() {
     assert!(sandbox.world.object(Kind::Deployment, &name).is_some());
 }
 
+/// The answer to an apply may come after the news that its object is gone; the object would stay away for ever.
+#[test]
+fn an_object_that_went_before_the_answer_comes_back() {
+    let mut sandbox = applied();
+    let name = key("digits-predictor");
+    let service = sandbox.world.object(Kind::CoreService, &name).unwrap();
+    sandbox.world.remove(Kind::CoreService, &name);
+    assert!(!sandbox.world.note_applied(&service, &service), "the late answer counts");
+    assert!(!sandbox.world.is_applied(&service));
+    sandbox.settle();
+    assert!(sandbox.world.object(Kind::CoreService, &name).is_some());
+}
+
 /// What others own in our objects (the autoscaler's replicas) must not be fought over.
 #[test]
 fn fields_of_others_are_left_alone() {
