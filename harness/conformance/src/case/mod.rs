@@ -1,6 +1,6 @@
 //! A conformance case as data: what it needs, what it does step by step, and what must come of it.
 //!
-//! Files of cases are read by [`read`], which finds every fault of a file at once, each with its place; [`schema`] gives
+//! Files of cases are read by [`read`], which finds every fault of a file at once, each with its place; [`json_schema`] gives
 //! editors the same shape as a JSON Schema.
 
 mod decode;
