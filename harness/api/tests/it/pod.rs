@@ -437,8 +437,7 @@ fn storage_containers_by_uri_and_by_name() {
 /// An image's files must be where the server looks, in each of the three ways.
 #[test]
 fn images_as_models() {
-    let spec = mutated(make("oci://registry/m:1", json!({})));
-    let mut shown = spec.clone();
+    let mut shown = mutated(make("oci://registry/m:1", json!({})));
     let containers = shown["containers"].as_array_mut().unwrap();
     let car = containers.iter_mut().find(|container| container["name"] == "modelcar").unwrap();
     let link = format!("ln -sf /proc/$$$$/{}/models /mnt/models && sleep infinity", "root");
