@@ -84,10 +84,10 @@ mod time_zone;
 
 pub use error::SimError;
 pub use plan::{
-    Amount, AnalysisPlan, ArgoPlan, CanaryPlan, Change, ChangeKind, ControlPlan, DeliveryPlan,
-    DeploymentPlan, EPOCH_NS, FlaggerPlan, HookPlan, KedaPlan, LEAD_NS, LoadPlan, Measure, Operator, Phase,
-    Phases, Plan, Reading, Resources, RevisionPlan, ScalerPlan, ServicePlan, Side, Signal, StandardPlan,
-    Strategy, Template, Toleration, UsersPlan, Version,
+    Amount, AnalysisPlan, ArgoPlan, Change, ChangeKind, ControlPlan, DeliveryPlan, DeploymentPlan, EPOCH_NS,
+    FlaggerPlan, HookPlan, KedaPlan, Kserve, LEAD_NS, LoadPlan, Measure, Operator, Phase, Phases, Plan,
+    Reading, Resources, RevisionPlan, ScalerPlan, ServicePlan, Side, Signal, StandardPlan, Strategy,
+    Template, Toleration, UsersPlan, Version,
 };
 pub use simulate::{Summary, resume, simulate, simulate_arrivals, simulate_until};
 pub use snapshot::Snapshot;

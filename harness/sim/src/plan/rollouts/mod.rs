@@ -112,11 +112,9 @@ fn check_versions(service: &ServicePlan, place: &str) -> Result<(), SimError> {
     let name = |version: &super::Version| version.standard.as_ref().map(|plan| plan.stable.name().to_owned());
     let first = name(&service.versions[0]);
     for version in &service.versions {
-        let has_canaries = match &version.standard {
-            Some(plan) => !plan.canaries.is_empty(),
-            None => version.manifest.spec.predictor.extension.canary_traffic_percent.is_some(),
-        };
-        if has_canaries {
+        let spec = &version.manifest.spec;
+        let has_canaries = spec.canary.as_ref().is_some_and(|canaries| !canaries.is_empty());
+        if has_canaries || spec.predictor.extension.canary_traffic_percent.is_some() {
             return wrong("splits its requests itself; leave out canaryTrafficPercent and spec.canary");
         }
         if name(version) != first {
