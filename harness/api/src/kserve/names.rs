@@ -107,7 +107,7 @@ pub fn model_config_name(inference_service: &str, shard: u32) -> String {
     format!("modelconfig-{inference_service}-{shard}")
 }
 
-/// Name of the Deployment and the Service of a predictor: `{service}-predictor`, or
+/// Name of the Deployment and the Service (or Knative Service) of a predictor: `{service}-predictor`, or
 /// `{service}-{predictor}-predictor` where the predictor has a name.
 #[must_use]
 pub fn predictor_service_name(inference_service: &str, predictor: Option<&str>) -> String {
@@ -115,10 +115,4 @@ pub fn predictor_service_name(inference_service: &str, predictor: Option<&str>) 
         inference_service,
         predictor.unwrap_or_default(),
     )
-}
-
-/// Name of the Knative Service (or Deployment) of an InferenceService's predictor.
-#[must_use]
-pub fn predictor_name(inference_service: &str) -> String {
-    format!("{inference_service}-predictor")
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use windtunnel_api::knative::{self, DEFAULT_TIMEOUT_S, deployment_of, names};
+use windtunnel_api::knative::{self, deployment_of, names};
 use windtunnel_api::kserve::InferenceService;
 use windtunnel_kernel::autoscale::kpa::{Config, GlobalConfig};
 
@@ -58,8 +58,7 @@ impl RevisionPlan {
                 remedy: format!("use {}", names::KPA_CLASS),
             });
         }
-        let spec = &revision.spec;
-        let concurrency = spec.container_concurrency.unwrap_or(0);
+        let concurrency = revision.spec.container_concurrency.unwrap_or(0);
         let container_concurrency = u32::try_from(concurrency).map_err(|_| SimError::Refused {
             service: service.name().to_owned(),
             after: String::new(),
@@ -72,23 +71,13 @@ impl RevisionPlan {
         let deployment = deployment_of(revision, 1).map_err(refused)?.spec.unwrap_or_default();
         let (template, storage_uri) =
             Template::read(&deployment.template, service, kserve).map_err(refused)?;
-        let progress_deadline_s = deployment.progress_deadline_seconds;
-        let autoscaler = Config::resolve(
-            global,
-            annotations,
-            container_concurrency,
-            progress_deadline_s.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(600),
-        )
-        .map_err(|source| SimError::Autoscaling { place, source })?;
-        let given = |seconds: Option<i64>| seconds.filter(|seconds| *seconds > 0);
-        let whole_s = given(spec.timeout_seconds).unwrap_or(DEFAULT_TIMEOUT_S);
-        let timeout_s =
-            given(spec.response_start_timeout_seconds).map_or(whole_s, |first| first.min(whole_s));
+        let autoscaler =
+            revision.autoscaling(global).map_err(|source| SimError::Autoscaling { place, source })?;
         Ok(Self {
             name: revision.metadata.name.clone().unwrap_or_default(),
             storage_uri,
             template,
-            timeout_ns: u64::try_from(timeout_s).unwrap_or(0).saturating_mul(1_000_000_000),
+            timeout_ns: revision.timeout_s().saturating_mul(1_000_000_000),
             container_concurrency,
             control: ControlPlan::Knative(Box::new(autoscaler)),
         })

@@ -36,12 +36,20 @@ pub struct Version {
     pub standard: Option<Box<StandardPlan>>,
 }
 
+impl ServicePlan {
+    /// Name of its predictor's Deployment, or Knative Service.
+    pub(crate) fn predictor(&self) -> String {
+        let predictor = &self.versions[0].manifest.spec.predictor;
+        names::predictor_service_name(&self.name, predictor.name.as_deref())
+    }
+}
+
 impl Version {
     /// Replicas that it begins with.
     pub(crate) fn first_scale(&self) -> u32 {
         match &self.standard {
             Some(standard) => standard.first_scale(),
-            None => self.autoscaler.initial_scale.max(self.autoscaler.min_scale),
+            None => self.autoscaler.first_scale(),
         }
     }
 }

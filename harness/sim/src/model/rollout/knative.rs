@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 use windtunnel_api::knative::{
-    self, Configuration, RevisionObservation, Route, configuration_of, configuration_status, revision_name,
-    revision_of, revision_status, route_of, route_status, service_status,
+    self, Configuration, RevisionObservation, Route, RouteStatus, configuration_of, configuration_status,
+    revision_name, revision_of, revision_status, route_of, route_status, service_status,
 };
 use windtunnel_api::kserve::InferenceService;
 use windtunnel_api::kserve::plan::Observed;
@@ -68,26 +68,12 @@ impl Knative {
         self.revisions.iter().find(|revision| revision.object.metadata.name.as_deref() == Some(name))
     }
 
-    /// The traffic that the route's status shows. One entry a revision, also where several targets lead to it.
+    /// The traffic that the route's status shows.
     fn backends(&self) -> Vec<Backend> {
         let status = self.route.as_ref().and_then(|route| route.status.as_ref());
-        let mut backends: Vec<Backend> = Vec::new();
-        for target in status.into_iter().flat_map(|status| &status.traffic) {
-            let name = target.revision_name.as_deref().unwrap_or_default();
-            let Some(workload) = self.revision_named(name).map(|revision| revision.workload) else {
-                continue;
-            };
-            let percent = target.percent.and_then(|percent| u32::try_from(percent).ok()).unwrap_or(0);
-            match backends.iter_mut().find(|backend| backend.workload == workload) {
-                Some(backend) => {
-                    backend.percent += percent;
-                    backend.share += percent;
-                    backend.weight += percent;
-                }
-                None => backends.push(Backend { workload, percent, share: percent, weight: percent }),
-            }
-        }
-        backends
+        let shares = status.into_iter().flat_map(RouteStatus::shares);
+        let backend = |(name, percent)| Some(Backend::of(self.revision_named(name)?.workload, percent));
+        shares.filter_map(backend).collect()
     }
 }
 

@@ -138,7 +138,7 @@ fn target_of(
             "InferenceService" => service.name == name,
             "Deployment" => deployment == Some(name),
             "Service" if api_version.starts_with("serving.knative.dev/") => {
-                deployment.is_none() && format!("{}-predictor", service.name) == name
+                deployment.is_none() && service.predictor() == name
             }
             _ => false,
         }
@@ -150,7 +150,7 @@ fn target_of(
                 let deployment = service.versions[0].standard.as_ref();
                 let child = match deployment {
                     Some(plan) => format!("Deployment {}", plan.stable.name()),
-                    None => format!("serving.knative.dev/v1 Service {}-predictor", service.name),
+                    None => format!("serving.knative.dev/v1 Service {}", service.predictor()),
                 };
                 [format!("InferenceService {}", service.name), child]
             })
