@@ -11,14 +11,14 @@
 //!   [`kserve::ClusterStorageContainer`], [`kserve::LocalModelCache`] and its kin.
 //! * What an operator sets: [`kserve::KserveConfig`].
 //! * What admission does with them: [`kserve::defaults`], [`kserve::validate`], [`kserve::pod`].
-//! * What the KServe controllers make of them: [`kserve::plan`] (with [`kserve::runtime`]); [`kserve::render`] and
-//!   [`kserve::status`] are the Knative mode alone, for the simulator.
+//! * What the KServe controllers make of them, live and simulated: [`kserve::plan`] (with [`kserve::runtime`]).
 //! * What Knative Serving makes of that: [`knative`].
 //! * What a cluster needs before any of it: [`crds`], [`runtimes::shipped`].
 //!
 //! # Example
 //! ```
-//! use windtunnel_api::kserve::{KserveConfig, defaults, render, runtime, validate};
+//! use windtunnel_api::kserve::plan::{Inputs, plan};
+//! use windtunnel_api::kserve::{KserveConfig, defaults, runtime, validate};
 //! use windtunnel_api::{manifest, runtimes};
 //!
 //! let text = "
@@ -38,9 +38,8 @@
 //! defaults::default(&mut service, &config);
 //! validate::validate(&service, None).unwrap();
 //! let candidates: Vec<_> = runtimes::shipped().iter().map(runtime::Runtime::from).collect();
-//! let selected = runtime::select(&service, &candidates).unwrap();
-//! let knative = render::knative_service(&service, &selected, &config);
-//! assert_eq!(knative.metadata.name.as_deref(), Some("digits-predictor"));
+//! let plan = plan(&Inputs::new(&service, &config, &candidates));
+//! assert_eq!(plan.children.knative_services[0].metadata.name.as_deref(), Some("digits-predictor"));
 //! ```
 
 pub mod condition;

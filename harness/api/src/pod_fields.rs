@@ -9,6 +9,10 @@ use crate::Fields;
 pub const SERVING_CONTAINER: &str = "kserve-container";
 /// Name of the container that transforms requests, when it shares the predictor's pod.
 pub const TRANSFORMER_CONTAINER: &str = "transformer-container";
+/// Name of the container in the pods of workers, where a model spans several nodes.
+pub const WORKER_CONTAINER: &str = "worker-container";
+/// Name of Knative's proxy beside the server.
+pub const QUEUE_PROXY: &str = "queue-proxy";
 
 /// The fields as a typed pod specification.
 ///

@@ -18,12 +18,13 @@ use tokio::sync::oneshot;
 use windtunnel_kernel::routing::{
     balance::{self, Policy, RoundRobin},
     breaker::{Breaker, Offer},
+    throttler,
 };
 
 use crate::{endpoint::Endpoint, meter::Meter, table::RevisionKey};
 
 /// Requests that may wait for one revision (Knative's `breakerQueueDepth`).
-pub(crate) const QUEUE_DEPTH: usize = 10_000;
+pub(crate) const QUEUE_DEPTH: usize = throttler::QUEUE_DEPTH as usize;
 /// First pause before a pod that refused a connection is tried again; it doubles up to [`LAST_PROBE_PAUSE`].
 const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PROBE_PAUSE: Duration = Duration::from_millis(200);
@@ -318,12 +319,8 @@ impl Inner {
     }
 
     fn capacity(&self) -> u32 {
-        let usable = u32::try_from(self.usable()).unwrap_or(u32::MAX);
-        match (usable, self.container_concurrency) {
-            (0, _) => 0,
-            (_, 0) => u32::MAX,
-            (pods, each) => pods.saturating_mul(each),
-        }
+        let pods = u32::try_from(self.usable()).unwrap_or(u32::MAX);
+        throttler::capacity_alone(self.container_concurrency, pods)
     }
 }
 

@@ -12,14 +12,11 @@ use kube::api::Api;
 use kube::runtime::watcher::{self, Event};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use windtunnel_api::knative::names::REVISION;
 use windtunnel_api::knative::{Revision, Route};
+use windtunnel_api::kserve::names::STORAGE_SOURCE_URI;
 use windtunnel_record as record;
 use windtunnel_record::Recorder;
-
-/// Label by which Knative's children name their revision.
-const REVISION_LABEL: &str = "serving.knative.dev/revision";
-/// Annotation by which KServe's pods name the model that they serve.
-const STORAGE_URI_ANNOTATION: &str = "internal.serving.kserve.io/storage-initializer-sourceuri";
 
 /// One change of the cluster, at the moment it was seen.
 pub(crate) enum Sighting {
@@ -152,7 +149,7 @@ impl Observer {
         if self.revisions.contains_key(&name) {
             return;
         }
-        let storage_uri = revision.annotations().get(STORAGE_URI_ANNOTATION).cloned().unwrap_or_default();
+        let storage_uri = revision.annotations().get(STORAGE_SOURCE_URI).cloned().unwrap_or_default();
         let created_ns = self.time_ns(now);
         let index = recorder.revision(record::Revision {
             name: name.clone(),
@@ -179,8 +176,7 @@ impl Observer {
     }
 
     fn see_deployment(&mut self, deployment: &Deployment) {
-        let Some(view) =
-            deployment.labels().get(REVISION_LABEL).and_then(|name| self.revisions.get_mut(name))
+        let Some(view) = deployment.labels().get(REVISION).and_then(|name| self.revisions.get_mut(name))
         else {
             return;
         };
@@ -190,7 +186,7 @@ impl Observer {
     }
 
     fn see_pod(&mut self, pod: &Pod, now: Instant, recorder: &mut dyn Recorder) {
-        let Some(revision) = pod.labels().get(REVISION_LABEL) else { return };
+        let Some(revision) = pod.labels().get(REVISION) else { return };
         let name = pod.name_any();
         if !self.pods.contains_key(&name) {
             let wakes_up =

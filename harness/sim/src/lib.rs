@@ -2,8 +2,8 @@
 //!
 //! It flies a scenario as a live cluster would, days of traffic in seconds: clients, a gateway with activator and
 //! exact traffic split, workloads with their controllers, pods with the phases of a cold start, and canary
-//! rollouts. Every decision is taken by the kernels and every object rendered by the functions that the live
-//! control plane uses; what is simulated is only the world around them.
+//! rollouts. Every decision is taken by the kernels, and what a service becomes is decided by the plan of KServe's
+//! controller that the live control plane asks ([`Kserve`]); what is simulated is only the world around them.
 //!
 //! | role | types |
 //! | --- | --- |
@@ -29,7 +29,8 @@
 //! | who decides how many replicas there are | `model/control/{knative, hpa, keda, fixed}` |
 //! | Deployments with their ReplicaSets and rolling updates | `model/deployments` |
 //! | metrics as autoscalers see them: read now and then, seen later | `model/{metrics, condition}`, `plan/query` |
-//! | what KServe's Standard mode makes of a manifest; autoscalers that are manifests | `plan/{standard, objects}` |
+//! | KServe: its settings, what stands around services, and its controller's plan | `plan/kserve` |
+//! | what the children of the Standard mode mean here; autoscalers that are manifests | `plan/{standard, objects}` |
 //! | from manifests to workloads and shares of the traffic | `model/rollout/{knative, standard, flagger, argo}` |
 //! | lives of pods; the phases of a start | `model/{pods, start}` |
 //! | what a pod computes and when it is through | `model/server` |
@@ -84,10 +85,10 @@ mod time_zone;
 
 pub use error::SimError;
 pub use plan::{
-    Amount, AnalysisPlan, ArgoPlan, CanaryPlan, Change, ChangeKind, ControlPlan, DeliveryPlan,
-    DeploymentPlan, EPOCH_NS, FlaggerPlan, HookPlan, KedaPlan, LEAD_NS, LoadPlan, Measure, Operator, Phase,
-    Phases, Plan, Reading, Resources, RevisionPlan, ScalerPlan, ServicePlan, Side, Signal, StandardPlan,
-    Strategy, Template, Toleration, UsersPlan, Version,
+    Amount, AnalysisPlan, ArgoPlan, Change, ChangeKind, ControlPlan, DeliveryPlan, DeploymentPlan, EPOCH_NS,
+    FlaggerPlan, HookPlan, KedaPlan, Kserve, LEAD_NS, LoadPlan, Measure, Operator, Phase, Phases, Plan,
+    Reading, Resources, RevisionPlan, ScalerPlan, ServicePlan, Side, Signal, StandardPlan, Strategy,
+    Template, Toleration, UsersPlan, Version,
 };
 pub use simulate::{Summary, resume, simulate, simulate_arrivals, simulate_until};
 pub use snapshot::Snapshot;

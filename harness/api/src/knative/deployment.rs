@@ -111,7 +111,7 @@ pub fn deployment_of(revision: &Revision, initial_replicas: i32) -> Result<Deplo
 }
 
 /// `serving.knative.dev/progress-deadline` in whole seconds, else Knative's default of 600 s.
-fn progress_deadline_s(revision: &Revision) -> i32 {
+pub(super) fn progress_deadline_s(revision: &Revision) -> i32 {
     let text = revision
         .metadata
         .annotations

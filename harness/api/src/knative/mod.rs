@@ -5,6 +5,7 @@ pub mod names;
 
 mod children;
 mod deployment;
+mod revision;
 mod status;
 mod types;
 

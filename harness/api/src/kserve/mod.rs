@@ -6,9 +6,7 @@ pub mod defaults;
 pub mod names;
 pub mod plan;
 pub mod pod;
-pub mod render;
 pub mod runtime;
-pub mod status;
 pub mod validate;
 
 mod canary_pointers;
@@ -17,7 +15,6 @@ mod inference_graph;
 mod inference_service;
 mod local_model;
 mod merge;
-mod model_status;
 mod placeholders;
 mod predictor;
 mod runtime_pod;
@@ -43,7 +40,6 @@ pub use local_model::{
     LocalModelNodeGroupSpec, LocalModelNodeSpec, LocalModelNodeStatus, LocalModelStorage, NamespacedName,
     storage_key,
 };
-pub use model_status::model_status;
 pub use plan::{graph, local_models, trained_models};
 pub use predictor::{
     Confidential, Framework, ModelFormat, ModelSpec, PredictorExtension, PredictorSpec, StorageSpec,

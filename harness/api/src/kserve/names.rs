@@ -84,6 +84,14 @@ pub const STORAGE_CONTAINER_NAME: &str = "internal.serving.kserve.io/storage-con
 pub const CONFIDENTIAL_ENABLED: &str = "internal.serving.kserve.io/confidential-enabled";
 /// The key of an encrypted model.
 pub const CONFIDENTIAL_RESOURCE_ID: &str = "internal.serving.kserve.io/confidential-resource-id";
+/// User of the storage initializer.
+pub const STORAGE_INITIALIZER_UID: &str = "serving.kserve.io/storage-initializer-uid";
+/// Kind of GPU on Google's clusters.
+pub const GKE_ACCELERATOR: &str = "serving.kserve.io/gke-accelerator";
+/// `"true"` lets the queue-proxy serve the server's metrics with its own.
+pub const METRIC_AGGREGATION: &str = "serving.kserve.io/enable-metric-aggregation";
+/// `"true"` lets Prometheus find the pod.
+pub const PROMETHEUS_SCRAPING: &str = "serving.kserve.io/enable-prometheus-scraping";
 /// `"true"` leaves a ready service alone until somebody changes the annotation.
 pub const DISABLE_AUTO_UPDATE: &str = "serving.kserve.io/disable-auto-update";
 /// Label with the generation of a service whose model spans several nodes.
@@ -99,7 +107,7 @@ pub fn model_config_name(inference_service: &str, shard: u32) -> String {
     format!("modelconfig-{inference_service}-{shard}")
 }
 
-/// Name of the Deployment and the Service of a predictor: `{service}-predictor`, or
+/// Name of the Deployment and the Service (or Knative Service) of a predictor: `{service}-predictor`, or
 /// `{service}-{predictor}-predictor` where the predictor has a name.
 #[must_use]
 pub fn predictor_service_name(inference_service: &str, predictor: Option<&str>) -> String {
@@ -107,10 +115,4 @@ pub fn predictor_service_name(inference_service: &str, predictor: Option<&str>) 
         inference_service,
         predictor.unwrap_or_default(),
     )
-}
-
-/// Name of the Knative Service (or Deployment) of an InferenceService's predictor.
-#[must_use]
-pub fn predictor_name(inference_service: &str) -> String {
-    format!("{inference_service}-predictor")
 }

@@ -9,10 +9,7 @@ use super::predictor::ModelSpec;
 use super::runtime::{ModelStatusFailure, Runtime, Selected, Worker, protocol_rank};
 use super::{merge, names, placeholders};
 use crate::Fields;
-use crate::pod_fields::{SERVING_CONTAINER, TRANSFORMER_CONTAINER, raw_containers};
-
-/// Name of a worker's container.
-pub(super) const WORKER_CONTAINER: &str = "worker-container";
+use crate::pod_fields::{SERVING_CONTAINER, TRANSFORMER_CONTAINER, WORKER_CONTAINER, raw_containers};
 
 type Container = Map<String, Value>;
 

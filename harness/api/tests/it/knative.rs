@@ -3,14 +3,21 @@
 use k8s_openapi::api::core::v1::Service as CoreService;
 use windtunnel_api::condition;
 use windtunnel_api::knative::{self, Configuration, Revision, RevisionObservation, Service};
+use windtunnel_api::kserve::plan::{Inputs, plan};
+use windtunnel_api::kserve::runtime::Runtime;
+use windtunnel_api::kserve::{KserveConfig, defaults};
+use windtunnel_api::runtimes;
 
 use crate::predictor;
-use crate::render::knative_service;
 
 fn rendered() -> Service {
-    let mut service = knative_service(&predictor(
-        "minReplicas: 0\nmodel: {modelFormat: {name: onnx}, storageUri: 's3://m/v1'}",
-    ));
+    let config = KserveConfig::default();
+    let mut service =
+        predictor("minReplicas: 0\nmodel: {modelFormat: {name: onnx}, storageUri: 's3://m/v1'}");
+    defaults::default(&mut service, &config);
+    let candidates: Vec<Runtime> = runtimes::shipped().iter().map(Runtime::from).collect();
+    let made = plan(&Inputs::new(&service, &config, &candidates));
+    let mut service = made.children.knative_services[0].clone();
     service.metadata.uid = Some("service-uid".into());
     service.metadata.generation = Some(1);
     service

@@ -10,11 +10,9 @@ mod knative;
 mod manifest;
 mod plan;
 mod pod;
-mod render;
 mod runtime;
 mod runtimes_shipped;
 mod samples;
-mod status;
 mod validation;
 
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! KServe's own documented samples: each is admitted, or refused for a reason that upstream has too.
 
-use windtunnel_api::kserve::{ClusterServingRuntime, KserveConfig, defaults, render, runtime, validate};
+use windtunnel_api::kserve::plan::{Inputs, plan};
+use windtunnel_api::kserve::{ClusterServingRuntime, KserveConfig, defaults, runtime, validate};
 use windtunnel_api::manifest::parse;
 
 use crate::upstream;
@@ -86,10 +87,10 @@ fn upstreams_runtimes_serve_upstreams_samples() {
         let manifests = parse(&text, file).unwrap();
         let mut service = manifests.iter().find_map(|m| m.inference_service()).unwrap().clone();
         defaults::default(&mut service, &config);
-        let selected =
-            runtime::select(&service, &candidates).unwrap_or_else(|failure| panic!("{file}: {failure}"));
-        assert_eq!(selected.cluster_serving_runtime.as_deref(), Some(expected), "{file}");
-        let rendered = render::knative_service(&service, &selected, &config);
+        let made = plan(&Inputs::new(&service, &config, &candidates));
+        assert_eq!(made.status.cluster_serving_runtime_name.as_deref(), Some(expected), "{file}");
+        let rendered = made.children.knative_services;
+        assert_eq!(rendered.len(), 1, "{file}");
         assert!(!serde_json::to_string(&rendered).unwrap().contains("{{"), "{file} has placeholders left");
     }
 }

@@ -69,13 +69,8 @@ pub fn ready_pods(world: &World, revision: &ObjectKey) -> usize {
 /// The setting that cannot be used, in words.
 pub fn resolve(world: &World, revision: &Revision) -> Result<Config, String> {
     let global = world.autoscaler_config()?;
-    let annotations = revision.metadata.annotations.clone().unwrap_or_default();
-    let limit = revision.spec.container_concurrency.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(0);
-    Config::resolve(&global, &annotations, limit, PROGRESS_DEADLINE_S).map_err(|error| error.to_string())
+    revision.autoscaling(&global).map_err(|error| error.to_string())
 }
-
-/// Knative's default progress deadline, in seconds.
-const PROGRESS_DEADLINE_S: u64 = 600;
 
 impl Loops {
     /// Something about the revision has changed: starts its loop, ends it, or steps it without a new

@@ -1,6 +1,5 @@
 //! Knative's Routes, Revisions and their Endpoints.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use windtunnel_api::knative::{DEFAULT_TIMEOUT_S, Route, private_service_name};
@@ -15,22 +14,20 @@ pub(super) fn add(world: &World, table: &mut RouteTable) {
     let routes = &mut table.routes;
     for (key, route) in &world.routes {
         let Some(status) = &route.status else { continue };
-        let mut shares: BTreeMap<&str, u32> = BTreeMap::new();
         for target in &status.traffic {
             let Some(revision) = target.revision_name.as_deref() else { continue };
-            let percent = target.percent.and_then(|percent| u32::try_from(percent).ok()).unwrap_or(0);
-            *shares.entry(revision).or_default() += percent;
             if let Some(host) = target.url.as_deref().and_then(host) {
                 let backends = vec![Backend { revision: gateway_key(key, revision), percent: 100 }];
                 let timeout_ms = timeout_ms(world, key, [revision].into_iter());
                 routes.push(GatewayRoute::split(vec![host.to_owned()], backends, timeout_ms));
             }
         }
-        shares.retain(|_, percent| *percent > 0);
+        let mut shares = status.shares();
+        shares.retain(|(_, percent)| *percent > 0);
         if shares.is_empty() {
             continue;
         }
-        let timeout_ms = timeout_ms(world, key, shares.keys().copied());
+        let timeout_ms = timeout_ms(world, key, shares.iter().map(|(revision, _)| *revision));
         let backends = shares
             .into_iter()
             .map(|(revision, percent)| Backend { revision: gateway_key(key, revision), percent })
@@ -39,8 +36,7 @@ pub(super) fn add(world: &World, table: &mut RouteTable) {
     }
     table.revisions.extend(world.revisions.iter().map(|(key, revision)| RevisionBackend {
         key: gateway_key(key, &key.name),
-        container_concurrency:
-            revision.spec.container_concurrency.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(0),
+        container_concurrency: revision.container_concurrency(),
         activated: true,
         endpoints: addresses(world, key),
     }));
@@ -78,14 +74,10 @@ fn gateway_key(route: &ObjectKey, revision: &str) -> RevisionKey {
 
 /// The longest timeout of the revisions, since a request may meet any of them.
 fn timeout_ms<'a>(world: &World, key: &ObjectKey, revisions: impl Iterator<Item = &'a str>) -> u64 {
-    let seconds = revisions
-        .map(|name| {
-            let revision = world.revisions.get(&key.sibling(name));
-            revision.and_then(|revision| revision.spec.timeout_seconds).unwrap_or(DEFAULT_TIMEOUT_S)
-        })
-        .max()
-        .unwrap_or(DEFAULT_TIMEOUT_S);
-    u64::try_from(seconds).unwrap_or(0).saturating_mul(1000)
+    let known = revisions.filter_map(|name| world.revisions.get(&key.sibling(name)));
+    let seconds = known.map(|revision| revision.timeout_s()).max();
+    let default = u64::try_from(DEFAULT_TIMEOUT_S).unwrap_or(0);
+    seconds.unwrap_or(default).saturating_mul(1000)
 }
 
 fn hosts(world: &World, key: &ObjectKey, route: &Route) -> Vec<String> {
@@ -101,9 +93,11 @@ fn hosts(world: &World, key: &ObjectKey, route: &Route) -> Vec<String> {
     local(&key.name);
     let service =
         route.metadata.labels.as_ref().and_then(|labels| labels.get(names::INFERENCE_SERVICE_LABEL));
-    if let Some(service) = service.filter(|service| names::predictor_name(service) == key.name) {
+    let known = service.and_then(|service| world.inference_services.get(&key.sibling(service.clone())));
+    let predictor = known.and_then(|known| known.spec.predictor.name.as_deref());
+    let is_predictor = |service: &&String| names::predictor_service_name(service, predictor) == key.name;
+    if let Some(service) = service.filter(is_predictor) {
         local(service);
-        let known = world.inference_services.get(&key.sibling(service.clone()));
         let status_url = known.and_then(|known| known.status.as_ref()?.url.as_deref());
         let from_route = url.map(|url| url.replacen("-predictor", "", 1));
         hosts.extend(status_url.and_then(host).map(str::to_owned));

@@ -123,9 +123,7 @@ fn gateway() -> Gateway {
 /// The ConfigMaps with their first contents.
 #[must_use]
 pub fn config_maps(domain: &str) -> Vec<ConfigMap> {
-    let mut kserve = KserveConfig { ingress_domain: domain.to_owned(), ..KserveConfig::default() };
-    // Our gateway speaks the Gateway API.
-    kserve.ingress.enable_gateway_api = true;
+    let kserve = KserveConfig::installed(domain);
     let make = |namespace: &str, name: &str, data: BTreeMap<String, String>| ConfigMap {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),

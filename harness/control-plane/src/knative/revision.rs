@@ -38,8 +38,7 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
         }
         Ok(config) => {
             let initial = i32::try_from(config.initial_scale).unwrap_or(i32::MAX);
-            let minimum = i32::try_from(config.min_scale).unwrap_or(i32::MAX);
-            observation.initial_scale = initial.max(minimum);
+            observation.initial_scale = i32::try_from(config.first_scale()).unwrap_or(i32::MAX);
             match (deployment, deployment_of(revision, initial)) {
                 (None, Ok(wanted)) => effects.push(Effect::create(wanted)),
                 (Some(old), _) if !is_controlled_by(&old.metadata, uid) => return effects,

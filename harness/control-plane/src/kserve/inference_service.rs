@@ -31,8 +31,7 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
     let config = match world.kserve_config() {
         Ok(config) => config,
         Err(fault) => {
-            let status =
-                windtunnel_api::kserve::status::not_reconciled(service, "InvalidConfiguration", &fault);
+            let status = plan::not_reconciled(service, "InvalidConfiguration", &fault);
             effects.extend(written(key, service, status, now_ns));
             return effects;
         }

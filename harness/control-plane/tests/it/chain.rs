@@ -90,7 +90,11 @@ fn a_canary_gets_its_share_when_it_is_ready() {
     assert_eq!(sandbox.replicas(SECOND), 1);
     sandbox.kubelet();
     sandbox.settle();
-    assert_eq!(sandbox.shares(), [(FIRST.to_owned(), 90), (SECOND.to_owned(), 10)]);
+    assert_eq!(
+        sandbox.shares(),
+        [(SECOND.to_owned(), 10), (FIRST.to_owned(), 90)],
+        "in the order of the targets"
+    );
     let predictor = sandbox.digits().status.as_ref().unwrap().predictor().unwrap().clone();
     assert_eq!(predictor.latest_rolledout_revision.as_deref(), Some(FIRST));
     assert_eq!(predictor.latest_ready_revision.as_deref(), Some(SECOND));
@@ -119,7 +123,7 @@ fn a_second_canary_replaces_the_first() {
         sandbox.kubelet();
         sandbox.settle();
     }
-    assert_eq!(sandbox.shares(), [(FIRST.to_owned(), 80), (THIRD.to_owned(), 20)]);
+    assert_eq!(sandbox.shares(), [(THIRD.to_owned(), 20), (FIRST.to_owned(), 80)]);
 }
 
 /// A version that never becomes ready must leave all traffic where it is, and say so.

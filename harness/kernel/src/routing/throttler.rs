@@ -48,6 +48,20 @@ pub fn capacity(share: &Share) -> u32 {
     capacity.min(i128::from(CAPACITY_MAXIMUM)) as u32
 }
 
+/// What the breaker of a revision's only activator lets through to so many pods. Without a container concurrency how
+/// many pass is not counted.
+#[must_use]
+pub fn capacity_alone(container_concurrency: u32, pods: u32) -> u32 {
+    let open = capacity(&Share {
+        container_concurrency,
+        backends: i64::from(pods),
+        pod_trackers: pods,
+        activators: 1,
+        index: Some(0),
+    });
+    if container_concurrency == 0 && open > 0 { u32::MAX } else { open }
+}
+
 /// The pods (by position in address order) that this activator sends to when pods have a limit: a slice of its
 /// own, plus at most one of the pods that remain.
 #[must_use]

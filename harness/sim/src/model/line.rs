@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use windtunnel_kernel::routing::balance::{Policy, RoundRobin, first_available, random_choice_of_two};
 use windtunnel_kernel::routing::breaker::{Breaker, Offer};
-use windtunnel_kernel::routing::throttler::{QUEUE_DEPTH, Share, capacity};
+use windtunnel_kernel::routing::throttler::{QUEUE_DEPTH, capacity_alone};
 
 use crate::engine::Stream;
 
@@ -73,16 +73,7 @@ impl Line {
     /// The number of ready pods is `endpoints` now: how many of those that wait may start.
     pub(super) fn update(&mut self, endpoints: usize) -> u32 {
         let pods = u32::try_from(endpoints).unwrap_or(u32::MAX);
-        let open = capacity(&Share {
-            container_concurrency: self.container_concurrency,
-            backends: i64::from(pods),
-            pod_trackers: pods,
-            activators: 1,
-            index: Some(0),
-        });
-        // Without a limit the gate is open or shut; how many pass is not counted.
-        let is_unlimited = self.container_concurrency == 0 && open > 0;
-        self.breaker.update_capacity(if is_unlimited { u32::MAX } else { open })
+        self.breaker.update_capacity(capacity_alone(self.container_concurrency, pods))
     }
 
     /// A request left its pod: how many of those that wait may start.

@@ -128,19 +128,15 @@ pub(crate) fn is_all_local(plan: &Plan, prefix: &str) -> bool {
     uris.iter().filter(|uri| uri.starts_with(prefix)).all(|uri| plan.environment.is_local(uri))
 }
 
-/// Where the models of all versions come from.
+/// Where the models of all versions come from, as far as they are not inside of their images.
 fn uris_of(services: &[ServicePlan]) -> BTreeSet<&str> {
     let mut uris = BTreeSet::new();
     for version in services.iter().flat_map(|service| &service.versions) {
-        match &version.standard {
-            Some(standard) => {
-                uris.extend(
-                    standard.deployments().map(|deployment| deployment.revision.storage_uri.as_str()),
-                );
-            }
-            None => uris.extend(version.manifest.spec.predictor.storage_uri()),
-        }
+        let deployments = version.standard.iter().flat_map(|standard| standard.deployments());
+        uris.extend(deployments.map(|deployment| deployment.revision.storage_uri.as_str()));
+        uris.insert(version.storage_uri.as_str());
     }
+    uris.remove("");
     uris
 }
 

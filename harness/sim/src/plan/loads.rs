@@ -133,8 +133,7 @@ pub(super) fn read(
         go_together(load, &place)?;
         drop(load::arrivals(scenario, index, flight)?);
         for version in &services[service].versions {
-            let storage_uri = version.manifest.spec.predictor.storage_uri().unwrap_or_default();
-            check_work(scenario, index, storage_uri)?;
+            check_work(scenario, index, &version.storage_uri)?;
         }
         if let Some(queue) = &load.queue {
             broker_of(queue).map_err(impossible)?;

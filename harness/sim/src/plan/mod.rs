@@ -1,9 +1,10 @@
 //! The plan of a simulation: everything that it needs, read and checked before it starts.
 
 mod cluster;
+mod kserve;
 mod loads;
 mod model_profile;
-mod objects;
+pub(crate) mod objects;
 pub(crate) mod query;
 mod revision;
 pub(crate) mod rollouts;
@@ -14,7 +15,6 @@ mod toleration;
 
 use std::collections::BTreeMap;
 
-use windtunnel_api::kserve::KserveConfig;
 use windtunnel_api::manifest::Manifest;
 use windtunnel_kernel::autoscale::hpa;
 use windtunnel_kernel::autoscale::kpa::{GlobalConfig, TICK_OFFSET_NS};
@@ -23,6 +23,8 @@ use windtunnel_scenario::load::Flight;
 use windtunnel_scenario::{Disturbance, Duration, Environment, Scenario, Verb};
 
 pub(crate) use cluster::{ClusterPlan, is_all_local};
+pub use kserve::Kserve;
+pub(crate) use kserve::{accepted, refusal};
 pub use loads::{LoadPlan, UsersPlan};
 pub(crate) use loads::{MILLION, broker_of};
 pub(crate) use model_profile::{ModelProfile, draw_of, environment_error};
@@ -31,7 +33,8 @@ pub use rollouts::measure::{Measure, Operator, Reading, Side, Signal};
 pub use rollouts::{AnalysisPlan, ArgoPlan, DeliveryPlan, FlaggerPlan, HookPlan};
 pub use services::{ServicePlan, Version};
 pub use standard::strategy::{Amount, Strategy};
-pub use standard::{CanaryPlan, DeploymentPlan, KedaPlan, ScalerPlan, StandardPlan};
+pub(crate) use standard::{Counts, deployments};
+pub use standard::{DeploymentPlan, KedaPlan, ScalerPlan, StandardPlan};
 pub use template::{Resources, Template};
 pub use toleration::Toleration;
 
@@ -68,8 +71,10 @@ pub struct Plan {
     pub faults: Vec<Disturbance>,
     /// Latencies and pod lives.
     pub environment: Environment,
-    /// KServe's own configuration.
-    pub kserve: KserveConfig,
+    /// KServe: its configuration and what its controller looks at.
+    pub kserve: Kserve,
+    /// Autoscalers that are objects of their own in the manifests.
+    pub(crate) objects: Vec<objects::Object>,
     /// `config-autoscaler` of Knative Serving.
     pub autoscaler: GlobalConfig,
     /// The release of Kubernetes whose HorizontalPodAutoscaler decides.
@@ -160,9 +165,12 @@ impl Plan {
     /// # Errors
     /// The first thing that is wrong or that the simulator does not model, with its place and a remedy.
     pub fn new(scenario: &Scenario, manifests: &[Manifest], flight: Flight) -> Result<Self, SimError> {
-        let kserve = KserveConfig::default();
         let autoscaler = autoscaler_of(&scenario.environment)?;
-        let (services, changes) = services::read(scenario, manifests, flight, &kserve, &autoscaler)?;
+        let profile = kernel_profile(scenario.environment.profile);
+        let kserve = Kserve::of(manifests, profile, autoscaler.allow_zero_initial_scale)?;
+        let objects = objects::read(manifests)?;
+        let (services, changes) =
+            services::read(scenario, manifests, flight, (&kserve, &objects), &autoscaler)?;
         let loads = loads::read(scenario, flight, &services)?;
         let plan = Self {
             flight,
@@ -176,6 +184,7 @@ impl Plan {
             faults: scenario.faults_in(flight),
             environment: scenario.environment.clone(),
             kserve,
+            objects,
             autoscaler,
             hpa_version: scenario.environment.control.hpa.version,
             most_in_flight: 1_000_000,

@@ -11,12 +11,13 @@ use windtunnel_kernel::autoscale::keda::{Annotations, Executor, Formula, ScaledO
 use windtunnel_scenario::{Broker, Scenario};
 
 use super::query::Query;
-use super::standard::{DeploymentPlan, KedaPlan, ScalerPlan, StandardPlan};
+use super::standard::{DeploymentPlan, KedaPlan, ScalerPlan};
 use crate::error::SimError;
 use crate::time_zone::utc_offset_s;
 
 /// An autoscaler that a manifest brings.
-pub(super) struct Object {
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Object {
     place: String,
     target: String,
     scaler: ScalerPlan,
@@ -69,8 +70,11 @@ fn spec_of<T: DeserializeOwned>(manifest: &Manifest, place: &str) -> Result<T, S
 }
 
 /// Puts the objects in charge of the Deployments that they name.
-pub(super) fn attach(objects: &[Object], plan: &mut StandardPlan) -> Result<(), SimError> {
-    for deployment in plan.deployments_mut() {
+pub(crate) fn attach<'a>(
+    objects: &[Object],
+    deployments: impl IntoIterator<Item = &'a mut DeploymentPlan>,
+) -> Result<(), SimError> {
+    for deployment in deployments {
         let name = deployment.name().to_owned();
         for object in objects.iter().filter(|object| object.target == name) {
             if deployment.scaler != ScalerPlan::Fixed {

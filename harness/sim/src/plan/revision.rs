@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use windtunnel_api::knative::{self, DEFAULT_TIMEOUT_S, deployment_of, names};
-use windtunnel_api::kserve::{InferenceService, KserveConfig};
+use windtunnel_api::knative::{self, deployment_of, names};
+use windtunnel_api::kserve::InferenceService;
 use windtunnel_kernel::autoscale::kpa::{Config, GlobalConfig};
 
-use super::Template;
+use super::{Kserve, Template};
 use crate::error::SimError;
 
 /// One kind of pods, whatever makes them: a Knative revision or a ReplicaSet.
@@ -44,7 +44,7 @@ impl RevisionPlan {
         revision: &knative::Revision,
         service: &InferenceService,
         global: &GlobalConfig,
-        kserve: &KserveConfig,
+        kserve: &Kserve,
     ) -> Result<Self, SimError> {
         let place = format!("InferenceService {:?}", service.name());
         let empty = BTreeMap::new();
@@ -58,8 +58,7 @@ impl RevisionPlan {
                 remedy: format!("use {}", names::KPA_CLASS),
             });
         }
-        let spec = &revision.spec;
-        let concurrency = spec.container_concurrency.unwrap_or(0);
+        let concurrency = revision.spec.container_concurrency.unwrap_or(0);
         let container_concurrency = u32::try_from(concurrency).map_err(|_| SimError::Refused {
             service: service.name().to_owned(),
             after: String::new(),
@@ -70,24 +69,15 @@ impl RevisionPlan {
         let refused =
             |message| SimError::Refused { service: service.name().to_owned(), after: String::new(), message };
         let deployment = deployment_of(revision, 1).map_err(refused)?.spec.unwrap_or_default();
-        let template = Template::of(&deployment.template, kserve).map_err(refused)?;
-        let progress_deadline_s = deployment.progress_deadline_seconds;
-        let autoscaler = Config::resolve(
-            global,
-            annotations,
-            container_concurrency,
-            progress_deadline_s.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(600),
-        )
-        .map_err(|source| SimError::Autoscaling { place, source })?;
-        let given = |seconds: Option<i64>| seconds.filter(|seconds| *seconds > 0);
-        let whole_s = given(spec.timeout_seconds).unwrap_or(DEFAULT_TIMEOUT_S);
-        let timeout_s =
-            given(spec.response_start_timeout_seconds).map_or(whole_s, |first| first.min(whole_s));
+        let (template, storage_uri) =
+            Template::read(&deployment.template, service, kserve).map_err(refused)?;
+        let autoscaler =
+            revision.autoscaling(global).map_err(|source| SimError::Autoscaling { place, source })?;
         Ok(Self {
             name: revision.metadata.name.clone().unwrap_or_default(),
-            storage_uri: service.spec.predictor.storage_uri().unwrap_or_default().to_owned(),
+            storage_uri,
             template,
-            timeout_ns: u64::try_from(timeout_s).unwrap_or(0).saturating_mul(1_000_000_000),
+            timeout_ns: revision.timeout_s().saturating_mul(1_000_000_000),
             container_concurrency,
             control: ControlPlan::Knative(Box::new(autoscaler)),
         })

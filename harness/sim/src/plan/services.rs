@@ -1,18 +1,15 @@
 //! The InferenceServices of a plan, and the versions that the scenario's events make of them.
 
 use windtunnel_api::knative::{configuration_of, revision_of};
-use windtunnel_api::kserve::runtime::{self, Runtime, Selected};
-use windtunnel_api::kserve::{
-    ClusterServingRuntime, InferenceService, KserveConfig, ServingRuntime, defaults, names, render, validate,
-};
+use windtunnel_api::kserve::plan::deployment_mode;
+use windtunnel_api::kserve::{InferenceService, defaults, names, validate};
 use windtunnel_api::manifest::{self, Manifest};
-use windtunnel_api::runtimes;
 use windtunnel_kernel::autoscale::kpa::{Config, GlobalConfig};
 use windtunnel_scenario::load::Flight;
-use windtunnel_scenario::{Action, Environment, Event, Patch, Profile, Scenario};
+use windtunnel_scenario::{Action, Environment, Event, Patch, Scenario};
 
 use super::objects::{self, Object};
-use super::{Change, ChangeKind, DeliveryPlan, ModelProfile, RevisionPlan, StandardPlan, rollouts};
+use super::{Change, ChangeKind, DeliveryPlan, Kserve, ModelProfile, RevisionPlan, StandardPlan, rollouts};
 use crate::error::SimError;
 
 /// An InferenceService and what becomes of it.
@@ -31,12 +28,20 @@ pub struct ServicePlan {
 pub struct Version {
     /// The manifest with defaults filled in and without status.
     pub manifest: InferenceService,
-    /// The runtime that serves it.
-    pub runtime: Selected,
+    /// Where its model comes from; empty when it is inside of the image.
+    pub storage_uri: String,
     /// How Knative's autoscaler scales its revision, in Knative mode.
     pub autoscaler: Config,
     /// The Deployments that it becomes, in Standard mode.
     pub standard: Option<Box<StandardPlan>>,
+}
+
+impl ServicePlan {
+    /// Name of its predictor's Deployment, or Knative Service.
+    pub(crate) fn predictor(&self) -> String {
+        let predictor = &self.versions[0].manifest.spec.predictor;
+        names::predictor_service_name(&self.name, predictor.name.as_deref())
+    }
 }
 
 impl Version {
@@ -44,7 +49,7 @@ impl Version {
     pub(crate) fn first_scale(&self) -> u32 {
         match &self.standard {
             Some(standard) => standard.first_scale(),
-            None => self.autoscaler.initial_scale.max(self.autoscaler.min_scale),
+            None => self.autoscaler.first_scale(),
         }
     }
 }
@@ -52,9 +57,8 @@ impl Version {
 /// What reading a version needs besides the manifest.
 struct Reader<'a> {
     scenario: &'a Scenario,
-    runtimes: Vec<Runtime>,
-    objects: Vec<Object>,
-    kserve: &'a KserveConfig,
+    objects: &'a [Object],
+    kserve: &'a Kserve,
     autoscaler: &'a GlobalConfig,
     environment: &'a Environment,
 }
@@ -64,17 +68,10 @@ pub(super) fn read(
     scenario: &Scenario,
     manifests: &[Manifest],
     flight: Flight,
-    kserve: &KserveConfig,
+    (kserve, objects): (&Kserve, &[Object]),
     autoscaler: &GlobalConfig,
 ) -> Result<(Vec<ServicePlan>, Vec<Change>), SimError> {
-    let reader = Reader {
-        scenario,
-        runtimes: runtimes_of(manifests)?,
-        objects: objects::read(manifests)?,
-        kserve,
-        autoscaler,
-        environment: &scenario.environment,
-    };
+    let reader = Reader { scenario, objects, kserve, autoscaler, environment: &scenario.environment };
     let mut services: Vec<ServicePlan> = Vec::new();
     for service in manifests.iter().filter_map(Manifest::inference_service) {
         let name = service.name().to_owned();
@@ -101,7 +98,7 @@ pub(super) fn read(
     }
     let versions = services.iter().flat_map(|service| &service.versions);
     let standard = versions.filter_map(|version| version.standard.as_deref());
-    objects::check_targets(&reader.objects, standard.flat_map(StandardPlan::deployments))?;
+    objects::check_targets(objects, standard.flat_map(StandardPlan::deployments))?;
     rollouts::attach(manifests, &mut services)?;
     let mut made = made.into_iter();
     let mut changes = Vec::with_capacity(events.len());
@@ -135,60 +132,37 @@ impl Reader<'_> {
     ) -> Result<Version, SimError> {
         service.status = None;
         let name = service.name().to_owned();
-        defaults::default(&mut service, self.kserve);
+        defaults::default(&mut service, &self.kserve.config);
+        // The API server counts the changes of a specification.
+        let known = before.and_then(|before| before.metadata.generation).unwrap_or(0);
+        let is_new = before.is_none_or(|before| before.spec != service.spec);
+        service.metadata.generation = Some(known + i64::from(is_new));
         validate::validate(&service, before).map_err(|message| SimError::Refused {
-            service: name.clone(),
+            service: name,
             after: after.to_owned(),
             message,
         })?;
         self.supports(&service, after)?;
-        let selected = runtime::select(&service, &self.runtimes).map_err(|failure| SimError::Runtime {
-            service: name,
-            after: after.to_owned(),
-            message: failure.to_string(),
-        })?;
-        if self.mode_of(&service) == names::STANDARD {
-            let standard = self.standard(&service, &selected, after)?;
+        if deployment_mode(&service, &self.kserve.config) == names::STANDARD {
+            let standard = self.standard(&service, after)?;
             return Ok(Version {
                 manifest: service,
-                runtime: selected,
+                storage_uri: standard.stable.revision.storage_uri.clone(),
                 autoscaler: Config::default(),
                 standard: Some(Box::new(standard)),
             });
         }
-        let knative = render::knative_service(&service, &selected, self.kserve);
+        let knative = self.kserve.knative_service(&service, after)?;
         let revision = revision_of(&configuration_of(&knative));
         let plan = RevisionPlan::of(&revision, &service, self.autoscaler, self.kserve)?;
         ModelProfile::of(self.environment, &plan.storage_uri, &plan.template.limits)?;
         let autoscaler = plan.knative().cloned().unwrap_or_default();
-        Ok(Version { manifest: service, runtime: selected, autoscaler, standard: None })
+        Ok(Version { manifest: service, storage_uri: plan.storage_uri, autoscaler, standard: None })
     }
 
-    fn mode_of<'s>(&'s self, service: &'s InferenceService) -> &'s str {
-        let annotated = service.annotation(names::DEPLOYMENT_MODE).and_then(names::deployment_mode);
-        annotated.unwrap_or(&self.kserve.default_deployment_mode)
-    }
-
-    fn standard(
-        &self,
-        service: &InferenceService,
-        selected: &Selected,
-        after: &str,
-    ) -> Result<StandardPlan, SimError> {
-        let mut plan =
-            StandardPlan::of(service, selected, &self.runtimes, self.kserve).map_err(|message| {
-                SimError::Refused { service: service.name().to_owned(), after: after.to_owned(), message }
-            })?;
-        if plan.ignored_percent.is_some() && self.environment.profile == Profile::Windtunnel {
-            return Err(SimError::Unsupported {
-                place: format!("InferenceService {:?}{after}", service.name()),
-                what: "canaryTrafficPercent in Standard mode, which KServe ignores without a word,"
-                    .to_owned(),
-                remedy: "write spec.canary, or set environment.profile: upstream to see it ignored"
-                    .to_owned(),
-            });
-        }
-        objects::attach(&self.objects, &mut plan)?;
+    fn standard(&self, service: &InferenceService, after: &str) -> Result<StandardPlan, SimError> {
+        let mut plan = StandardPlan::of(service, self.kserve, after)?;
+        objects::attach(self.objects, plan.deployments_mut())?;
         for deployment in plan.deployments() {
             let revision = &deployment.revision;
             ModelProfile::of(self.environment, &revision.storage_uri, &revision.template.limits)?;
@@ -205,7 +179,7 @@ impl Reader<'_> {
                 remedy: remedy.to_owned(),
             })
         };
-        let mode = self.mode_of(service);
+        let mode = deployment_mode(service, &self.kserve.config);
         if mode != names::KNATIVE && mode != names::STANDARD {
             let remedy = format!("set the annotation {}: {}", names::DEPLOYMENT_MODE, names::KNATIVE);
             return unsupported(&format!("deployment mode {mode}"), &remedy);
@@ -221,30 +195,6 @@ impl Reader<'_> {
         }
         Ok(())
     }
-}
-
-fn runtimes_of(manifests: &[Manifest]) -> Result<Vec<Runtime>, SimError> {
-    let mut found: Vec<Runtime> = runtimes::shipped().iter().map(Runtime::from).collect();
-    for manifest in manifests {
-        let misread = |error: serde_json::Error| SimError::Environment {
-            place: format!("{} {:?}", manifest.kind, manifest.name),
-            message: error.to_string(),
-        };
-        match manifest.kind.as_str() {
-            "ClusterServingRuntime" => {
-                let runtime: ClusterServingRuntime =
-                    serde_json::from_value(manifest.value.clone()).map_err(misread)?;
-                found.push(Runtime::from(&runtime));
-            }
-            "ServingRuntime" => {
-                let runtime: ServingRuntime =
-                    serde_json::from_value(manifest.value.clone()).map_err(misread)?;
-                found.push(Runtime::from(&runtime));
-            }
-            _ => {}
-        }
-    }
-    Ok(found)
 }
 
 fn service_of(

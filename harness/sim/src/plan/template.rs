@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodTemplateSpec};
 use serde::{Deserialize, Serialize};
 use windtunnel_api::knative::AGGRESSIVE_PROBE_MS;
-use windtunnel_api::kserve::{KserveConfig, pod};
+use windtunnel_api::kserve::pod::STORAGE_INITIALIZER;
+use windtunnel_api::kserve::{InferenceService, names};
 use windtunnel_api::pod_fields::SERVING_CONTAINER;
 use windtunnel_kernel::autoscale::hpa::Quantity;
 
+use super::Kserve;
 use super::toleration::Toleration;
 
 /// Seconds between two probes where a probe does not say: the API server's default.
@@ -80,19 +82,25 @@ impl Resources {
 }
 
 impl Template {
-    /// Reads the pod template of a rendered Deployment; what the pod webhook adds is added here.
+    /// Reads the pod template of a Deployment of `service`, and where its model comes from (empty when it is inside of
+    /// the image); what the pod webhook adds is added here.
     ///
     /// # Errors
-    /// A quantity that is none.
-    pub(super) fn of(template: &PodTemplateSpec, kserve: &KserveConfig) -> Result<Self, String> {
+    /// The pod webhook's refusal, or a quantity that is none.
+    pub(super) fn read(
+        template: &PodTemplateSpec,
+        service: &InferenceService,
+        kserve: &Kserve,
+    ) -> Result<(Self, String), String> {
         let mut admitted = Pod {
             metadata: template.metadata.clone().unwrap_or_default(),
             spec: template.spec.clone(),
             ..Pod::default()
         };
-        pod::mutate(&mut admitted, kserve, &pod::Surroundings::EMPTY)?;
+        kserve.admit(&mut admitted, service)?;
         let annotations = admitted.metadata.annotations.unwrap_or_default();
         let spec = admitted.spec.unwrap_or_default();
+        let storage_uri = storage_uri(&annotations, &spec);
         let mut read = Self { has_cpu_requests: true, has_memory_requests: true, ..Self::default() };
         let mut first = Resources::default();
         let inits = spec.init_containers.iter().flatten();
@@ -134,8 +142,18 @@ impl Template {
         read.probe_successes = u32::try_from(successes).unwrap_or(1).max(1);
         let grace_s = spec.termination_grace_period_seconds.unwrap_or(GRACE_S);
         read.grace_ns = u64::try_from(grace_s).unwrap_or(0).saturating_mul(SECOND_NS);
-        Ok(read)
+        Ok((read, storage_uri))
     }
+}
+
+/// Where an admitted pod's model comes from: what its annotation says, or the first that its storage initializer brings
+/// (of several, or of one that the storage secret completes).
+fn storage_uri(annotations: &BTreeMap<String, String>, spec: &PodSpec) -> String {
+    let said = annotations.get(names::STORAGE_SOURCE_URI).filter(|uri| !uri.starts_with('<'));
+    let mut inits = spec.init_containers.iter().flatten();
+    let brought = inits.find(|container| container.name == STORAGE_INITIALIZER);
+    let brought = brought.and_then(|container| container.args.as_ref()?.first());
+    said.or(brought).cloned().unwrap_or_default()
 }
 
 /// The container that answers requests.

@@ -122,6 +122,16 @@ impl Default for KserveConfig {
     }
 }
 
+impl KserveConfig {
+    /// What an installation of ours begins with: hosts below `domain`, and HTTPRoutes, which our gateway serves.
+    #[must_use]
+    pub fn installed(domain: &str) -> Self {
+        let mut config = Self { ingress_domain: domain.to_owned(), ..Self::default() };
+        config.ingress.enable_gateway_api = true;
+        config
+    }
+}
+
 /// A key of the ConfigMap that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("ConfigMap {CONFIG_NAMESPACE}/{CONFIG_MAP}, key {key}: {message}")]

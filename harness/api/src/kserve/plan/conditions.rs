@@ -5,6 +5,7 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition};
 use super::super::status_types::InferenceServiceStatus;
 use super::workload::Component;
 use crate::condition::{self, Condition, FALSE, TRUE, UNKNOWN};
+use crate::pod_fields::WORKER_CONTAINER;
 
 /// The predictor serves.
 pub(super) const PREDICTOR_READY: &str = "PredictorReady";
@@ -126,7 +127,7 @@ fn joined(deployments: &[Option<&Deployment>], type_: &str) -> Joined {
             .map(|(deployment, condition)| {
                 let name = deployment.metadata.name.as_deref().unwrap_or_default();
                 let container =
-                    if name.contains("worker") { "worker-container" } else { "predictor-container" };
+                    if name.contains("worker") { WORKER_CONTAINER } else { "predictor-container" };
                 format!("{container}: {}", text(words(condition)))
             })
             .collect();

@@ -12,7 +12,6 @@ use super::super::config::{KserveConfig, ResourceDefaults};
 use super::super::inference_graph::{InferenceGraph, InferenceGraphSpec, InferenceGraphStatus};
 use super::super::inference_service::InferenceService;
 use super::super::names;
-use super::super::render::autoscaling_annotations;
 use super::super::runtime::Runtime;
 use super::settings::{self, Settings};
 use super::workload::{Component, Workload, allowed, serves_many_models};
@@ -319,7 +318,7 @@ fn on_knative(inputs: &Inputs<'_>, spec: &InferenceGraphSpec, plan: &mut Plan) -
     let router = router(inputs, spec, None)?;
     let mut annotations = router.annotations.clone();
     knative_mode::drop_initial_scale(&mut annotations, inputs.allow_zero_initial_scale);
-    autoscaling_annotations(&mut annotations, &router.extension);
+    knative_mode::autoscaling_annotations(&mut annotations, &router.extension);
     let passthrough = "serving.knative.openshift.io/enablePassthrough";
     let own = annotations.remove_entry(passthrough).map(|pair| BTreeMap::from([pair]));
     let mut labels = router.labels.clone();

@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::{Pod, Service, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
-use super::super::render::autoscaling_annotations;
+use super::super::component::ComponentExtension;
 use super::super::status_types::{Address, ComponentStatus};
-use super::super::{canary_pointers, names, status};
+use super::super::{canary_pointers, names};
 use super::model_state::{self, ModelState};
 use super::standard::Builder;
 use super::workload::{self, Component, Workload};
@@ -67,9 +67,7 @@ impl Builder<'_> {
         };
         let Some(workload) = workload else { return Ok(()) };
         is_free(inputs.service, &inputs.observed.knative_services, &workload.name)?;
-        if let Some(selected) = &workload.selected {
-            status::note_runtime(&mut self.status, selected);
-        }
+        self.note_runtime(&workload);
         let state = inputs.service.status.as_ref().and_then(|status| status.components.get(component.word()));
         self.children.knative_services.push(render(&workload, state, inputs));
         self.propagate_knative(component, child(inputs, &workload.name));
@@ -266,6 +264,25 @@ fn render(workload: &Workload, state: Option<&ComponentStatus>, inputs: &Inputs<
         ..workload.metadata()
     };
     service
+}
+
+/// What a component's fields say to Knative's autoscaler. Its class may be given by an annotation.
+pub(super) fn autoscaling_annotations(
+    annotations: &mut BTreeMap<String, String>,
+    extension: &ComponentExtension,
+) {
+    annotations.entry(knative_names::CLASS.to_owned()).or_insert_with(|| knative_names::KPA_CLASS.to_owned());
+    let min = extension.min_replicas.unwrap_or(1);
+    annotations.insert(knative_names::MIN_SCALE.to_owned(), min.to_string());
+    if let Some(max) = extension.max_replicas.filter(|max| *max != 0) {
+        annotations.insert(knative_names::MAX_SCALE.to_owned(), max.to_string());
+    }
+    if let Some(target) = extension.scale_target {
+        annotations.insert(knative_names::TARGET.to_owned(), target.to_string());
+    }
+    if let Some(metric) = &extension.scale_metric {
+        annotations.insert(knative_names::METRIC.to_owned(), metric.clone());
+    }
 }
 
 /// An initial scale that is no number, or zero where Knative does not allow it, is left out.

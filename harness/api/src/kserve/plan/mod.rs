@@ -52,6 +52,7 @@ use super::names;
 use super::pod::Surroundings;
 use super::runtime::{ModelStatusFailure, Runtime};
 use super::status_types::InferenceServiceStatus;
+use crate::condition::{Condition, FALSE};
 use crate::gateway_api::HttpRoute;
 use crate::istio::VirtualService;
 use crate::keda::ScaledObject;
@@ -304,6 +305,19 @@ fn decide(inputs: &Inputs<'_>) -> Plan {
         names::STANDARD => standard::plan(inputs),
         _ => standard::unsupported(inputs, mode),
     }
+}
+
+/// The status of a service that cannot be planned, because the settings around it cannot be read: the predictor's
+/// condition says why, and everything else stays as it was.
+#[must_use]
+pub fn not_reconciled(service: &InferenceService, reason: &str, message: &str) -> InferenceServiceStatus {
+    let mut status = service.status.clone().unwrap_or_default();
+    conditions::set(&mut status, Condition::new(conditions::PREDICTOR_READY, FALSE, reason, message));
+    if status.url.is_none() {
+        conditions::no_ingress(&mut status, "Predictor ingress not created", "");
+    }
+    conditions::complete(&mut status);
+    status
 }
 
 /// The mode of a service: what its status remembers, else its annotation, else the configuration.

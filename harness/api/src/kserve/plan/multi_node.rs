@@ -9,14 +9,13 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Map, Value, json};
 
 use super::super::runtime::Worker;
-use super::super::runtime_pod::WORKER_CONTAINER;
 use super::super::{merge, names};
 use super::autoscaler::Class;
 use super::settings::Settings;
 use super::workload::{self, Workload, allowed, set_variable};
 use super::{Fault, Inputs, deployment};
 use crate::Fields;
-use crate::pod_fields::SERVING_CONTAINER;
+use crate::pod_fields::{SERVING_CONTAINER, WORKER_CONTAINER};
 
 /// Label of head and workers.
 const ROLE: &str = "multinode/role";

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Map, Value};
 
+use super::super::pod::AGENT_PORT;
 use super::workload::Workload;
 use crate::pod_fields::TRANSFORMER_CONTAINER;
 
@@ -13,8 +14,6 @@ use crate::pod_fields::TRANSFORMER_CONTAINER;
 pub(super) const HTTP_PORT: i32 = 80;
 /// The port of a server that names none.
 pub(super) const DEFAULT_TARGET_PORT: i32 = 8080;
-/// The port of the agent, which stands in front of a server whose requests are logged or batched.
-const AGENT_PORT: i32 = 9081;
 
 /// The Service of a component. Port 80 leads to the first port of the first container (of the transformer beside the
 /// predictor, if there is one) or, where requests are logged or batched, to the agent; other ports keep their number.

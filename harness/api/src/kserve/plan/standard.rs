@@ -94,9 +94,7 @@ impl<'a> Builder<'a> {
             Ok(stable) => stable,
             Err(fault) => return self.fail(Component::Predictor, &fault),
         };
-        if let Some(selected) = &stable.selected {
-            super::super::status::note_runtime(&mut self.status, selected);
-        }
+        self.note_runtime(&stable);
         let canaries = Canaries::of(inputs);
         let canary_fault = self.canaries(&canaries, &stable).err();
         let result = self.stable(stable, &canaries);
@@ -200,6 +198,14 @@ impl<'a> Builder<'a> {
         });
         if let Err(fault) = result {
             self.fail(component, &fault);
+        }
+    }
+
+    /// Notes which runtime was chosen.
+    pub(super) fn note_runtime(&mut self, workload: &Workload) {
+        if let Some(selected) = &workload.selected {
+            self.status.serving_runtime_name.clone_from(&selected.serving_runtime);
+            self.status.cluster_serving_runtime_name.clone_from(&selected.cluster_serving_runtime);
         }
     }
 

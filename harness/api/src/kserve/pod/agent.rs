@@ -7,20 +7,19 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::super::config::KserveConfig;
-use super::super::names::MODEL_MOUNT_PATH;
+use super::super::names::{AGENT, AGENT_CONFIG_VOLUME, AGENT_MODEL_DIR, BATCHER, LOGGER, MODEL_MOUNT_PATH};
 use super::agent_arguments::{self as arguments, Sink};
-use super::annotations::{
-    AGENT, AGENT_CONFIG_MAP, AGENT_CONTAINER, AGENT_MODEL_FOLDER, BATCHER, LOGGER, QUEUE_PROXY,
-};
 use super::containers::{
     add, add_mount, add_volume, empty_volume, mount, named, named_mut, resources, variable,
 };
 use super::credentials::{self, Place};
 use super::{Surroundings, annotation, namespace};
-use crate::pod_fields::{SERVING_CONTAINER, TRANSFORMER_CONTAINER};
+use crate::pod_fields::{QUEUE_PROXY, SERVING_CONTAINER, TRANSFORMER_CONTAINER};
 
-/// Port of the agent.
-const PORT: i32 = 9081;
+/// Name of the agent's container.
+const AGENT_CONTAINER: &str = "agent";
+/// Port of the agent, which stands in front of a server whose requests are logged or batched.
+pub(in crate::kserve) const PORT: i32 = 9081;
 /// Port of a server that names none.
 const DEFAULT_COMPONENT_PORT: i32 = 8080;
 const CA_VOLUME: &str = "agent-ca-bundle";
@@ -167,9 +166,9 @@ fn probe(path: String) -> Probe {
 /// The ConfigMap with the list of models.
 fn pulled_models(pod: &Pod) -> Result<String, String> {
     // Upstream names the same key for both.
-    let missing = || format!("can not find {AGENT_CONFIG_MAP} label");
-    annotation(pod, AGENT_MODEL_FOLDER).ok_or_else(missing)?;
-    annotation(pod, AGENT_CONFIG_MAP).map(str::to_owned).ok_or_else(missing)
+    let missing = || format!("can not find {AGENT_CONFIG_VOLUME} label");
+    annotation(pod, AGENT_MODEL_DIR).ok_or_else(missing)?;
+    annotation(pod, AGENT_CONFIG_VOLUME).map(str::to_owned).ok_or_else(missing)
 }
 
 fn mount_models(spec: &mut PodSpec, config_map: String) {

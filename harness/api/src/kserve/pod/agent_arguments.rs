@@ -6,25 +6,25 @@ use super::super::component::{Logger, LoggerStorage};
 use super::super::config::LoggerConfig;
 use super::super::inference_service::InferenceService;
 use super::super::names;
-use super::annotations::{
-    AGENT_CONFIG_FOLDER, AGENT_MODEL_FOLDER, BATCHER_LATENCY, BATCHER_SIZE, LOGGER_ANNOTATIONS,
-    LOGGER_HEADERS, LOGGER_MODE, LOGGER_URL,
+use super::super::names::{
+    AGENT_CONFIG_MOUNT, AGENT_MODEL_DIR, BATCHER_MAX_BATCH_SIZE, BATCHER_MAX_LATENCY,
+    LOGGER_METADATA_ANNOTATIONS, LOGGER_METADATA_HEADERS, LOGGER_MODE, LOGGER_SINK_URL,
 };
 use super::{annotation, label, namespace};
 
 /// Arguments for pulling models.
 pub(super) fn puller(pod: &Pod) -> Vec<String> {
     let mut arguments = vec!["--enable-puller".to_owned()];
-    optional(&mut arguments, "--config-dir", annotation(pod, AGENT_CONFIG_FOLDER));
-    optional(&mut arguments, "--model-dir", annotation(pod, AGENT_MODEL_FOLDER));
+    optional(&mut arguments, "--config-dir", annotation(pod, AGENT_CONFIG_MOUNT));
+    optional(&mut arguments, "--model-dir", annotation(pod, AGENT_MODEL_DIR));
     arguments
 }
 
 /// Arguments for batching. The configuration's defaults are the agent's own and are not repeated.
 pub(super) fn batcher(pod: &Pod) -> Vec<String> {
     let mut arguments = vec!["--enable-batcher".to_owned()];
-    optional(&mut arguments, "--max-batchsize", annotation(pod, BATCHER_SIZE));
-    optional(&mut arguments, "--max-latency", annotation(pod, BATCHER_LATENCY));
+    optional(&mut arguments, "--max-batchsize", annotation(pod, BATCHER_MAX_BATCH_SIZE));
+    optional(&mut arguments, "--max-latency", annotation(pod, BATCHER_MAX_LATENCY));
     arguments
 }
 
@@ -68,7 +68,7 @@ impl Sink {
 pub(super) fn logger(pod: &Pod, config: &LoggerConfig, sink: &Sink) -> Vec<String> {
     let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
     let required = [
-        ("--log-url", text(annotation(pod, LOGGER_URL).or(Some(&config.default_url)))),
+        ("--log-url", text(annotation(pod, LOGGER_SINK_URL).or(Some(&config.default_url)))),
         ("--source-uri", text(pod.metadata.name.as_deref())),
         ("--log-mode", text(annotation(pod, LOGGER_MODE).or(Some("all")))),
         ("--inference-service", text(label(pod, names::INFERENCE_SERVICE_LABEL))),
@@ -87,8 +87,8 @@ pub(super) fn logger(pod: &Pod, config: &LoggerConfig, sink: &Sink) -> Vec<Strin
         ("--log-marshaller-url", given(Some(&sink.marshaller_url))),
         ("--log-batch-size", size),
         ("--log-batch-interval", given(Some(&sink.batch_interval))),
-        ("--metadata-headers", annotation(pod, LOGGER_HEADERS).map(str::to_owned)),
-        ("--metadata-annotations", annotation(pod, LOGGER_ANNOTATIONS).map(|keys| pairs(pod, keys))),
+        ("--metadata-headers", annotation(pod, LOGGER_METADATA_HEADERS).map(str::to_owned)),
+        ("--metadata-annotations", annotation(pod, LOGGER_METADATA_ANNOTATIONS).map(|keys| pairs(pod, keys))),
         ("--logger-ca-cert-file", given(Some(&config.ca_cert_file))),
     ] {
         optional(&mut arguments, flag, value.as_deref());

@@ -4,8 +4,9 @@
 use k8s_openapi::api::core::v1::{Pod, SecurityContext};
 use serde_json::Value;
 
+use super::super::names;
+use super::annotation;
 use super::storage_initializer::STORAGE_INITIALIZER;
-use super::{annotation, annotations};
 
 const INIT_CONTAINER: &str = "istio-init";
 /// User of Istio's sidecar where it names none.
@@ -16,7 +17,7 @@ const SIDECAR_USER: i64 = 1337;
 /// # Errors
 /// A status annotation of Istio that is no JSON.
 pub(super) fn inject(pod: &mut Pod) -> Result<(), String> {
-    let user = match annotation(pod, annotations::STORAGE_INITIALIZER_UID) {
+    let user = match annotation(pod, names::STORAGE_INITIALIZER_UID) {
         Some(text) => text.parse().ok(),
         None => sidecar_user(pod)?,
     };

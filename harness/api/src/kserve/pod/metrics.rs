@@ -3,9 +3,10 @@
 use k8s_openapi::api::core::v1::{ContainerPort, Pod};
 
 use super::super::config::MetricsAggregator;
+use super::super::names::{METRIC_AGGREGATION, PROMETHEUS_SCRAPING};
 use super::annotation;
-use super::annotations::{METRIC_AGGREGATION, PROMETHEUS_SCRAPING, QUEUE_PROXY};
 use super::containers::{merge, variable};
+use crate::pod_fields::QUEUE_PROXY;
 
 const AGGREGATE_PORT: i32 = 9088;
 /// The queue-proxy's own port.

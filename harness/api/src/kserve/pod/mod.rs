@@ -8,7 +8,6 @@
 mod accelerator;
 mod agent;
 mod agent_arguments;
-mod annotations;
 mod ca_bundle;
 mod containers;
 mod credentials;
@@ -30,8 +29,9 @@ use super::inference_service::InferenceService;
 use super::names;
 use super::storage_container::ClusterStorageContainer;
 
+pub(super) use agent::PORT as AGENT_PORT;
 pub use storage_initializer::{
-    CLAIM_VOLUME, PROVISION_VOLUME, STORAGE_INITIALIZER, StorageUris, add_storage_uris, storage_uris,
+    CLAIM_VOLUME, PROVISION_VOLUME, STORAGE_INITIALIZER, StorageUris, storage_uris,
 };
 
 /// What the webhook looks at beside the pod and the configuration. Functions and not collections, so that a

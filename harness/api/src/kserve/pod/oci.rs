@@ -8,15 +8,14 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::super::config::{KserveConfig, OciMode, StorageInitializer};
-use super::super::names::MODEL_MOUNT_PATH;
-use super::annotations::{SOURCE_URI, WORKER_CONTAINER};
+use super::super::names::{MODEL_MOUNT_PATH, STORAGE_SOURCE_URI};
 use super::containers::{
     add, add_mount, add_volume, empty_volume, has_volume, mount, named, named_mut, parent, resources, set,
     variable, volume_name,
 };
 use super::storage_initializer::{PROVISION_VOLUME, STORAGE_INITIALIZER, plain};
 use super::{annotation, ca_bundle, namespace};
-use crate::pod_fields::{SERVING_CONTAINER, TRANSFORMER_CONTAINER};
+use crate::pod_fields::{SERVING_CONTAINER, TRANSFORMER_CONTAINER, WORKER_CONTAINER};
 
 const SIDECAR: &str = "modelcar";
 const INIT: &str = "modelcar-init";
@@ -61,7 +60,7 @@ pub(super) fn is_served_otherwise(uri: &str, config: &KserveConfig) -> bool {
 /// Upstream's words for a pod without a server, or a mount path that is taken.
 pub(super) fn inject(pod: &mut Pod, config: &KserveConfig) -> Result<(), String> {
     let Some(configured) = config.storage_initializer.oci_mode() else { return Ok(()) };
-    let Some(uri) = annotation(pod, SOURCE_URI) else { return Ok(()) };
+    let Some(uri) = annotation(pod, STORAGE_SOURCE_URI) else { return Ok(()) };
     let Some((mode, image)) = parse(uri) else { return Ok(()) };
     let image = image.to_owned();
     let namespace = namespace(pod).to_owned();

@@ -10,21 +10,19 @@ use k8s_openapi::api::core::v1::{
 use super::super::component::StorageUri;
 use super::super::config::KserveConfig;
 use super::super::local_model::{LOCAL_MODEL_CLAIM, LOCAL_MODEL_LABEL, LOCAL_MODEL_SOURCE_URI, storage_key};
-use super::super::names::{self, MODEL_MOUNT_PATH};
+use super::super::names::{
+    self, AGENT, CONFIDENTIAL_ENABLED, CONFIDENTIAL_RESOURCE_ID, MODEL_MOUNT_PATH, STORAGE_CONTAINER_NAME,
+    STORAGE_SOURCE_URI, STORAGE_SPEC, STORAGE_SPEC_KEY, STORAGE_SPEC_PARAMETERS,
+};
 use super::super::storage_container::StorageContainerSpec;
 use super::super::validate::common_parent;
-use super::annotations::{
-    AGENT, CONFIDENTIAL, CONFIDENTIAL_RESOURCE, SOURCE_URI, STORAGE_CONTAINER, STORAGE_SPEC,
-    STORAGE_SPEC_KEY, STORAGE_SPEC_PARAMETERS, WORKER_CONTAINER,
-};
 use super::containers::{
     add_if_absent, add_mount, add_volume, empty_volume, mount, named, named_mut, resources, set, variable,
     volume_name,
 };
 use super::credentials::{self, Place};
 use super::{Surroundings, annotation, ca_bundle, label, namespace, oci, storage_container, storage_spec};
-use crate::Fields;
-use crate::pod_fields::{SERVING_CONTAINER, TRANSFORMER_CONTAINER};
+use crate::pod_fields::{SERVING_CONTAINER, TRANSFORMER_CONTAINER, WORKER_CONTAINER};
 
 /// Name of the init container that downloads the model.
 pub const STORAGE_INITIALIZER: &str = "storage-initializer";
@@ -61,7 +59,7 @@ struct Download<'a> {
 /// Upstream's words for what the pod or its surroundings lack.
 pub(super) fn inject(pod: &mut Pod, config: &KserveConfig, around: &Surroundings<'_>) -> Result<(), String> {
     let Some(uri) = source(pod)? else { return Ok(()) };
-    let name = annotation(pod, STORAGE_CONTAINER);
+    let name = annotation(pod, STORAGE_CONTAINER_NAME);
     let container = storage_container::choose(&uri, name, around.storage_containers)?;
     if annotation(pod, AGENT).is_some() || oci::is_served_otherwise(&uri, config) {
         return Ok(());
@@ -104,7 +102,7 @@ pub(super) fn inject(pod: &mut Pod, config: &KserveConfig, around: &Surroundings
 
 /// The URI that the pod names; with a cache of the node, the claim that has it.
 fn source(pod: &Pod) -> Result<Option<String>, String> {
-    let Some(uri) = annotation(pod, SOURCE_URI) else { return Ok(None) };
+    let Some(uri) = annotation(pod, STORAGE_SOURCE_URI) else { return Ok(None) };
     if label(pod, LOCAL_MODEL_LABEL).is_none() {
         return Ok(Some(uri.to_owned()));
     }
@@ -226,9 +224,9 @@ fn add_initializer(
     for (name, value) in HUGGING_FACE {
         add_if_absent(&mut container, variable(name, value));
     }
-    if annotations.get(CONFIDENTIAL).map(String::as_str) == Some("true") {
+    if annotations.get(CONFIDENTIAL_ENABLED).map(String::as_str) == Some("true") {
         set(&mut container, "CONFIDENTIAL_ENABLED", "true");
-        if let Some(resource) = annotations.get(CONFIDENTIAL_RESOURCE).filter(|text| !text.is_empty()) {
+        if let Some(resource) = annotations.get(CONFIDENTIAL_RESOURCE_ID).filter(|text| !text.is_empty()) {
             set(&mut container, "CONFIDENTIAL_RESOURCE_ID", resource);
         }
     }
@@ -313,21 +311,4 @@ pub fn storage_uris(
         storage_spec: None,
     };
     add_initializer(spec, args, &mount, &download)
-}
-
-/// The same for a raw pod specification, where there is nothing around; what can't be added is left out.
-pub fn add_storage_uris(pod: &mut Fields, uris: &[StorageUri], config: &KserveConfig) {
-    let Ok(mut spec) = crate::pod_fields::pod_spec(pod) else { return };
-    let annotations = BTreeMap::new();
-    let request =
-        StorageUris { uris, namespace: "default", annotations: &annotations, storage_container: None };
-    if storage_uris(&mut spec, &request, config, &Surroundings::EMPTY).is_err() {
-        return;
-    }
-    let value = serde_json::to_value(&spec).unwrap_or_default();
-    for key in ["initContainers", "containers", "volumes", "shareProcessNamespace"] {
-        if let Some(part) = value.get(key).filter(|part| !part.is_null()) {
-            pod.insert(key.to_owned(), part.clone());
-        }
-    }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::environment;
 use super::multi_node::{GPU_RESOURCE_TYPES, has_unknown_gpu, list};
 use crate::kserve::serving_runtime::{ServingRuntimeSpec, SupportedModelFormat};
-use crate::pod_fields::{SERVING_CONTAINER, raw_containers, raw_environment};
+use crate::pod_fields::{SERVING_CONTAINER, WORKER_CONTAINER, raw_containers, raw_environment};
 
 /// Where a runtime is: the other runtimes there are those that it must not collide with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,8 +143,8 @@ fn multi_node(
             return unknown(SERVING_CONTAINER);
         }
     }
-    if is(worker, "worker-container") && has_unknown_gpu(worker, annotation, custom_gpus)? {
-        return unknown("worker-container");
+    if is(worker, WORKER_CONTAINER) && has_unknown_gpu(worker, annotation, custom_gpus)? {
+        return unknown(WORKER_CONTAINER);
     }
     for (key, field) in
         [("pipelineParallelSize", "PipelineParallelSize"), ("tensorParallelSize", "TensorParallelSize")]

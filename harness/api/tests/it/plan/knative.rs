@@ -95,6 +95,103 @@ fn the_knative_service() {
     assert_eq!(rendered["spec"]["traffic"], json!([{"latestRevision": true, "percent": 100}]));
 }
 
+/// What is about the service reaches no revision, which would be another one for it; and what people say to the autoscaler
+/// does.
+#[test]
+fn labels_and_annotations_of_a_revision() {
+    let mut service = service(
+        &json!({"predictor": {"labels": {"team": "a"}}}),
+        &json!({
+            "kubectl.kubernetes.io/last-applied-configuration": "{}",
+            "autoscaling.knative.dev/window": "10s",
+            "serving.knative.dev/rollout-duration": "5s",
+        }),
+    );
+    let visible = ("networking.knative.dev/visibility".to_owned(), "cluster-local".to_owned());
+    service.metadata.labels = Some([visible].into());
+    let rendered = value(&first(&service).children.knative_services[0]);
+    let own = json!({
+        "component": "predictor", "serving.kserve.io/inferenceservice": "raw-foo", "team": "a"});
+    let mut all = own.clone();
+    all["networking.knative.dev/visibility"] = "cluster-local".into();
+    assert_eq!(rendered["metadata"]["labels"], all);
+    let template = &rendered["spec"]["template"]["metadata"];
+    assert_eq!(template["labels"], own);
+    assert_eq!(template["annotations"]["autoscaling.knative.dev/window"], "10s");
+    for gone in ["kubectl.kubernetes.io/last-applied-configuration", "serving.knative.dev/rollout-duration"] {
+        assert!(template["annotations"].get(gone).is_none(), "{template}");
+    }
+    assert_eq!(rendered["metadata"]["ownerReferences"][0]["uid"], "isvc-uid");
+}
+
+/// The canary gets its share, and the rest stays with the revision that was last rolled out.
+#[test]
+fn a_canary_beside_what_was_rolled_out() {
+    let service = service(&json!({}), &json!({}));
+    let ready = next(&service, &first(&service), false, |_| "True");
+    let canary = self::service(&json!({"predictor": {"canaryTrafficPercent": 10}}), &json!({}));
+    let split = next(&canary, &ready, false, |_| "True");
+    assert_eq!(
+        value(&split.children.knative_services[0].spec.traffic),
+        json!([
+            {"latestRevision": true, "percent": 10},
+            {"latestRevision": false, "revisionName": "raw-foo-predictor-00001", "percent": 90, "tag": "prev"},
+        ])
+    );
+}
+
+/// A model of several sources would start with some of them missing.
+#[test]
+fn several_storage_uris() {
+    let sources = json!([
+        {"uri": "s3://m/base", "mountPath": "/mnt/models/base"},
+        {"uri": "s3://m/lora", "mountPath": "/mnt/models/lora"},
+    ]);
+    let predictor = json!({"storageUris": sources, "model": {"storageUri": null}});
+    let plan = first(&service(&json!({"predictor": predictor}), &json!({})));
+    let pod = value(&plan.children.knative_services[0].spec.template.spec);
+    assert_eq!(
+        pod["initContainers"][0]["args"],
+        json!(["s3://m/base", "/mnt/models/base", "s3://m/lora", "/mnt/models/lora"])
+    );
+    assert_eq!(pod["containers"][0]["volumeMounts"][0]["mountPath"], "/mnt/models");
+    assert_eq!(pod["volumes"][0]["name"], "mnt-models");
+}
+
+/// A child's status that is older than its specification must not promote or roll back anything; upstream's does.
+#[test]
+fn a_stale_child_moves_no_pointer() {
+    let service = service(&json!({}), &json!({}));
+    let rolled_out = |generation: i64, profile: Profile| {
+        let mut child = first(&service).children.knative_services.remove(0);
+        child.metadata.generation = Some(generation);
+        child.status = Some(
+            serde_json::from_value(json!({
+                "observedGeneration": 1, "latestCreatedRevisionName": "v2", "latestReadyRevisionName": "v2",
+                "traffic": [{"revisionName": "v2", "latestRevision": true, "percent": 100}],
+            }))
+            .unwrap(),
+        );
+        let (config, runtimes) = (KserveConfig::default(), runtimes());
+        let mut inputs = Inputs { profile, ..Inputs::new(&service, &config, &runtimes) };
+        inputs.observed.knative_services = vec![&child];
+        plan(&inputs).status.predictor().unwrap().latest_rolledout_revision.clone()
+    };
+    assert_eq!(rolled_out(1, Profile::Windtunnel).as_deref(), Some("v2"));
+    assert_eq!(rolled_out(2, Profile::Windtunnel), None);
+    assert_eq!(rolled_out(2, Profile::Upstream).as_deref(), Some("v2"));
+}
+
+/// While a canary starts, the service keeps its URL.
+#[test]
+fn the_url_survives_a_change() {
+    let service = service(&json!({}), &json!({}));
+    let ready = next(&service, &first(&service), false, |_| "True");
+    let busy = next(&service, &ready, false, |_| "Unknown");
+    assert_eq!(condition(&busy, "Ready").0, "Unknown");
+    assert_eq!(busy.status.url.as_deref(), Some("http://raw-foo-default.example.com"));
+}
+
 /// controller_test.go: what leads to the service from inside the cluster, and Istio's virtual host.
 #[test]
 fn istios_virtual_host() {

@@ -293,7 +293,8 @@ fn scaled_objects() {
     ]);
     let service = tensorflow(
         &json!({"minReplicas": 0, "autoScaling": {
-            "metrics": metrics, "behavior": {"scaleUp": {"stabilizationWindowSeconds": 30}}}}),
+            "metrics": metrics, "behavior": {"scaleUp": {
+                "stabilizationWindowSeconds": 30, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 15}]}}}}),
         &json!({CLASS: "keda", "prometheus.kserve.io/port": "8081"}),
     );
     let plan = first(&service);

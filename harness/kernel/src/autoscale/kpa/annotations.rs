@@ -96,6 +96,13 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Pods that make a new revision ready: those that it starts with, or the fewest that it may have where these are
+    /// more.
+    #[must_use]
+    pub fn first_scale(&self) -> u32 {
+        self.initial_scale.max(self.min_scale)
+    }
+
     /// Resolves a revision's annotations over the cluster's configuration. Annotations of other domains, and
     /// unknown ones of this one, are left alone.
     ///

@@ -131,8 +131,7 @@ impl Knative {
     }
 
     pub(super) fn first_scale(&self) -> u32 {
-        let config = self.config();
-        config.initial_scale.max(config.min_scale)
+        self.config().first_scale()
     }
 
     pub(super) fn decide(&mut self, cause: Cause, seen: &Seen) -> Verdict {

@@ -1,23 +1,21 @@
-//! KServe's Knative mode: from an InferenceService to revisions and traffic, through the very functions that a live
-//! controller calls.
+//! KServe's Knative mode: from an InferenceService to revisions and traffic, through the very functions that the live
+//! controllers call.
 
 use serde::{Deserialize, Serialize};
 use windtunnel_api::knative::{
-    self, Configuration, RevisionObservation, Route, configuration_of, configuration_status, revision_name,
-    revision_of, revision_status, route_of, route_status, service_status,
+    self, Configuration, RevisionObservation, Route, RouteStatus, configuration_of, configuration_status,
+    revision_name, revision_of, revision_status, route_of, route_status, service_status,
 };
-use windtunnel_api::kserve::{InferenceService, render, status};
+use windtunnel_api::kserve::InferenceService;
+use windtunnel_api::kserve::plan::Observed;
 use windtunnel_kernel::autoscale::kpa::annotations::ANNOTATION_PREFIX;
 
 use super::super::control::{Cause, Control};
 use super::super::{Event as Any, World};
-use super::{Backend, Rollout};
+use super::{Backend, MOST_PASSES, Rollout, next_generation};
 use crate::engine::Schedule;
 use crate::error::SimError;
-use crate::plan::{RevisionPlan, ServicePlan};
-
-/// After so many reconciliations in a row without an end, something is wrong.
-const MOST_PASSES: u32 = 16;
+use crate::plan::{RevisionPlan, ServicePlan, refusal};
 
 /// An InferenceService with its Knative children.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -70,26 +68,12 @@ impl Knative {
         self.revisions.iter().find(|revision| revision.object.metadata.name.as_deref() == Some(name))
     }
 
-    /// The traffic that the route's status shows. One entry a revision, also where several targets lead to it.
+    /// The traffic that the route's status shows.
     fn backends(&self) -> Vec<Backend> {
         let status = self.route.as_ref().and_then(|route| route.status.as_ref());
-        let mut backends: Vec<Backend> = Vec::new();
-        for target in status.into_iter().flat_map(|status| &status.traffic) {
-            let name = target.revision_name.as_deref().unwrap_or_default();
-            let Some(workload) = self.revision_named(name).map(|revision| revision.workload) else {
-                continue;
-            };
-            let percent = target.percent.and_then(|percent| u32::try_from(percent).ok()).unwrap_or(0);
-            match backends.iter_mut().find(|backend| backend.workload == workload) {
-                Some(backend) => {
-                    backend.percent += percent;
-                    backend.share += percent;
-                    backend.weight += percent;
-                }
-                None => backends.push(Backend { workload, percent, share: percent, weight: percent }),
-            }
-        }
-        backends
+        let shares = status.into_iter().flat_map(RouteStatus::shares);
+        let backend = |(name, percent)| Some(Backend::of(self.revision_named(name)?.workload, percent));
+        shares.filter_map(backend).collect()
     }
 }
 
@@ -141,7 +125,7 @@ impl World<'_> {
             // The last revision is the one of the version in force.
             let wanted = if at == newest { number } else { service.revisions[at].version };
             let Some(version) = plan.services[index].versions.get(wanted) else { continue };
-            let mut rendered = render::knative_service(&version.manifest, &version.runtime, &plan.kserve);
+            let mut rendered = plan.kserve.knative_service(&version.manifest, "")?;
             rendered.metadata.generation = service.knative.metadata.generation;
             let configuration = configuration_of(&rendered);
             let planned = revision_of(&configuration);
@@ -209,11 +193,17 @@ impl World<'_> {
         schedule: &mut Schedule<Any>,
     ) -> Result<bool, SimError> {
         let plan = self.plan;
-        let version = &plan.services[index].versions[number];
-        let mut knative = render::knative_service(&service.manifest, &version.runtime, &plan.kserve);
+        let observed = Observed { knative_services: vec![&service.knative], ..Observed::default() };
+        let made = plan.kserve.plan(&service.manifest, observed);
+        if let Some(error) = refusal(&made, service.manifest.name(), "") {
+            return Err(error);
+        }
+        // A plan without children leaves alone what there is.
+        let wanted = made.children.knative_services.into_iter().next();
+        let mut knative = wanted.unwrap_or_else(|| service.knative.clone());
         let is_new = knative.spec != service.knative.spec;
         knative.metadata.generation = next_generation(service.knative.metadata.generation, is_new);
-        knative.status = service.knative.status.take();
+        knative.status.clone_from(&service.knative.status);
 
         let mut configuration = configuration_of(&knative);
         let old = service.configuration.as_ref();
@@ -264,15 +254,15 @@ impl World<'_> {
             &route,
             |_| latest.clone(),
             |name| service.revision_named(name).map(|revision| revision.object.is_ready()),
-            &plan.kserve.ingress_domain,
+            &plan.kserve.config.ingress_domain,
         ));
 
         knative.status = Some(service_status(&knative, Some(&configuration), Some(&route)));
-        let status = status::propagate(&service.manifest, Some(&knative));
-        let changed = service.manifest.status.as_ref() != Some(&status)
+        let changed = service.manifest.status.as_ref() != Some(&made.status)
+            || service.knative != knative
             || service.route.as_ref() != Some(&route)
             || service.configuration.as_ref() != Some(&configuration);
-        service.manifest.status = Some(status);
+        service.manifest.status = Some(made.status);
         service.knative = knative;
         service.configuration = Some(configuration);
         service.route = Some(route);
@@ -284,9 +274,4 @@ impl World<'_> {
 fn fixed_annotations(revision: &knative::Revision) -> Vec<(&String, &String)> {
     let annotations = revision.metadata.annotations.iter().flatten();
     annotations.filter(|(key, _)| !key.starts_with(ANNOTATION_PREFIX)).collect()
-}
-
-/// The generation of an object after its specification changed, or did not.
-fn next_generation(before: Option<i64>, is_new: bool) -> Option<i64> {
-    Some(before.unwrap_or(0) + i64::from(is_new))
 }

@@ -32,6 +32,9 @@ use crate::engine::Schedule;
 use crate::error::SimError;
 use crate::plan::{Change, ChangeKind, MILLION, ServicePlan};
 
+/// After so many reconciliations in a row without an end, something is wrong.
+const MOST_PASSES: u32 = 16;
+
 /// What happens to services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Event {
@@ -60,7 +63,7 @@ pub(super) enum Rollout {
     /// Knative revisions and a route.
     Knative(Box<Knative>),
     /// Deployments and Services.
-    Standard(Standard),
+    Standard(Box<Standard>),
 }
 
 impl Service {
@@ -68,7 +71,7 @@ impl Service {
         Self {
             version: 0,
             rollout: match &plan.versions[0].standard {
-                Some(_) => Rollout::Standard(Standard::default()),
+                Some(_) => Rollout::Standard(Box::default()),
                 None => Rollout::Knative(Box::new(Knative::new(plan))),
             },
             delivery: plan.delivery.as_ref().map(Delivery::new),
@@ -236,4 +239,9 @@ impl World<'_> {
             self.decide(now_ns, workload, Cause::Change, schedule);
         }
     }
+}
+
+/// The generation of an object after its specification changed, or did not.
+fn next_generation(before: Option<i64>, is_new: bool) -> Option<i64> {
+    Some(before.unwrap_or(0) + i64::from(is_new))
 }

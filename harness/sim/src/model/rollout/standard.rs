@@ -1,17 +1,25 @@
-//! KServe's Standard mode: Deployments behind a Service each, weighted where there are canaries.
+//! KServe's Standard mode: Deployments behind a Service each, weighted where there are canaries. What there is to be,
+//! the plan of KServe's controller says; here it is applied.
 
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
 use serde::{Deserialize, Serialize};
-use windtunnel_kernel::Profile;
-use windtunnel_kernel::rollout::kserve::standard::{Canary, Predictor, reconcile};
+use windtunnel_api::gateway_api::HttpRoute;
+use windtunnel_api::kserve::plan::Observed;
+use windtunnel_api::kserve::{InferenceService, names};
 
 use super::super::{Event as Any, World};
-use super::{Backend, Rollout};
+use super::{Backend, MOST_PASSES, Rollout, next_generation};
 use crate::engine::Schedule;
-use crate::plan::{DeploymentPlan, ScalerPlan, StandardPlan};
+use crate::error::SimError;
+use crate::plan::{Counts, accepted, deployments, objects, refusal};
 
-/// An InferenceService with its Deployments.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// An InferenceService with its children.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::model) struct Standard {
+    manifest: InferenceService,
+    /// As they were applied, with what is seen of their pods.
+    deployments: Vec<Deployment>,
+    routes: Vec<HttpRoute>,
     shares: Shares,
 }
 
@@ -27,31 +35,77 @@ pub(super) struct Shares {
 }
 
 impl World<'_> {
-    /// The Deployments of a service are brought to what its manifest says, canaries first.
+    /// A service is brought to what its controller's plan says, until that says nothing new.
     pub(super) fn reconcile_standard(&mut self, now_ns: u64, index: usize, schedule: &mut Schedule<Any>) {
         if self.deliver_version(now_ns, index, schedule) {
             return;
         }
-        let number = self.state.services[index].version;
-        let Some(plan) = self.plan.services[index].versions[number].standard.as_deref() else { return };
-        let profile = self.kernel_profile();
-        let predictor = self.predictor(index, plan, profile);
-        let decision = reconcile(&predictor, profile);
-        let mut applied = Vec::with_capacity(plan.canaries.len() + 1);
-        for (canary, replicas) in plan.canaries.iter().zip(&decision.canary_replicas) {
-            let held = held_at(&canary.deployment, *replicas);
-            applied.push(self.apply_deployment(now_ns, index, &held, schedule));
+        for _ in 0..MOST_PASSES {
+            match self.reconcile_children(now_ns, index, schedule) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    self.fault = Some(error);
+                    return;
+                }
+            }
         }
-        let stable = with_minimum(&plan.stable, decision.stable_min_replicas);
-        applied.insert(0, self.apply_deployment(now_ns, index, &stable, schedule));
-        let backend = |at: &u16| {
-            let name = self.state.deployments[usize::from(*at)].name();
-            decision.backends.iter().find(|backend| backend.service == name)
+        let service = self.plan.services[index].name.clone();
+        self.fault = Some(SimError::Unsettled { service, passes: MOST_PASSES });
+    }
+
+    /// One plan, carried out; true when it differs from the one before.
+    fn reconcile_children(
+        &mut self,
+        now_ns: u64,
+        index: usize,
+        schedule: &mut Schedule<Any>,
+    ) -> Result<bool, SimError> {
+        let plan = self.plan;
+        let version = &plan.services[index].versions[self.state.services[index].version];
+        let Some(settled) = version.standard.as_deref() else { return Ok(false) };
+        let statuses = self.statuses(now_ns, index);
+        let Rollout::Standard(standard) = &mut self.state.services[index].rollout else { return Ok(false) };
+        let status = standard.manifest.status.take();
+        standard.manifest = InferenceService { status, ..version.manifest.clone() };
+        for (deployment, status) in standard.deployments.iter_mut().zip(statuses) {
+            deployment.status = status;
+        }
+        let made = plan.kserve.plan(
+            &standard.manifest,
+            Observed {
+                deployments: standard.deployments.iter().collect(),
+                http_routes: standard.routes.iter().collect(),
+                ..Observed::default()
+            },
+        );
+        if let Some(error) = refusal(&made, standard.manifest.name(), "") {
+            return Err(error);
+        }
+        let mut is_new = standard.manifest.status.as_ref() != Some(&made.status);
+        standard.manifest.status = Some(made.status);
+        if !made.prune {
+            // What serves is left alone.
+            return Ok(is_new);
+        }
+        let after = (settled.timeout_ns, "");
+        let mut wanted = deployments(&made.children, &standard.manifest, &plan.kserve, after)?;
+        objects::attach(&plan.objects, &mut wanted)?;
+        let applied = made.children.deployments.into_iter().map(|deployment| applied(deployment, standard));
+        let applied: Vec<Deployment> = applied.collect();
+        let routes: Vec<HttpRoute> = made.children.http_routes.into_iter().map(accepted).collect();
+        is_new |= applied != standard.deployments || routes != standard.routes;
+        standard.deployments = applied;
+        standard.routes = routes;
+        let shares = shares_of(&standard.routes, standard.manifest.name(), settled.stable.name());
+
+        let applied: Vec<u16> =
+            wanted.iter().map(|one| self.apply_deployment(now_ns, index, one, schedule)).collect();
+        let of = |name: &str| {
+            let is_it = |at: &&u16| self.state.deployments[usize::from(**at)].name() == name;
+            applied.iter().find(is_it).copied()
         };
-        let shares: Vec<(u16, u32)> = applied
-            .iter()
-            .filter_map(|at| Some((*at, u32::try_from(backend(at)?.weight).unwrap_or(0))))
-            .collect();
+        let shares = shares.iter().filter_map(|(name, percent)| Some((of(name)?, *percent))).collect();
         self.set_shares(now_ns, index, Shares { everyone: shares, ..Shares::default() });
         // Traffic has moved before anything goes.
         let orphans: Vec<u16> = (0..)
@@ -63,6 +117,57 @@ impl World<'_> {
             .collect();
         for orphan in orphans {
             self.delete_deployment(now_ns, orphan, schedule);
+        }
+        Ok(is_new)
+    }
+
+    /// What the Deployment controller says of a service's Deployments.
+    ///
+    /// In upstream's 0.20 a canary counted as ready from the beginning, so that it got requests and the stable predictor
+    /// made room before anybody could answer (kserve #5983).
+    fn statuses(&self, now_ns: u64, index: usize) -> Vec<Option<DeploymentStatus>> {
+        let Rollout::Standard(standard) = &self.state.services[index].rollout else { return Vec::new() };
+        let is_blind = self.kernel_profile().has_upstream_bugs();
+        let version = &self.plan.services[index].versions[self.state.services[index].version];
+        let canaries: Vec<String> = version
+            .manifest
+            .spec
+            .canary
+            .iter()
+            .flatten()
+            .filter(|_| is_blind)
+            .map(|canary| {
+                names::predictor_service_name(version.manifest.name(), canary.predictor.name.as_deref())
+            })
+            .collect();
+        let status = |object: &Deployment| {
+            let name = object.metadata.name.as_deref().unwrap_or_default();
+            let is_it =
+                |known: &super::super::deployments::Deployment| !known.is_gone() && known.name() == name;
+            let at = self.state.deployments.iter().position(is_it)?;
+            let counts = self.counts_of(now_ns, u16::try_from(at).unwrap_or(u16::MAX));
+            let mut status = counts.status(object.metadata.generation);
+            if canaries.iter().any(|canary| canary == name) {
+                status.available_replicas = Some(counts.available.max(1));
+            }
+            Some(status)
+        };
+        standard.deployments.iter().map(status).collect()
+    }
+
+    /// A Deployment's pods, counted.
+    fn counts_of(&self, now_ns: u64, at: u16) -> Counts {
+        let deployment = &self.state.deployments[usize::from(at)];
+        let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+        let pods = |workload: u16| self.state.workloads[usize::from(workload)].pods.len();
+        let available: u32 = self.sets_of(now_ns, at).iter().map(|(.., available)| available).sum();
+        let least = deployment.replicas().saturating_sub(deployment.most_unavailable());
+        Counts {
+            replicas: count(deployment.workloads().map(pods).sum()),
+            updated: count(pods(deployment.newest())),
+            available: i32::try_from(available).unwrap_or(i32::MAX),
+            is_available: available >= least,
+            is_overdue: deployment.is_overdue(),
         }
     }
 
@@ -99,47 +204,24 @@ impl World<'_> {
         if self.delivery_readiness(now_ns, index, schedule) {
             return;
         }
-        let number = self.state.services[index].version;
-        let plan = self.plan.services[index].versions[number].standard.as_deref();
-        if plan.is_some_and(|plan| !plan.canaries.is_empty()) {
+        if self.is_news(now_ns, index) {
             self.reconcile_standard(now_ns, index, schedule);
         } else {
             self.split_over_pods(index);
         }
     }
 
-    /// The service as the kernel sees it. In upstream's 0.20 a canary counted as ready from the beginning, so that it
-    /// got requests and the stable predictor made room before anybody could answer (kserve #5983).
-    fn predictor(&self, index: usize, plan: &StandardPlan, profile: Profile) -> Predictor {
-        let available = |name: &str| {
-            let deployment = self
-                .state
-                .deployments
-                .iter()
-                .find(|deployment| !deployment.is_gone() && deployment.name() == name);
-            let ready: u32 = deployment.map_or(0, |deployment| {
-                let ready = |workload: u16| self.state.workloads[usize::from(workload)].ready();
-                deployment.workloads().map(ready).sum()
-            });
-            i32::try_from(ready).unwrap_or(i32::MAX)
-        };
-        let least = i32::from(profile.has_upstream_bugs());
-        Predictor {
-            service: self.plan.services[index].name.clone(),
-            name: plan.name.clone(),
-            min_replicas: plan.min_replicas,
-            canaries: plan
-                .canaries
-                .iter()
-                .map(|canary| Canary {
-                    name: canary.name.clone(),
-                    traffic_percent: canary.percent,
-                    min_replicas: canary.min_replicas,
-                    available_replicas: available(canary.deployment.name()).max(least),
-                })
-                .collect(),
-            stopped: false,
+    /// Whether a plan of now would look at something else than the last one did. Of a single Deployment it looks at the
+    /// conditions, of several ones also at their pods.
+    fn is_news(&self, now_ns: u64, index: usize) -> bool {
+        let Rollout::Standard(standard) = &self.state.services[index].rollout else { return false };
+        let statuses = self.statuses(now_ns, index);
+        if let ([known], [status]) = (standard.deployments.as_slice(), statuses.as_slice()) {
+            let conditions =
+                |status: Option<&DeploymentStatus>| status.map(|status| status.conditions.clone());
+            return conditions(known.status.as_ref()) != conditions(status.as_ref());
         }
+        standard.deployments.iter().map(|known| &known.status).ne(&statuses)
     }
 
     /// Each Service spreads its share over the ready pods behind it, of whatever ReplicaSet.
@@ -206,38 +288,29 @@ fn common(one: u64, other: u64) -> u64 {
     if other == 0 { one } else { common(other, one % other) }
 }
 
-/// A canary's Deployment with its fixed number of replicas: an autoscaler between equal bounds holds it.
-fn held_at(plan: &DeploymentPlan, replicas: i32) -> DeploymentPlan {
-    let mut held = plan.clone();
-    if held.is_scaled_by_an_object {
-        return held;
-    }
-    match &mut held.scaler {
-        ScalerPlan::Fixed => held.replicas = Some(u32::try_from(replicas).unwrap_or(0)),
-        ScalerPlan::Hpa(spec) => {
-            spec.min_replicas = Some(replicas.max(1));
-            spec.max_replicas = replicas.max(1);
-        }
-        ScalerPlan::Keda(plan) => {
-            plan.spec.min_replica_count = Some(replicas.max(0));
-            plan.spec.max_replica_count = Some(replicas.max(1));
-        }
-    }
-    held
+/// A Deployment after it was applied, with the generation that the API server gives it and the status that it had.
+fn applied(mut wanted: Deployment, standard: &Standard) -> Deployment {
+    let name = &wanted.metadata.name;
+    let known = standard.deployments.iter().find(|known| known.metadata.name == *name);
+    let is_new = known.is_none_or(|known| known.spec != wanted.spec);
+    wanted.metadata.generation = next_generation(known.and_then(|known| known.metadata.generation), is_new);
+    wanted.status = known.and_then(|known| known.status.clone());
+    wanted
 }
 
-/// The stable Deployment with what its canaries leave of its minimum.
-fn with_minimum(plan: &DeploymentPlan, minimum: Option<i32>) -> DeploymentPlan {
-    let mut stable = plan.clone();
-    let Some(minimum) = minimum.filter(|_| !stable.is_scaled_by_an_object) else { return stable };
-    match &mut stable.scaler {
-        ScalerPlan::Fixed => {
-            stable.replicas = stable.replicas.map(|_| u32::try_from(minimum).unwrap_or(0));
-        }
-        ScalerPlan::Hpa(spec) => spec.min_replicas = Some(minimum.max(1)),
-        ScalerPlan::Keda(plan) => plan.spec.min_replica_count = Some(minimum),
+/// How a service's own route splits requests, by Service and in percent. Before there is one, the predictor's Service
+/// leads to its pods.
+fn shares_of(routes: &[HttpRoute], service: &str, stable: &str) -> Vec<(String, u32)> {
+    let route = routes.iter().find(|route| route.metadata.name.as_deref() == Some(service));
+    let backends = route.and_then(|route| route.spec.rules.first()).map(|rule| rule.backend_refs.as_slice());
+    match backends.unwrap_or_default() {
+        [] => vec![(stable.to_owned(), 100)],
+        [only] => vec![(only.name.clone(), 100)],
+        several => several
+            .iter()
+            .map(|backend| (backend.name.clone(), u32::try_from(backend.weight.unwrap_or(1)).unwrap_or(0)))
+            .collect(),
     }
-    stable
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ pub(super) fn read(
     let service = &services[target];
     let (api_version, kind, name) = match &service.versions[0].standard {
         Some(plan) => ("apps/v1", "Deployment", plan.stable.name().to_owned()),
-        None => ("serving.knative.dev/v1", "Service", format!("{}-predictor", service.name)),
+        None => ("serving.knative.dev/v1", "Service", service.predictor()),
     };
     spec.target_ref = Reference {
         api_version: api_version.to_owned(),

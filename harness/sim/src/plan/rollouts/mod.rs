@@ -112,11 +112,9 @@ fn check_versions(service: &ServicePlan, place: &str) -> Result<(), SimError> {
     let name = |version: &super::Version| version.standard.as_ref().map(|plan| plan.stable.name().to_owned());
     let first = name(&service.versions[0]);
     for version in &service.versions {
-        let has_canaries = match &version.standard {
-            Some(plan) => !plan.canaries.is_empty(),
-            None => version.manifest.spec.predictor.extension.canary_traffic_percent.is_some(),
-        };
-        if has_canaries {
+        let spec = &version.manifest.spec;
+        let has_canaries = spec.canary.as_ref().is_some_and(|canaries| !canaries.is_empty());
+        if has_canaries || spec.predictor.extension.canary_traffic_percent.is_some() {
             return wrong("splits its requests itself; leave out canaryTrafficPercent and spec.canary");
         }
         if name(version) != first {
@@ -140,7 +138,7 @@ fn target_of(
             "InferenceService" => service.name == name,
             "Deployment" => deployment == Some(name),
             "Service" if api_version.starts_with("serving.knative.dev/") => {
-                deployment.is_none() && format!("{}-predictor", service.name) == name
+                deployment.is_none() && service.predictor() == name
             }
             _ => false,
         }
@@ -152,7 +150,7 @@ fn target_of(
                 let deployment = service.versions[0].standard.as_ref();
                 let child = match deployment {
                     Some(plan) => format!("Deployment {}", plan.stable.name()),
-                    None => format!("serving.knative.dev/v1 Service {}-predictor", service.name),
+                    None => format!("serving.knative.dev/v1 Service {}", service.predictor()),
                 };
                 [format!("InferenceService {}", service.name), child]
             })

@@ -1,59 +1,44 @@
-//! KServe's Standard mode: an InferenceService as Deployments with autoscalers, the stable one and its canaries.
+//! KServe's Standard mode: what the Deployments, autoscalers and routes that KServe makes of an InferenceService mean
+//! to the simulator.
 
-pub(crate) mod autoscaling;
+pub(crate) mod status;
 pub(crate) mod strategy;
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
-use serde_json::Value;
-use windtunnel_api::kserve::runtime::{self, Runtime, Selected};
-use windtunnel_api::kserve::{
-    ComponentExtension, InferenceService, KserveConfig, PredictorSpec, names, render,
-};
-use windtunnel_api::pod_fields;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use windtunnel_api::gateway_api::HttpRoute;
+use windtunnel_api::kserve::plan::Children;
+use windtunnel_api::kserve::{InferenceService, names};
 use windtunnel_kernel::autoscale::hpa::HpaSpec;
 use windtunnel_kernel::autoscale::keda::ScaledObjectSpec;
-use windtunnel_kernel::rollout::kserve::standard::service_name;
 
-use self::autoscaling::{AutoscalerClass, deployment_replicas, hpa_spec, scaled_object_spec};
 use self::strategy::Strategy;
-use super::{ControlPlan, RevisionPlan, Template};
+use super::{ControlPlan, Kserve, RevisionPlan, Template};
+use crate::error::SimError;
 
-/// Longest time for one request where a manifest does not say: the timeout of KServe's HTTPRoutes, in seconds.
-const DEFAULT_TIMEOUT_S: i64 = 60;
+pub(crate) use self::status::Counts;
 
-/// Annotations that say how to scale and do not reach the pods' template.
-const SCALING_PREFIX: &str = "autoscaling.knative.dev/";
+/// Annotations by which people tell KEDA what to do with a ScaledObject.
+const KEDA_PREFIX: &str = "autoscaling.keda.sh/";
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// An InferenceService in Standard mode.
+/// Seconds that nobody waits.
+const FOR_EVER_S: u64 = 1_000_000_000;
+
+/// What KServe makes of an InferenceService in Standard mode, once everything is ready.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StandardPlan {
-    /// `spec.predictor.name`; empty when it has none.
-    pub name: String,
-    /// `spec.predictor.minReplicas`.
-    pub min_replicas: Option<i32>,
-    /// What answers what the canaries do not.
+    /// The predictor's own: what answers what nothing else does.
     pub stable: DeploymentPlan,
-    /// `spec.canary`, in order.
-    pub canaries: Vec<CanaryPlan>,
-    /// `canaryTrafficPercent`, which this mode ignores.
-    pub ignored_percent: Option<i64>,
-}
-
-/// A canary of a service in Standard mode.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CanaryPlan {
-    /// `predictor.name`.
-    pub name: String,
-    /// Its percentage of the requests.
-    pub percent: i32,
-    /// `predictor.minReplicas`; `None` follows from the percentage.
-    pub min_replicas: Option<i32>,
-    /// What answers them.
-    pub deployment: DeploymentPlan,
+    /// The others: canaries, and the workers of a model that spans several nodes.
+    pub beside: Vec<DeploymentPlan>,
+    /// How long a request may take in the gateway.
+    pub timeout_ns: u64,
 }
 
 /// A Deployment with its autoscaler.
@@ -103,50 +88,27 @@ impl StandardPlan {
     /// Reads an admitted service.
     ///
     /// # Errors
-    /// What cannot be, in words.
-    pub(super) fn of(
-        service: &InferenceService,
-        selected: &Selected,
-        runtimes: &[Runtime],
-        kserve: &KserveConfig,
-    ) -> Result<Self, String> {
-        let predictor = &service.spec.predictor;
-        let name = predictor.name.clone().unwrap_or_default();
-        let extension = &predictor.extension;
-        let stable = DeploymentPlan::of(service, selected, &name, kserve)?;
-        let mut canaries = Vec::new();
-        for canary in service.spec.canary.iter().flatten() {
-            let mut own = service.clone();
-            own.spec.predictor = merged(predictor, &canary.predictor)?;
-            own.spec.canary = None;
-            // A canary's replicas follow from the stable predictor's; its autoscaler holds them.
-            own.spec.predictor.extension.min_replicas = canary.predictor.extension.min_replicas;
-            let name = canary.predictor.name.clone().unwrap_or_default();
-            let selected = runtime::select(&own, runtimes).map_err(|failure| failure.to_string())?;
-            canaries.push(CanaryPlan {
-                percent: canary.traffic_percent,
-                min_replicas: canary.predictor.extension.min_replicas,
-                deployment: DeploymentPlan::of(&own, &selected, &name, kserve)?,
-                name,
-            });
-        }
-        Ok(Self {
-            name,
-            min_replicas: extension.min_replicas,
-            stable,
-            canaries,
-            ignored_percent: extension.canary_traffic_percent,
-        })
+    /// Why KServe, or the API server, would make nothing of it, or what is not simulated; `after` says after which
+    /// event.
+    pub(super) fn of(service: &InferenceService, kserve: &Kserve, after: &str) -> Result<Self, SimError> {
+        let children = kserve.settled(service, after)?;
+        let timeout_ns = timeout_ns(&children.http_routes);
+        let mut beside = deployments(&children, service, kserve, (timeout_ns, after))?;
+        let predictor = service.spec.predictor.name.as_deref();
+        let name = names::predictor_service_name(service.name(), predictor);
+        let stable = beside.iter().position(|deployment| deployment.name() == name);
+        let stable = beside.remove(stable.unwrap_or(0));
+        Ok(Self { stable, beside, timeout_ns })
     }
 
     /// The Deployments, the stable one first.
     pub fn deployments(&self) -> impl Iterator<Item = &DeploymentPlan> {
-        std::iter::once(&self.stable).chain(self.canaries.iter().map(|canary| &canary.deployment))
+        std::iter::once(&self.stable).chain(&self.beside)
     }
 
     /// The Deployments, to be changed.
     pub(super) fn deployments_mut(&mut self) -> impl Iterator<Item = &mut DeploymentPlan> {
-        std::iter::once(&mut self.stable).chain(self.canaries.iter_mut().map(|canary| &mut canary.deployment))
+        std::iter::once(&mut self.stable).chain(&mut self.beside)
     }
 
     /// Replicas that the stable Deployment begins with.
@@ -155,47 +117,67 @@ impl StandardPlan {
     }
 }
 
+/// The Deployments among the children of a service, in KServe's order.
+///
+/// # Errors
+/// What the API server would refuse of them, or what is not simulated.
+pub(crate) fn deployments(
+    children: &Children,
+    service: &InferenceService,
+    kserve: &Kserve,
+    (timeout_ns, after): (u64, &str),
+) -> Result<Vec<DeploymentPlan>, SimError> {
+    let refused =
+        |message| SimError::Refused { service: service.name().to_owned(), after: after.to_owned(), message };
+    let read = |deployment: &Deployment| {
+        let annotations = deployment.metadata.annotations.as_ref();
+        let class = annotations.and_then(|all| all.get(names::AUTOSCALER_CLASS));
+        if class.is_some_and(|class| class == "kpa") {
+            return Err(SimError::Unsupported {
+                place: format!("InferenceService {:?}{after}", service.name()),
+                what: "the autoscaler class kpa in Standard mode".to_owned(),
+                remedy: format!(
+                    "annotate it with {}: {} to have that autoscaler",
+                    names::DEPLOYMENT_MODE,
+                    names::KNATIVE
+                ),
+            });
+        }
+        DeploymentPlan::of(deployment, children, service, kserve, timeout_ns).map_err(refused)
+    };
+    children.deployments.iter().map(read).collect()
+}
+
 impl DeploymentPlan {
     fn of(
+        deployment: &Deployment,
+        children: &Children,
         service: &InferenceService,
-        selected: &Selected,
-        predictor_name: &str,
-        kserve: &KserveConfig,
+        kserve: &Kserve,
+        timeout_ns: u64,
     ) -> Result<Self, String> {
-        let name = service_name(service.name(), predictor_name);
-        let extension = &service.spec.predictor.extension;
-        let rendered = render::knative_service(service, selected, kserve).spec.template;
-        let mut metadata = rendered.metadata.unwrap_or_default();
-        if let Some(annotations) = &mut metadata.annotations {
-            annotations.retain(|key, _| !key.starts_with(SCALING_PREFIX));
-        }
-        if let Some(labels) = &mut metadata.labels {
-            labels.insert("app".to_owned(), format!("isvc.{name}"));
-        }
-        let template = PodTemplateSpec {
-            metadata: Some(metadata),
-            spec: Some(pod_fields::pod_spec(&rendered.spec.pod)?),
-        };
-        let timeout_s = extension.timeout.filter(|seconds| *seconds > 0).unwrap_or(DEFAULT_TIMEOUT_S);
-        let class = AutoscalerClass::of(service.annotation(names::AUTOSCALER_CLASS))?;
-        let replicas = deployment_replicas(class, extension);
+        let name = deployment.metadata.name.clone().unwrap_or_default();
+        let spec = deployment.spec.clone().unwrap_or_default();
+        let (template, storage_uri) = Template::read(&spec.template, service, kserve)?;
+        let strategy = serde_json::to_value(&spec.strategy).map_err(|error| error.to_string())?;
+        let seconds_ns = |seconds: i32| u64::try_from(seconds).unwrap_or(0).saturating_mul(SECOND_NS);
         Ok(Self {
+            hash: hash_of(&spec.template)?,
+            strategy: Strategy::of(Some(&strategy))?,
+            min_ready_ns: seconds_ns(spec.min_ready_seconds.unwrap_or(0)),
+            progress_deadline_ns: seconds_ns(spec.progress_deadline_seconds.unwrap_or(600)),
+            replicas: spec.replicas.map(|replicas| u32::try_from(replicas).unwrap_or(0)),
+            scaler: scaler(&name, children)?,
+            is_scaled_by_an_object: false,
             revision: RevisionPlan {
-                storage_uri: service.spec.predictor.storage_uri().unwrap_or_default().to_owned(),
-                template: Template::of(&template, kserve)?,
-                timeout_ns: u64::try_from(timeout_s).unwrap_or(0).saturating_mul(SECOND_NS),
+                name,
+                storage_uri,
+                template,
+                timeout_ns,
                 // Nothing in front of the pods counts requests in this mode.
                 container_concurrency: 0,
                 control: ControlPlan::Deployment,
-                name: name.clone(),
             },
-            hash: hash_of(&template)?,
-            strategy: Strategy::of(extension.deployment_strategy.as_ref())?,
-            min_ready_ns: 0,
-            progress_deadline_ns: 600 * SECOND_NS,
-            replicas: replicas.map(|replicas| u32::try_from(replicas).unwrap_or(0)),
-            scaler: scaler(class, &name, service.namespace(), extension)?,
-            is_scaled_by_an_object: false,
         })
     }
 
@@ -221,47 +203,38 @@ impl DeploymentPlan {
     }
 }
 
-fn scaler(
-    class: AutoscalerClass,
-    name: &str,
-    namespace: &str,
-    extension: &ComponentExtension,
-) -> Result<ScalerPlan, String> {
-    Ok(match class {
-        AutoscalerClass::None | AutoscalerClass::External => ScalerPlan::Fixed,
-        AutoscalerClass::Hpa => ScalerPlan::Hpa(Box::new(hpa_spec(name, extension)?)),
-        AutoscalerClass::Keda => ScalerPlan::Keda(Box::new(KedaPlan {
-            name: name.to_owned(),
-            spec: scaled_object_spec(name, namespace, extension)?,
-            annotations: BTreeMap::new(),
-        })),
-    })
-}
-
-/// The stable predictor with what a canary says instead: what the canary leaves out, or leaves empty, is the stable
-/// predictor's.
-fn merged(stable: &PredictorSpec, canary: &PredictorSpec) -> Result<PredictorSpec, String> {
-    let value = |spec: &PredictorSpec| serde_json::to_value(spec).map_err(|error| error.to_string());
-    let mut merged = value(stable)?;
-    let mut own = value(canary)?;
-    drop_empty(&mut own);
-    json_patch::merge(&mut merged, &own);
-    serde_json::from_value(merged).map_err(|error| error.to_string())
-}
-
-/// Takes out what counts as not given: null, zero, false, and what is empty.
-fn drop_empty(value: &mut Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(is_set) => *is_set,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => {
-            fields.retain(|_, field| drop_empty(field));
-            !fields.is_empty()
-        }
+/// What KServe lets scale the Deployment `name`.
+fn scaler(name: &str, children: &Children) -> Result<ScalerPlan, String> {
+    let mut autoscalers = children.autoscalers.iter();
+    if let Some(found) = autoscalers.find(|found| found.spec.scale_target_ref.name == name) {
+        return Ok(ScalerPlan::Hpa(Box::new(spec(&found.spec)?)));
     }
+    let mut objects = children.scaled_objects.iter();
+    let Some(found) = objects.find(|found| found.spec.scale_target_ref.name == name) else {
+        return Ok(ScalerPlan::Fixed);
+    };
+    let annotations = found.metadata.annotations.iter().flatten();
+    let annotations = annotations.filter(|(key, _)| key.starts_with(KEDA_PREFIX));
+    Ok(ScalerPlan::Keda(Box::new(KedaPlan {
+        name: found.metadata.name.clone().unwrap_or_default(),
+        spec: spec(&found.spec)?,
+        annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect(),
+    })))
+}
+
+/// An autoscaler's specification as its kernel reads it.
+fn spec<T: DeserializeOwned>(object: &impl Serialize) -> Result<T, String> {
+    serde_json::to_value(object)
+        .and_then(serde_json::from_value)
+        .map_err(|error| format!("the autoscaler's spec: {error}"))
+}
+
+/// How long the routes let a request take: what their rules say, else for ever.
+fn timeout_ns(routes: &[HttpRoute]) -> u64 {
+    let mut rules = routes.iter().flat_map(|route| &route.spec.rules);
+    let request = rules.find_map(|rule| rule.timeouts.as_ref()?.request.as_deref());
+    let seconds = request.and_then(|text| text.strip_suffix('s')?.parse::<u64>().ok());
+    seconds.filter(|seconds| *seconds > 0).unwrap_or(FOR_EVER_S).saturating_mul(SECOND_NS)
 }
 
 /// FNV-1a over the template's text: two templates are one when they say the same.

@@ -63,6 +63,25 @@ fn policies_limit_the_rate_in_both_directions() {
     assert_eq!(steps, [(15, 2), (75, 3), (135, 4), (195, 5), (255, 4), (285, 3), (315, 2)]);
 }
 
+/// The same policies in the service's own `autoScaling.behavior`, which KServe's controller reads here and upstream's
+/// drops: there the first step is as high as the API server's rules allow.
+#[test]
+fn the_services_own_behaviour_counts_unless_upstream_drops_it() {
+    let mut setting = Setting {
+        duration: "100s".to_owned(),
+        load: "process: constant, phases: [{for: 100s, rate: 40/s}]".to_owned(),
+        ..standard(
+            "hpa",
+            "minReplicas: 1, maxReplicas: 10, autoScaling: {metrics: [{type: Resource, resource: {name: cpu, target: {type: \
+             Utilization, averageUtilization: 80}}}], behavior: {scaleUp: {policies: [{type: Pods, value: 1, periodSeconds: \
+             60}]}}}",
+        )
+    };
+    assert_eq!(decided(&fly(&setting.plan(), 1).0), [(15_000, "hpa", 1, 2), (75_000, "hpa", 2, 3)]);
+    setting.environment_keys.push_str("\nprofile: upstream");
+    assert_eq!(decided(&fly(&setting.plan(), 1).0)[0], (15_000, "hpa", 1, 5));
+}
+
 /// A pods metric and a metric of the whole service count requests instead of cores.
 ///
 /// - 15 s: 560 requests in the 15 s before 14 s: 37.4 a second and pod at a target of 10: 4.

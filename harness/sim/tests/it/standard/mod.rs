@@ -1,6 +1,7 @@
 //! Standard mode by hand: Deployments, HorizontalPodAutoscalers, KEDA, canaries.
 
 mod canaries;
+mod children;
 mod hpa;
 mod keda;
 mod rolling;

@@ -46,6 +46,7 @@ fn an_autoscaler_that_cannot_work_is_named() {
         (refused("keda", "minReplicas: 0, maxReplicas: 3", ""), ["digits-predictor", "trigger"]),
         (refused("hpa", "scaleMetric: memory, scaleTarget: 60", ""), ["memory", "environment.models"]),
         (refused("vpa", "minReplicas: 1", ""), ["vpa", "autoscaler"]),
+        (refused("kpa", "minReplicas: 1", ""), ["kpa", "autoscaler class"]),
     ];
     for (message, words) in cases {
         assert!(words.iter().all(|word| message.contains(word)), "{words:?}: {message}");
