@@ -7,7 +7,7 @@ use windtunnel_api::knative::{DEFAULT_TIMEOUT_S, Route, private_service_name};
 use windtunnel_api::kserve::names;
 use windtunnel_gateway::{Backend, RevisionBackend, RevisionKey, Route as GatewayRoute, RouteTable};
 
-use crate::world::{ObjectKey, World};
+use crate::world::{ObjectKey, Target, World};
 
 /// Adds all Routes and Revisions. A Route's hosts are its URL's, its names inside the cluster, and, for the predictor
 /// of an InferenceService, those of the InferenceService; a tagged target has a host of its own.
@@ -41,7 +41,7 @@ pub(super) fn add(world: &World, table: &mut RouteTable) {
         key: gateway_key(key, &key.name),
         container_concurrency:
             revision.spec.container_concurrency.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(0),
-        activated: true,
+        activated: !is_direct(world, Target::Revision(key.clone()), &addresses(world, key)),
         endpoints: addresses(world, key),
     }));
 }
@@ -50,6 +50,17 @@ pub(super) fn add(world: &World, table: &mut RouteTable) {
 #[must_use]
 pub fn addresses(world: &World, revision: &ObjectKey) -> Vec<SocketAddr> {
     ready(world, &revision.sibling(private_service_name(&revision.name)), None)
+}
+
+/// Whether requests go straight to the pods: burst capacity is to spare, and there are pods. Otherwise they may wait in the
+/// activator.
+pub(super) fn is_direct(world: &World, target: Target, pods: &[SocketAddr]) -> bool {
+    !pods.is_empty() && world.scales.get(&target).is_some_and(|view| view.is_direct)
+}
+
+/// Where the ready pods of a Service listen on its first port, sorted.
+pub(crate) fn service_addresses(world: &World, service: &ObjectKey) -> Vec<SocketAddr> {
+    ready(world, service, None)
 }
 
 /// Where the ready pods of a Service listen, sorted; under a port's name where the Service has several.

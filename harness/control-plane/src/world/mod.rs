@@ -29,7 +29,7 @@ pub(crate) mod kind_types {
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use key::{Key, ObjectKey};
+pub use key::{Key, ObjectKey, Target};
 pub use kinds::{Kept, Kind, Object};
 pub(crate) use kinds::{with_kind, with_object};
 
@@ -127,19 +127,21 @@ pub struct World {
     pub has_own_keda: bool,
     /// Upstream as it is, or as it is meant.
     pub profile: Profile,
-    /// What the autoscaler thinks of each revision.
-    pub scales: BTreeMap<ObjectKey, ScaleView>,
+    /// What each autoscaler thinks.
+    pub scales: BTreeMap<Target, ScaleView>,
     applied: applied::Applied,
     index: index::Index,
 }
 
-/// What the autoscaler thinks of a revision.
+/// What an autoscaler thinks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScaleView {
     /// Status, reason and message of the `Active` condition.
     pub active: (String, String, String),
     /// Replicas that it wants; `None` before its first data.
     pub desired: Option<i32>,
+    /// Whether burst capacity is to spare, so that requests need not pass the activator while there are pods.
+    pub is_direct: bool,
 }
 
 impl World {
