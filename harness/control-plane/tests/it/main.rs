@@ -5,6 +5,7 @@ mod admission;
 mod autoscaling;
 mod chain;
 mod keda;
+mod on_demand;
 mod sandbox;
 mod server;
 mod standard;
