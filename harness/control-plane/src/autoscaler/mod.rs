@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use windtunnel_gateway::RevisionKey;
-use windtunnel_kernel::autoscale::kpa::{
-    self, Autoscaler, Decision, Observation, ServeMode, Stat, Trigger,
-};
+use windtunnel_kernel::autoscale::kpa::{self, Autoscaler, Decision, Observation, ServeMode, Stat, Trigger};
 
 use crate::effect::{Effect, Effects};
 use crate::world::{Key, Kind, ScaleView, Target, World};

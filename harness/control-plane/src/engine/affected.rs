@@ -8,9 +8,9 @@ use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
 use windtunnel_api::kserve::names;
 use windtunnel_api::kserve::plan::on_demand;
 
-use crate::{autoscaler, gateway_routes};
-use crate::install::{CONFIG_AUTOSCALER, CONFIG_DOMAIN, KNATIVE_NAMESPACE};
+use crate::install::{CONFIG_AUTOSCALER, CONFIG_DOMAIN, CONFIG_GC, CONFIG_NETWORK, KNATIVE_NAMESPACE};
 use crate::world::{Key, Kind, Object, ObjectKey, Target, World};
+use crate::{autoscaler, gateway_routes};
 
 /// The work that an object makes by being there, changing or going.
 pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
@@ -208,7 +208,12 @@ fn configured(world: &World, key: &ObjectKey) -> Vec<Key> {
             let components = components.map(|(key, _)| Key::Scale(Target::Component(key.clone())));
             revisions.chain(components).collect()
         }
-        (KNATIVE_NAMESPACE, CONFIG_DOMAIN) => world.routes.keys().cloned().map(Key::Route).collect(),
+        (KNATIVE_NAMESPACE, CONFIG_DOMAIN | CONFIG_NETWORK) => {
+            world.routes.keys().cloned().map(Key::Route).collect()
+        }
+        (KNATIVE_NAMESPACE, CONFIG_GC) => {
+            world.configurations.keys().cloned().map(Key::Configuration).collect()
+        }
         _ => Vec::new(),
     }
 }

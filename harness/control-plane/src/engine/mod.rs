@@ -354,6 +354,9 @@ impl Engine {
                 tracing::warn!(%fault, "a setting keeps its last good value");
             }
         }
+        if let Some(fault) = self.world.gc_policy().err().filter(|_| key.name == install::CONFIG_GC) {
+            tracing::warn!(%fault, "no revision is deleted");
+        }
     }
 
     fn note_table(&mut self, kind: Kind) {

@@ -16,15 +16,29 @@ pub(super) fn add(world: &World, table: &mut RouteTable) {
     for (key, route) in &world.routes {
         let Some(status) = &route.status else { continue };
         let mut shares: BTreeMap<&str, u32> = BTreeMap::new();
+        let mut tagged: BTreeMap<&str, Vec<(&str, u32)>> = BTreeMap::new();
         for target in &status.traffic {
             let Some(revision) = target.revision_name.as_deref() else { continue };
             let percent = target.percent.and_then(|percent| u32::try_from(percent).ok()).unwrap_or(0);
             *shares.entry(revision).or_default() += percent;
             if let Some(host) = target.url.as_deref().and_then(host) {
-                let backends = vec![Backend { revision: gateway_key(key, revision), percent: 100 }];
-                let timeout_ms = timeout_ms(world, key, [revision].into_iter());
-                routes.push(GatewayRoute::split(vec![host.to_owned()], backends, timeout_ms));
+                tagged.entry(host).or_default().push((revision, percent));
             }
+        }
+        for (host, revisions) in tagged {
+            let backends = match revisions.as_slice() {
+                // A tag leads to its revision, whatever part of the route's own traffic that has.
+                [(revision, _)] => vec![Backend { revision: gateway_key(key, revision), percent: 100 }],
+                several => several
+                    .iter()
+                    .map(|(revision, percent)| Backend {
+                        revision: gateway_key(key, revision),
+                        percent: *percent,
+                    })
+                    .collect(),
+            };
+            let timeout_ms = timeout_ms(world, key, revisions.iter().map(|(revision, _)| *revision));
+            routes.push(GatewayRoute::split(vec![host.to_owned()], backends, timeout_ms));
         }
         shares.retain(|_, percent| *percent > 0);
         if shares.is_empty() {

@@ -50,6 +50,7 @@ use windtunnel_api::kserve::{
 use windtunnel_api::opentelemetry::OpenTelemetryCollector;
 use windtunnel_kernel::Profile;
 use windtunnel_kernel::autoscale::kpa::GlobalConfig;
+use windtunnel_kernel::rollout::knative::gc;
 
 /// Objects of one kind.
 pub type Store<K> = BTreeMap<ObjectKey, Arc<K>>;
@@ -270,6 +271,21 @@ impl World {
     pub fn autoscaler_config(&self) -> Result<GlobalConfig, String> {
         let data = self.config_data(crate::install::KNATIVE_NAMESPACE, crate::install::CONFIG_AUTOSCALER);
         GlobalConfig::from_config_map(&data).map_err(|error| error.to_string())
+    }
+
+    /// Which revisions are deleted.
+    ///
+    /// # Errors
+    /// What is wrong with its ConfigMap, in words.
+    pub fn gc_policy(&self) -> Result<gc::Policy, String> {
+        let data = self.config_data(crate::install::KNATIVE_NAMESPACE, crate::install::CONFIG_GC);
+        gc::Policy::from_config_map(&data).map_err(|error| error.to_string())
+    }
+
+    /// Knative's settings of the network: the data of `config-network`.
+    #[must_use]
+    pub fn network_config(&self) -> BTreeMap<String, String> {
+        self.config_data(crate::install::KNATIVE_NAMESPACE, crate::install::CONFIG_NETWORK)
     }
 
     /// End of the host names of Knative routes: the first domain without a selector in `config-domain`.

@@ -6,6 +6,7 @@ mod autoscaling;
 mod chain;
 mod keda;
 mod on_demand;
+mod revisions;
 mod sandbox;
 mod server;
 mod standard;

@@ -310,7 +310,8 @@ fn bounds_are_not_the_pods() {
         deployment.spec.as_ref().unwrap().template.clone()
     };
     let before = template(&sandbox);
-    let bounds = json!({"spec": {"predictor": {"maxReplicas": 9, "scaleTarget": 3, "containerConcurrency": 2}}});
+    let bounds =
+        json!({"spec": {"predictor": {"maxReplicas": 9, "scaleTarget": 3, "containerConcurrency": 2}}});
     sandbox.patch::<InferenceService>(&key("digits"), &bounds);
     sandbox.settle();
     assert_eq!(template(&sandbox), before);

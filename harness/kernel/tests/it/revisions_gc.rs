@@ -10,7 +10,12 @@ const NOW_NS: u64 = 1_000 * MINUTE_NS;
 /// A revision that was routed to last so many minutes ago, and made before that.
 fn idle(name: &str, minutes: u64) -> Candidate {
     let last_active_ns = NOW_NS - minutes * MINUTE_NS;
-    Candidate { name: name.to_string(), is_kept: false, created_ns: last_active_ns - MINUTE_NS, last_active_ns }
+    Candidate {
+        name: name.to_string(),
+        is_kept: false,
+        created_ns: last_active_ns - MINUTE_NS,
+        last_active_ns,
+    }
 }
 
 fn kept(name: &str, minutes: u64) -> Candidate {

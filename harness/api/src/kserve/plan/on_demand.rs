@@ -91,8 +91,7 @@ pub(super) fn serves(deployment: &Deployment, was_ready: bool, pods: &[&Pod]) ->
         return true;
     }
     let may_sleep = annotation(deployment, knative::MIN_SCALE) == Some("0");
-    let begins_asleep =
-        is_asleep(deployment) && annotation(deployment, knative::INITIAL_SCALE) == Some("0");
+    let begins_asleep = is_asleep(deployment) && annotation(deployment, knative::INITIAL_SCALE) == Some("0");
     let pods = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
     may_sleep && (was_ready || begins_asleep) && !pods.into_iter().any(|pod| model_state::has_failed(pod))
 }

@@ -177,7 +177,12 @@ fn as_observed(wanted: &Workload, main: &Deployment) -> Workload {
         .and_then(|spec| serde_json::to_value(spec).ok())
         .and_then(|value| serde_json::from_value(value).ok())
         .unwrap_or_else(|| wanted.pod.clone());
-    Workload { labels, annotations: on_demand::unmarked(metadata.annotations.unwrap_or_default()), pod, ..wanted.clone() }
+    Workload {
+        labels,
+        annotations: on_demand::unmarked(metadata.annotations.unwrap_or_default()),
+        pod,
+        ..wanted.clone()
+    }
 }
 
 fn find<'a>(inputs: &Inputs<'a>, name: &str) -> Option<&'a Deployment> {

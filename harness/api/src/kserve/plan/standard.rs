@@ -253,8 +253,7 @@ impl<'a> Builder<'a> {
             return Ok(conditions::readiness(component, &[deployment]));
         }
         let stored = inputs.service.status.as_ref();
-        let was =
-            stored.and_then(|status| crate::condition::find(&status.conditions, component.ready()));
+        let was = stored.and_then(|status| crate::condition::find(&status.conditions, component.ready()));
         Ok(on_demand::readiness(component, deployment, was, &pods_of(inputs, &workload.name)))
     }
 

@@ -164,7 +164,9 @@ pub fn collect(policy: &Policy, revisions: &[Candidate], now_ns: u64) -> Decisio
     if let Some(most) = policy.max_non_active_revisions {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let extra = fresh.len().saturating_sub(most);
-        decision.deleted.extend(fresh.iter().take(extra).map(|(found, _)| (found.name.clone(), Why::TooMany)));
+        decision
+            .deleted
+            .extend(fresh.iter().take(extra).map(|(found, _)| (found.name.clone(), Why::TooMany)));
     }
     decision
 }

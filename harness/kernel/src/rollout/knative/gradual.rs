@@ -152,9 +152,7 @@ impl Rollout {
                 _ => {}
             }
         }
-        configurations.sort_by(|a, b| {
-            (&a.tag, &a.configuration_name).cmp(&(&b.tag, &b.configuration_name))
-        });
+        configurations.sort_by(|a, b| (&a.tag, &a.configuration_name).cmp(&(&b.tag, &b.configuration_name)));
         (Self { configurations }, next_ns)
     }
 }
