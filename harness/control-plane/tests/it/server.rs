@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Endpoints, Event, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Pod};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use windtunnel_api::knative::Route;
+use windtunnel_api::knative::{Revision, Route};
 use windtunnel_api::kserve::{InferenceService, InferenceServiceStatus};
 use windtunnel_apiserver::ApiServer;
 use windtunnel_control_plane::{ControlPlane, Options};
@@ -229,5 +229,47 @@ async fn installing_leaves_what_is_there() {
         .expect("installed again");
     let kept = maps.get("config-autoscaler").await.expect("the map");
     assert_eq!(kept.data.unwrap()["scale-to-zero-grace-period"], "7s");
+    stage.stop().await;
+}
+
+/// Without the timer a rollout would stay where its last event left it: 1 percent, 51 after a second, all after two.
+#[tokio::test]
+async fn traffic_moves_on_by_itself_and_what_it_left_is_deleted() {
+    let stage = Stage::start().await;
+    let mut pods = JoinSet::new();
+    let services = stage.api::<InferenceService>();
+    let mut service = digits("v1", json!({"minReplicas": 1}));
+    let duration = ("serving.knative.dev/rollout-duration".to_owned(), "3s".to_owned());
+    service.metadata.annotations = Some([duration].into());
+    services.create(&PostParams::default(), &service).await.expect("an InferenceService");
+    stage.kubelet(FIRST, stub(&mut pods).await).await;
+    stage.ready().await;
+
+    let collect = json!({"data": {"min-non-active-revisions": "0", "max-non-active-revisions": "0"}});
+    let maps = Api::<ConfigMap>::namespaced(stage.client.clone(), "knative-serving");
+    maps.patch("config-gc", &PatchParams::default(), &Patch::Merge(&collect)).await.expect("patched");
+    let update = json!({"spec": {"predictor": {"model": {"storageUri": "s3://models/digits/v2"}}}});
+    services.patch("digits", &PatchParams::default(), &Patch::Merge(&update)).await.expect("a patch");
+    stage.kubelet(SECOND, stub(&mut pods).await).await;
+    let split = |wanted: &'static [(&'static str, i64)]| {
+        move |route: &Route| {
+            let traffic = route.status.iter().flat_map(|status| &status.traffic);
+            traffic
+                .map(|t| (t.revision_name.as_deref().unwrap(), t.percent.unwrap()))
+                .eq(wanted.iter().copied())
+        }
+    };
+    let routes = || stage.api::<Route>();
+    until(routes(), "digits-predictor", "one percent", split(&[(FIRST, 99), (SECOND, 1)])).await;
+    until(routes(), "digits-predictor", "a half", split(&[(FIRST, 49), (SECOND, 51)])).await;
+    assert!(stage.api::<Revision>().get_opt(FIRST).await.expect("an answer").is_some(), "it still serves");
+    until(routes(), "digits-predictor", "everything", split(&[(SECOND, 100)])).await;
+    let gone =
+        kube::runtime::wait::await_condition(stage.api::<Revision>(), FIRST, |found: Option<&Revision>| {
+            found.is_none()
+        });
+    let gone = tokio::time::timeout(std::time::Duration::from_secs(20), gone).await;
+    gone.expect("the first revision is not deleted").expect("a watch");
+    assert_eq!(stage.ask("digits-default.example.com").await, SECOND);
     stage.stop().await;
 }

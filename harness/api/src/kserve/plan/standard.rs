@@ -121,6 +121,10 @@ impl<'a> Builder<'a> {
             let condition = self.readiness(&stable)?;
             return self.propagate(&stable, condition);
         };
+        if Class::of(&stable, self.inputs.profile)? == Class::Kpa {
+            let message = "autoscaler class kpa adds and removes single pods, and this model spans several; use the class none";
+            return Err(Fault::Component(message.to_owned()));
+        }
         let workers = multi_node::split(&mut stable, &worker, self.inputs, &self.settings)?;
         self.emit(&stable)?;
         self.children.deployments.push(multi_node::deployment(&workers, &self.settings)?);
