@@ -40,14 +40,21 @@ pub fn rollout_duration_s(
     configured.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Puts the shares of rollouts that are under way into a status whose targets have just been resolved.
-pub fn roll_out(route: &Route, status: &mut RouteStatus, duration_s: u64, now_ns: u64) -> RolledOut {
+/// Puts the shares of rollouts that are under way into a status whose targets have just been resolved. What a revision had
+/// that does not exist any more goes to the newest one.
+pub fn roll_out(
+    route: &Route,
+    status: &mut RouteStatus,
+    exists: impl Fn(&str) -> bool,
+    duration_s: u64,
+    now_ns: u64,
+) -> RolledOut {
     if duration_s == 0 || !condition::is_true(&status.conditions, "AllTrafficAssigned") {
         let annotation = stored(route).filter(|_| duration_s > 0).cloned();
         return RolledOut { annotation, next_ns: None };
     }
     let goal = goal(route, status);
-    let previous = stored(route)
+    let mut previous = stored(route)
         .and_then(|text| serde_json::from_str::<Rollout>(text).ok())
         .filter(Rollout::is_valid)
         .map(|mut previous| {
@@ -56,6 +63,13 @@ pub fn roll_out(route: &Route, status: &mut RouteStatus, duration_s: u64, now_ns
             previous
         })
         .unwrap_or_else(|| now(route));
+    for found in &mut previous.configurations {
+        found.revisions.retain(|revision| exists(&revision.revision_name));
+        let left: u32 = found.revisions.iter().map(|revision| revision.percent).sum();
+        if let Some(newest) = found.revisions.last_mut() {
+            newest.percent += found.percent.saturating_sub(left);
+        }
+    }
     let (state, next_ns) = goal.step(Some(&previous), now_ns);
     let followed: Vec<Option<String>> =
         followed(route, status.traffic.len()).into_iter().map(|name| name.map(str::to_owned)).collect();

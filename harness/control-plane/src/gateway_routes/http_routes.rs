@@ -102,7 +102,7 @@ fn backend(world: &World, service: &ObjectKey, port: i32) -> RevisionBackend {
     if behind.as_ref().is_some_and(|behind| service_addresses(world, behind).is_empty()) {
         endpoints.clear();
     }
-    let is_direct = is_direct(world, Target::Component(service.clone()), &endpoints);
+    let is_direct = is_direct(world, &Target::Component(service.clone()), &endpoints);
     RevisionBackend {
         key: revision_key(service, port),
         container_concurrency: component.map_or(0, on_demand::container_concurrency),

@@ -55,7 +55,7 @@ pub(super) fn add(world: &World, table: &mut RouteTable) {
         key: gateway_key(key, &key.name),
         container_concurrency:
             revision.spec.container_concurrency.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(0),
-        activated: !is_direct(world, Target::Revision(key.clone()), &addresses(world, key)),
+        activated: !is_direct(world, &Target::Revision(key.clone()), &addresses(world, key)),
         endpoints: addresses(world, key),
     }));
 }
@@ -68,8 +68,8 @@ pub fn addresses(world: &World, revision: &ObjectKey) -> Vec<SocketAddr> {
 
 /// Whether requests go straight to the pods: burst capacity is to spare, and there are pods. Otherwise they may wait in the
 /// activator.
-pub(super) fn is_direct(world: &World, target: Target, pods: &[SocketAddr]) -> bool {
-    !pods.is_empty() && world.scales.get(&target).is_some_and(|view| view.is_direct)
+pub(super) fn is_direct(world: &World, target: &Target, pods: &[SocketAddr]) -> bool {
+    !pods.is_empty() && world.scales.get(target).is_some_and(|view| view.is_direct)
 }
 
 /// Where the ready pods of a Service listen on its first port, sorted.

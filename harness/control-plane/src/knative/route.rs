@@ -30,7 +30,8 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
     let domain = world.knative_domain().unwrap_or_else(|| DEFAULT_DOMAIN.to_owned());
     let mut status = route_status(route, latest_ready, revision_ready, &domain);
     let duration_s = rollout_duration_s(route.metadata.annotations.as_ref(), &world.network_config());
-    let rolled_out = roll_out(route, &mut status, duration_s, now_ns);
+    let exists = |revision: &str| world.revisions.contains_key(&key.sibling(revision));
+    let rolled_out = roll_out(route, &mut status, exists, duration_s, now_ns);
     condition::stamp(&mut status.conditions, &time(now_ns));
     let mut effects = routing_states(world, key, route, &status, now_ns);
     let stored = route.metadata.annotations.as_ref().and_then(|found| found.get(names::ROLLOUT_STATE));

@@ -17,7 +17,7 @@ fn key(name: &str) -> ObjectKey {
     ObjectKey::new("default", name)
 }
 
-fn service(predictor: Value, rest: Value) -> InferenceService {
+fn service(predictor: &Value, rest: &Value) -> InferenceService {
     let mut service = json!({
         "apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService",
         "metadata": {"name": "digits", "namespace": "default", "annotations": {
@@ -25,8 +25,8 @@ fn service(predictor: Value, rest: Value) -> InferenceService {
         "spec": {"predictor": {"minReplicas": 0, "model": {
             "modelFormat": {"name": "onnx"}, "storageUri": "s3://models/digits/v1"}}},
     });
-    json_patch::merge(&mut service["spec"]["predictor"], &predictor);
-    json_patch::merge(&mut service["spec"], &rest);
+    json_patch::merge(&mut service["spec"]["predictor"], predictor);
+    json_patch::merge(&mut service["spec"], rest);
     serde_json::from_value(service).unwrap()
 }
 
@@ -86,7 +86,7 @@ fn weights(sandbox: &Sandbox) -> Vec<(String, i32)> {
 /// sleeping service is broken.
 #[test]
 fn to_zero_and_back() {
-    let mut sandbox = served(service(json!({}), json!({})));
+    let mut sandbox = served(service(&json!({}), &json!({})));
     assert_eq!(sandbox.world.keys(Kind::HorizontalPodAutoscaler), []);
     sandbox.advance(60);
     assert_eq!(replicas(&sandbox, PREDICTOR), 0);
@@ -110,7 +110,7 @@ fn to_zero_and_back() {
 /// Load would pile up on one pod, or the plan would undo what the autoscaler has decided.
 #[test]
 fn up_with_the_load_within_bounds_and_nobody_fights() {
-    let mut sandbox = served(service(json!({"scaleTarget": 10, "maxReplicas": 3}), json!({})));
+    let mut sandbox = served(service(&json!({"scaleTarget": 10, "maxReplicas": 3}), &json!({})));
     for _ in 0..12 {
         sandbox.report(PREDICTOR, 60.0);
         sandbox.advance(1);
@@ -125,7 +125,7 @@ fn up_with_the_load_within_bounds_and_nobody_fights() {
 /// A service that asks for requests a second would be scaled by requests in flight: ceil(100 / (20 * 0.7)) = 8 of them.
 #[test]
 fn requests_a_second() {
-    let mut sandbox = served(service(json!({"scaleTarget": 20, "scaleMetric": "rps"}), json!({})));
+    let mut sandbox = served(service(&json!({"scaleTarget": 20, "scaleMetric": "rps"}), &json!({})));
     for _ in 0..12 {
         sandbox.report(PREDICTOR, 100.0);
         sandbox.advance(1);
@@ -136,7 +136,7 @@ fn requests_a_second() {
 /// A pod would get more requests at a time than its server can take.
 #[test]
 fn the_container_concurrency_reaches_the_gateway() {
-    let mut sandbox = served(service(json!({"containerConcurrency": 4}), json!({})));
+    let mut sandbox = served(service(&json!({"containerConcurrency": 4}), &json!({})));
     assert_eq!(backend(&sandbox, PREDICTOR).container_concurrency, 4);
     // ceil(12 / (4 * 0.7)) = 5.
     for _ in 0..12 {
@@ -149,7 +149,7 @@ fn the_container_concurrency_reaches_the_gateway() {
 /// A minimum must be there at once and stay.
 #[test]
 fn the_minimum_is_kept() {
-    let mut sandbox = served(service(json!({"minReplicas": 2}), json!({})));
+    let mut sandbox = served(service(&json!({"minReplicas": 2}), &json!({})));
     sandbox.advance(60);
     assert_eq!(replicas(&sandbox, PREDICTOR), 2);
 }
@@ -157,7 +157,7 @@ fn the_minimum_is_kept() {
 /// A service that may begin with nothing would start a pod that nobody has asked for.
 #[test]
 fn an_initial_scale_of_zero() {
-    let mut service = service(json!({}), json!({}));
+    let mut service = service(&json!({}), &json!({}));
     let annotations = service.metadata.annotations.as_mut().unwrap();
     annotations.insert("autoscaling.knative.dev/initial-scale".to_owned(), "0".to_owned());
     let mut sandbox = Sandbox::new();
@@ -173,7 +173,7 @@ fn an_initial_scale_of_zero() {
 /// A model that never loads must not be called ready because its Deployment was given up: no pod is missing of none.
 #[test]
 fn what_was_never_ready_is_not_ready_at_zero() {
-    let mut sandbox = applied(service(json!({}), json!({})));
+    let mut sandbox = applied(service(&json!({}), &json!({})));
     for _ in 0..700 {
         sandbox.now_ns += 1_000_000_000;
         sandbox.component_pods(PREDICTOR, 0);
@@ -189,7 +189,7 @@ fn what_was_never_ready_is_not_ready_at_zero() {
 /// A service whose pod fails while it wakes would be called ready for ever.
 #[test]
 fn a_pod_that_fails_is_told() {
-    let mut sandbox = served(service(json!({}), json!({})));
+    let mut sandbox = served(service(&json!({}), &json!({})));
     sandbox.advance(60);
     sandbox.report(PREDICTOR, 1.0);
     sandbox.component_pods(PREDICTOR, 0);
@@ -211,7 +211,7 @@ fn a_pod_that_fails_is_told() {
 #[test]
 fn a_predictor_behind_a_transformer_wakes_and_sleeps_with_it() {
     let transformer = json!({"transformer": {"minReplicas": 0, "containers": [{"name": "t", "image": "t"}]}});
-    let mut sandbox = served(service(json!({}), transformer));
+    let mut sandbox = served(service(&json!({}), &transformer));
     for _ in 0..40 {
         sandbox.report(TRANSFORMER, 1.0);
         sandbox.advance(1);
@@ -234,7 +234,7 @@ fn a_predictor_behind_a_transformer_wakes_and_sleeps_with_it() {
 fn a_canary_keeps_its_share_at_zero() {
     let canary = json!({"canary": [{"trafficPercent": 20, "predictor": {"name": "v2", "model": {
         "modelFormat": {"name": "onnx"}, "storageUri": "s3://models/digits/v2"}}}]});
-    let mut sandbox = served(service(json!({}), canary));
+    let mut sandbox = served(service(&json!({}), &canary));
     let shares = vec![(PREDICTOR.to_owned(), 80), ("digits-v2-predictor".to_owned(), 20)];
     assert_eq!(weights(&sandbox), shares);
     sandbox.advance(60);
@@ -247,7 +247,7 @@ fn a_canary_keeps_its_share_at_zero() {
 /// The same for `canaryTrafficPercent`.
 #[test]
 fn a_newer_revision_keeps_its_share_at_zero() {
-    let mut sandbox = served(service(json!({}), json!({})));
+    let mut sandbox = served(service(&json!({}), &json!({})));
     let update = json!({"spec": {"predictor": {"canaryTrafficPercent": 30,
         "model": {"storageUri": "s3://models/digits/v2"}}}});
     sandbox.patch::<InferenceService>(&key("digits"), &update);
@@ -264,7 +264,7 @@ fn a_newer_revision_keeps_its_share_at_zero() {
 /// A service at zero whose class is changed would stay at zero: an HPA is switched off there.
 #[test]
 fn another_class_wakes_it() {
-    let mut sandbox = served(service(json!({}), json!({})));
+    let mut sandbox = served(service(&json!({}), &json!({})));
     sandbox.advance(60);
     assert_eq!(replicas(&sandbox, PREDICTOR), 0);
     let class = json!({"metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "hpa"}}});
@@ -277,7 +277,7 @@ fn another_class_wakes_it() {
 /// A wrong setting must be told instead of leaving the service unscaled.
 #[test]
 fn a_wrong_annotation() {
-    let mut service = service(json!({}), json!({}));
+    let mut service = service(&json!({}), &json!({}));
     let annotations = service.metadata.annotations.as_mut().unwrap();
     annotations.insert("autoscaling.knative.dev/window".to_owned(), "soon".to_owned());
     let sandbox = applied(service);
@@ -292,7 +292,7 @@ fn a_wrong_annotation() {
 fn upstream_refuses_the_class() {
     let mut sandbox = Sandbox::new();
     sandbox.world.profile = Profile::Upstream;
-    sandbox.put(service(json!({}), json!({})));
+    sandbox.put(service(&json!({}), &json!({})));
     sandbox.settle();
     let status = sandbox.digits().status.as_ref().unwrap();
     let ready = windtunnel_api::condition::find(&status.conditions, "PredictorReady").unwrap();
@@ -304,7 +304,7 @@ fn upstream_refuses_the_class() {
 /// Other bounds must not restart pods.
 #[test]
 fn bounds_are_not_the_pods() {
-    let mut sandbox = served(service(json!({}), json!({})));
+    let mut sandbox = served(service(&json!({}), &json!({})));
     let template = |sandbox: &Sandbox| {
         let deployment: &Deployment = &sandbox.world.deployments[&key(PREDICTOR)];
         deployment.spec.as_ref().unwrap().template.clone()

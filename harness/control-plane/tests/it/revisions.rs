@@ -16,7 +16,7 @@ const FIRST: &str = "digits-predictor-00001";
 const SECOND: &str = "digits-predictor-00002";
 const THIRD: &str = "digits-predictor-00003";
 
-fn configure(sandbox: &mut Sandbox, map: &str, data: Value) {
+fn configure(sandbox: &mut Sandbox, map: &str, data: &Value) {
     sandbox.patch::<ConfigMap>(&ObjectKey::new("knative-serving", map), &json!({"data": data}));
 }
 
@@ -92,7 +92,7 @@ fn a_revision_gets_its_traffic_step_by_step() {
 #[test]
 fn a_newer_revision_takes_over() {
     let mut sandbox = served(json!({}), json!({"minReplicas": 1}));
-    configure(&mut sandbox, "config-network", json!({"rollout-duration": "10"}));
+    configure(&mut sandbox, "config-network", &json!({"rollout-duration": "10"}));
     update(&mut sandbox, "v2");
     sandbox.advance(3);
     assert_eq!(sandbox.shares(), shares(&[(FIRST, 66), (SECOND, 34)]));
@@ -112,7 +112,7 @@ fn rollouts_that_are_not() {
     update(&mut sandbox, "v2");
     assert_eq!(sandbox.shares(), shares(&[(SECOND, 100)]));
     assert_eq!(route(&sandbox).metadata.annotations, None);
-    configure(&mut sandbox, "config-network", json!({"rollout-duration": "60"}));
+    configure(&mut sandbox, "config-network", &json!({"rollout-duration": "60"}));
     let broken = json!({"metadata": {"annotations": {"networking.internal.knative.dev/rollout":
         "{\"configurations\":[{\"configurationName\":\"digits-predictor\",\"percent\":700}]}"}}});
     sandbox.patch::<Route>(&ObjectKey::new("default", "digits-predictor"), &broken);
@@ -121,9 +121,22 @@ fn rollouts_that_are_not() {
     update(&mut sandbox, "v3");
     assert_eq!(sandbox.shares(), shares(&[(SECOND, 99), (THIRD, 1)]));
     // Switched off, it ends at once.
-    configure(&mut sandbox, "config-network", json!({"rollout-duration": "0"}));
+    configure(&mut sandbox, "config-network", &json!({"rollout-duration": "0"}));
     settle(&mut sandbox);
     assert_eq!(sandbox.shares(), shares(&[(THIRD, 100)]));
+}
+
+/// Requests for a revision that somebody has deleted would wait until they time out.
+#[test]
+fn a_revision_that_goes_gives_its_share_to_the_newest() {
+    let mut sandbox = served(json!({}), json!({"minReplicas": 1}));
+    configure(&mut sandbox, "config-network", &json!({"rollout-duration": "10"}));
+    update(&mut sandbox, "v2");
+    sandbox.advance(3);
+    sandbox.delete::<Revision>(&ObjectKey::new("default", FIRST));
+    settle(&mut sandbox);
+    assert_eq!(sandbox.shares(), shares(&[(SECOND, 100)]));
+    assert_eq!(route_ready(&sandbox).0, "True");
 }
 
 /// A canary's ten percent come gradually too, and the rest stays where it is.
@@ -153,7 +166,7 @@ fn old_revisions_are_deleted() {
     let mut sandbox = served(json!({}), json!({"minReplicas": 1}));
     let settings = json!({"min-non-active-revisions": "1", "retain-since-create-time": "5s",
         "retain-since-last-active-time": "20s"});
-    configure(&mut sandbox, "config-gc", settings);
+    configure(&mut sandbox, "config-gc", &settings);
     for version in ["v2", "v3", "v4", "v5"] {
         let made = (sandbox.now_ns / 1_000_000_000).cast_signed();
         let newest = revisions(&sandbox).last().unwrap().clone();
@@ -173,7 +186,7 @@ fn old_revisions_are_deleted() {
     sandbox.advance(60);
     // The third is preserved, the fourth is the one that stays, the fifth serves.
     assert_eq!(revisions(&sandbox), all(&[3, 4, 5]));
-    configure(&mut sandbox, "config-gc", json!({"min-non-active-revisions": "0"}));
+    configure(&mut sandbox, "config-gc", &json!({"min-non-active-revisions": "0"}));
     settle(&mut sandbox);
     assert_eq!(revisions(&sandbox), all(&[3, 5]));
     assert!(
@@ -190,10 +203,10 @@ fn wrong_settings_delete_nothing() {
     let mut sandbox = served(json!({}), json!({"minReplicas": 1}));
     update(&mut sandbox, "v2");
     let wrong = json!({"min-non-active-revisions": "0", "max-non-active-revisions": "none"});
-    configure(&mut sandbox, "config-gc", wrong);
+    configure(&mut sandbox, "config-gc", &wrong);
     sandbox.advance(10);
     assert_eq!(revisions(&sandbox), [FIRST, SECOND]);
-    configure(&mut sandbox, "config-gc", json!({"max-non-active-revisions": "0"}));
+    configure(&mut sandbox, "config-gc", &json!({"max-non-active-revisions": "0"}));
     settle(&mut sandbox);
     assert_eq!(revisions(&sandbox), [SECOND]);
 }

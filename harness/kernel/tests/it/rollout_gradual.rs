@@ -187,9 +187,10 @@ fn configurations_come_and_go() {
     let goal = Rollout {
         configurations: vec![named("a", "", "a1", 30), named("c", "", "c1", 70), named("c", "t", "c1", 100)],
     };
-    assert_eq!(goal.step(Some(&before), NOW_NS), (goal.clone(), None));
-    assert_eq!(goal.step(None, NOW_NS), (goal.clone(), None));
-    assert_eq!(goal.step(Some(&Rollout::default()), NOW_NS), (goal.clone(), None));
+    for before in [Some(before), Some(Rollout::default()), None] {
+        let (next, next_ns) = goal.step(before.as_ref(), NOW_NS);
+        assert_eq!((&next, next_ns), (&goal, None), "from {before:?}");
+    }
 }
 
 /// A state that somebody has edited must be thrown away, not followed. TestValidateFailures.
