@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Pod};
@@ -10,6 +11,7 @@ use kube::{Api, Client};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use windtunnel_api::knative::{Revision, Route};
 use windtunnel_api::kserve::{InferenceService, InferenceServiceStatus};
@@ -271,5 +273,74 @@ async fn traffic_moves_on_by_itself_and_what_it_left_is_deleted() {
     let gone = tokio::time::timeout(std::time::Duration::from_secs(20), gone).await;
     gone.expect("the first revision is not deleted").expect("a watch");
     assert_eq!(stage.ask("digits-default.example.com").await, SECOND);
+    stage.stop().await;
+}
+
+/// A pod that answers only with a permit.
+async fn slow_stub(pods: &mut JoinSet<()>, permits: &Arc<Semaphore>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let permits = Arc::clone(permits);
+    pods.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let permits = Arc::clone(&permits);
+            connections.spawn(async move {
+                let mut buffer = [0; 4096];
+                while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+                    permits.acquire().await.expect("it stays open").forget();
+                    if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+async fn answer(gateway: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(gateway).await.expect("a connection");
+    let request = b"GET / HTTP/1.1\r\nhost: digits-default.example.com\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}
+
+/// What the autoscaler finds out about bursts would not reach the gateway: without an activator a pod of one request has a
+/// queue of ten, and the twelfth request is refused instead of waiting.
+#[tokio::test]
+async fn the_activator_leaves_the_path_of_a_revision_with_pods() {
+    let stage = Stage::start().await;
+    let (mut pods, permits) = (JoinSet::new(), Arc::new(Semaphore::new(0)));
+    let settings = json!({"minReplicas": 1, "maxReplicas": 1, "containerConcurrency": 1});
+    let mut service = digits("v1", settings);
+    let capacity = ("autoscaling.knative.dev/target-burst-capacity".to_owned(), "0".to_owned());
+    service.metadata.annotations = Some([capacity].into());
+    stage.api::<InferenceService>().create(&PostParams::default(), &service).await.expect("created");
+    stage.kubelet(FIRST, slow_stub(&mut pods, &permits).await).await;
+    stage.ready().await;
+    let gateway = stage.gateway.address();
+    let mut clients = JoinSet::new();
+    for _ in 0..11 {
+        clients.spawn(answer(gateway));
+    }
+    let refused = async {
+        loop {
+            // One that waits goes again: the autoscaler has not decided yet.
+            let patience = std::time::Duration::from_millis(300);
+            if let Ok(answer) = tokio::time::timeout(patience, answer(gateway)).await {
+                return answer;
+            }
+        }
+    };
+    let refused = tokio::time::timeout(std::time::Duration::from_secs(20), refused).await;
+    let refused = refused.expect("the activator still holds every request after 20 s");
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("10"), "{refused}");
+    permits.add_permits(1000);
+    while let Some(answer) = clients.join_next().await {
+        assert!(answer.expect("a client").starts_with("HTTP/1.1 200"));
+    }
     stage.stop().await;
 }
