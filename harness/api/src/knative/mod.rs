@@ -14,7 +14,9 @@ pub use children::{
     route_url,
 };
 pub use deployment::{AGGRESSIVE_PROBE_MS, DEFAULT_TIMEOUT_S, deployment_name, deployment_of, serving_port};
-pub use rollout::{RolledOut, roll_out, rollout_duration_s};
+pub use rollout::{
+    RolledOut, default_rollout_duration_s, own_rollout_duration_s, roll_out, rollout_duration_s,
+};
 pub use status::{RevisionObservation, configuration_status, revision_status, route_status, service_status};
 pub use types::{
     Configuration, ConfigurationSpec, ConfigurationStatus, Revision, RevisionSpec, RevisionStatus,

@@ -12,6 +12,7 @@ use windtunnel_kernel::rollout::knative::gradual::{ConfigurationRollout, Revisio
 use super::{Route, RouteStatus, TrafficTarget, names};
 use crate::condition::{self, Condition, UNKNOWN};
 
+const SECOND_NS: u64 = 1_000_000_000;
 /// Upstream's older spelling of [`names::ROLLOUT_DURATION`].
 const OLD_SPELLING: &str = "serving.knative.dev/rolloutDuration";
 
@@ -30,14 +31,43 @@ pub fn rollout_duration_s(
     annotations: Option<&BTreeMap<String, String>>,
     network: &BTreeMap<String, String>,
 ) -> u64 {
-    let own = [names::ROLLOUT_DURATION, OLD_SPELLING].iter().find_map(|key| annotations?.get(*key));
-    let own = own.and_then(|text| duration::parse_ns(text)).and_then(|value| u64::try_from(value).ok());
-    let own_s = own.unwrap_or(0) / 1_000_000_000;
+    let own_s = own_rollout_duration_s(annotations).unwrap_or(0);
     if own_s > 0 {
         return own_s;
     }
-    let configured = network.get("rollout-duration").or_else(|| network.get("rolloutDuration"));
-    configured.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    default_rollout_duration_s(network).unwrap_or(0)
+}
+
+/// Seconds that a rollout takes by the annotation of a Service or Route; 0 without any.
+///
+/// # Errors
+/// What upstream's webhook refuses, in words.
+pub fn own_rollout_duration_s(annotations: Option<&BTreeMap<String, String>>) -> Result<u64, String> {
+    let keys = [names::ROLLOUT_DURATION, OLD_SPELLING].iter();
+    let Some((key, text)) = keys.clone().find_map(|key| Some((key, annotations?.get(*key)?))) else {
+        return Ok(0);
+    };
+    if text.is_empty() {
+        return Ok(0);
+    }
+    let value = duration::parse_ns(text).and_then(|value| u64::try_from(value).ok());
+    let whole = value.filter(|value| value.is_multiple_of(SECOND_NS));
+    whole.map(|value| value / SECOND_NS).ok_or_else(|| {
+        format!("annotation {key}: {text:?} is not usable, expected a duration in whole seconds such as 60s")
+    })
+}
+
+/// Seconds that a rollout takes by `config-network`; 0 where it does not say.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn default_rollout_duration_s(network: &BTreeMap<String, String>) -> Result<u64, String> {
+    let keys = ["rollout-duration", "rolloutDuration"].iter();
+    let Some((key, text)) = keys.clone().find_map(|key| Some((key, network.get(*key)?))) else {
+        return Ok(0);
+    };
+    let expected = "expected whole seconds such as 60";
+    text.trim().parse().map_err(|_| format!("{key}: {text:?} is not usable, {expected}"))
 }
 
 /// Puts the shares of rollouts that are under way into a status whose targets have just been resolved. What a revision had

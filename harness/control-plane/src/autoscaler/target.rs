@@ -9,7 +9,7 @@ use windtunnel_api::kserve::plan::on_demand;
 use windtunnel_gateway::RevisionKey;
 use windtunnel_kernel::autoscale::kpa::{Config, Reachability};
 
-use crate::gateway_routes::{addresses, service_addresses};
+use crate::gateway_routes::{addresses, serves_components, service_addresses};
 use crate::world::{ObjectKey, Target, World};
 
 /// Knative's default progress deadline, in seconds.
@@ -83,7 +83,14 @@ impl Target {
             Self::Component(key) => {
                 let deployment = component(world, key)?;
                 let is_there = deployment.metadata.deletion_timestamp.is_none();
-                is_there.then(|| on_demand::config(deployment, &world.autoscaler_config()?))
+                is_there.then(|| {
+                    let mut config = on_demand::config(deployment, &world.autoscaler_config()?)?;
+                    if !serves_components(world) {
+                        // Nobody would count the request that wakes it.
+                        config.min_scale = config.min_scale.max(1);
+                    }
+                    Ok(config)
+                })
             }
         }
     }

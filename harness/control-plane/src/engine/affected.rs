@@ -93,6 +93,7 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
         }
         Object::Gateway(_) => {
             keys.extend(gateway_routes::routes_of_gateway(world, &key).into_iter().map(Key::HttpRoute));
+            keys.extend(components(world));
             keys.push(Key::Gateway(key));
         }
         Object::GatewayClass(_) => {
@@ -103,6 +104,7 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
                 keys.extend(routes.into_iter().map(Key::HttpRoute));
                 keys.push(Key::Gateway(gateway));
             }
+            keys.extend(components(world));
             keys.push(Key::GatewayClass(key));
         }
         Object::ReplicaSet(set) => {
@@ -194,19 +196,24 @@ fn routes_to(
         .collect()
 }
 
+/// The autoscalers of all components that are scaled by their requests.
+fn components(world: &World) -> impl Iterator<Item = Key> {
+    let components = world.deployments.iter().filter(|(_, found)| on_demand::is_on_demand(found));
+    components.map(|(key, _)| Key::Scale(Target::Component(key.clone())))
+}
+
 fn configured(world: &World, key: &ObjectKey) -> Vec<Key> {
     match (key.namespace.as_str(), key.name.as_str()) {
         (CONFIG_NAMESPACE, CONFIG_MAP) => {
             let graphs = world.inference_graphs.keys().cloned().map(Key::InferenceGraph);
-            graphs.chain(world.inference_services.keys().cloned().map(Key::InferenceService)).collect()
+            let services = world.inference_services.keys().cloned().map(Key::InferenceService);
+            graphs.chain(services).chain(components(world)).collect()
         }
         (KNATIVE_NAMESPACE, CONFIG_AUTOSCALER) => {
             let revisions = world.revisions.keys().cloned();
             let revisions =
                 revisions.flat_map(|key| [Key::Revision(key.clone()), Key::Scale(Target::Revision(key))]);
-            let components = world.deployments.iter().filter(|(_, found)| on_demand::is_on_demand(found));
-            let components = components.map(|(key, _)| Key::Scale(Target::Component(key.clone())));
-            revisions.chain(components).collect()
+            revisions.chain(components(world)).collect()
         }
         (KNATIVE_NAMESPACE, CONFIG_DOMAIN | CONFIG_NETWORK) => {
             world.routes.keys().cloned().map(Key::Route).collect()

@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use windtunnel_api::knative::default_rollout_duration_s;
 use windtunnel_gateway::{GatewayHandle, RevisionStat, RouteTable};
 use windtunnel_kernel::Profile;
 
@@ -356,6 +357,10 @@ impl Engine {
         }
         if let Some(fault) = self.world.gc_policy().err().filter(|_| key.name == install::CONFIG_GC) {
             tracing::warn!(%fault, "no revision is deleted");
+        }
+        let network = default_rollout_duration_s(&self.world.network_config());
+        if let Some(fault) = network.err().filter(|_| key.name == install::CONFIG_NETWORK) {
+            tracing::warn!(%fault, "new revisions get their traffic at once");
         }
     }
 

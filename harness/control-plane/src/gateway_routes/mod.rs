@@ -5,7 +5,7 @@ mod http_routes;
 mod knative;
 mod status;
 
-pub(crate) use attachment::{gateways_of_route, routes_of_gateway};
+pub(crate) use attachment::{gateways_of_route, routes_of_gateway, serves_components};
 pub(crate) use http_routes::routes_of_service;
 pub use knative::addresses;
 pub(crate) use knative::service_addresses;

@@ -30,8 +30,8 @@ fn service(predictor: &Value, rest: &Value) -> InferenceService {
     serde_json::from_value(service).unwrap()
 }
 
-/// A sandbox with our Gateway, short windows, and the service, not yet with pods.
-fn applied(service: InferenceService) -> Sandbox {
+/// A sandbox with our Gateway and short windows.
+fn with_gateway() -> Sandbox {
     let mut sandbox = Sandbox::new();
     let class: GatewayClass = serde_json::from_value(json!({"metadata": {"name": "windtunnel"},
         "spec": {"controllerName": gateway_routes::CONTROLLER}}))
@@ -47,6 +47,12 @@ fn applied(service: InferenceService) -> Sandbox {
         &ObjectKey::new("knative-serving", "config-autoscaler"),
         &json!({"data": {"scale-to-zero-grace-period": "6s", "stable-window": "10s"}}),
     );
+    sandbox
+}
+
+/// The same with the service, not yet with pods.
+fn applied(service: InferenceService) -> Sandbox {
+    let mut sandbox = with_gateway();
     sandbox.put(service);
     sandbox.settle();
     sandbox
@@ -160,11 +166,9 @@ fn an_initial_scale_of_zero() {
     let mut service = service(&json!({}), &json!({}));
     let annotations = service.metadata.annotations.as_mut().unwrap();
     annotations.insert("autoscaling.knative.dev/initial-scale".to_owned(), "0".to_owned());
-    let mut sandbox = Sandbox::new();
-    sandbox.patch::<ConfigMap>(
-        &ObjectKey::new("knative-serving", "config-autoscaler"),
-        &json!({"data": {"allow-zero-initial-scale": "true"}}),
-    );
+    let settings = json!({"data": {"allow-zero-initial-scale": "true"}});
+    let mut sandbox = with_gateway();
+    sandbox.patch::<ConfigMap>(&ObjectKey::new("knative-serving", "config-autoscaler"), &settings);
     sandbox.put(service);
     sandbox.settle();
     assert_eq!(replicas(&sandbox, PREDICTOR), 0);
@@ -323,4 +327,30 @@ fn bounds_are_not_the_pods() {
     }
     // ceil(12 / (2 * 0.7)) = 9 by the container concurrency, which is less than the target.
     assert_eq!(replicas(&sandbox, PREDICTOR), 9);
+}
+
+/// Behind a Gateway of somebody else nobody counts requests: the service would fall asleep under load and never wake.
+#[test]
+fn behind_a_foreign_gateway_nothing_sleeps() {
+    let mut sandbox = with_gateway();
+    let class = json!({"spec": {"controllerName": "istio.io/gateway-controller"}});
+    sandbox.patch::<GatewayClass>(&ObjectKey::new("", "windtunnel"), &class);
+    sandbox.put(service(&json!({}), &json!({})));
+    sandbox.settle();
+    sandbox.kubelet();
+    sandbox.advance(120);
+    assert_eq!(replicas(&sandbox, PREDICTOR), 1);
+}
+
+/// The same for a service that has no route at all, which is told.
+#[test]
+fn what_no_request_reaches_is_not_scaled_by_requests() {
+    let mut service = service(&json!({}), &json!({}));
+    let label = ("networking.kserve.io/visibility".to_owned(), "cluster-local".to_owned());
+    service.metadata.labels = Some([label].into());
+    let sandbox = applied(service);
+    let status = sandbox.digits().status.as_ref().unwrap();
+    let ready = windtunnel_api::condition::find(&status.conditions, "PredictorReady").unwrap();
+    assert_eq!((ready.status.as_str(), ready.reason()), ("False", "RequestsNotCounted"));
+    assert!(ready.message().contains("visibility"), "{}", ready.message());
 }

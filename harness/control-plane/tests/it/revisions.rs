@@ -139,6 +139,19 @@ fn a_revision_that_goes_gives_its_share_to_the_newest() {
     assert_eq!(route_ready(&sandbox).0, "True");
 }
 
+/// A duration that is none would be taken for "at once", and nobody would know why.
+#[test]
+fn a_wrong_duration_is_told() {
+    for wrong in ["10", "1500ms", "-3s"] {
+        let sandbox =
+            served(json!({"serving.knative.dev/rollout-duration": wrong}), json!({"minReplicas": 1}));
+        let status = sandbox.digits().status.as_ref().unwrap();
+        let ready = condition::find(&status.conditions, "PredictorReady").unwrap();
+        assert_eq!((ready.status.as_str(), ready.reason()), ("False", "InvalidRolloutDuration"), "{wrong}");
+        assert!(ready.message().contains(wrong), "{}", ready.message());
+    }
+}
+
 /// A canary's ten percent come gradually too, and the rest stays where it is.
 #[test]
 fn a_canary_within_its_percentage() {

@@ -214,6 +214,9 @@ impl<'a> Builder<'a> {
         is_free(self.inputs.service, &self.inputs.observed.services, &workload.name)?;
         let profile = self.inputs.profile;
         let class = Class::of(workload, profile)?;
+        if class == Class::Kpa {
+            self.is_counted()?;
+        }
         let mut deployment = deployment::render(workload, class, &self.settings)?;
         if let Some(spec) = deployment.spec.as_mut().filter(|_| self.must_wake(workload, class)) {
             spec.replicas.get_or_insert(1);
@@ -240,6 +243,21 @@ impl<'a> Builder<'a> {
             Class::External | Class::None | Class::Kpa => {}
         }
         Ok(())
+    }
+
+    /// Refuses to scale by requests what no request reaches through the gateway: it would fall asleep for ever.
+    fn is_counted(&self) -> Result<(), Fault> {
+        let why = if is_internal(self.inputs, &self.settings) {
+            "this service is not reached through it (visibility, ingressDomain or disableIngressCreation)"
+        } else if !self.settings.enable_gateway_api || !self.inputs.cluster.gateway_api {
+            "this needs HTTPRoutes (the Gateway API, and ingress.enableGatewayApi in inferenceservice-config)"
+        } else {
+            return Ok(());
+        };
+        let message = format!(
+            "autoscaler class kpa scales by what the gateway counts, and {why}; use hpa, keda, external or none"
+        );
+        Err(Fault::Reason("RequestsNotCounted", message))
     }
 
     /// Whether a Deployment was left at zero by the request-based autoscaler and is now with one that would leave it

@@ -7,7 +7,19 @@ use windtunnel_api::kserve::plan::{Inputs, Observed, Plan, plan};
 use windtunnel_api::kserve::{InferenceService, KserveConfig};
 use windtunnel_kernel::autoscale::kpa::{GlobalConfig, ScalingMetric};
 
-use super::{condition, first, runtimes, tensorflow, value};
+use super::{condition, runtimes, tensorflow, value};
+
+/// HTTPRoutes lead through the gateway, which counts the requests.
+fn config_with_routes() -> KserveConfig {
+    let mut config = KserveConfig::default();
+    config.ingress.enable_gateway_api = true;
+    config
+}
+
+fn first(service: &InferenceService) -> Plan {
+    let (config, runtimes) = (config_with_routes(), runtimes());
+    plan(&Inputs::new(service, &config, &runtimes))
+}
 
 fn service(predictor: &Value, annotations: &Value) -> InferenceService {
     let mut all = json!({"serving.kserve.io/autoscalerClass": "kpa"});
@@ -25,7 +37,7 @@ fn observed(service: &InferenceService, was: &str, spec: &Value, status: &Value)
     service.status = serde_json::from_value(json!({"deploymentMode": "Standard",
         "conditions": [{"type": "PredictorReady", "status": was, "reason": "Before"}]}))
     .unwrap();
-    let (config, runtimes) = (KserveConfig::default(), runtimes());
+    let (config, runtimes) = (config_with_routes(), runtimes());
     let observed = Observed { deployments: vec![&deployment], ..Observed::default() };
     plan(&Inputs { observed, ..Inputs::new(&service, &config, &runtimes) })
 }
@@ -111,11 +123,27 @@ fn leaving_the_class_at_zero() {
         let found: Deployment = serde_json::from_value(found).unwrap();
         let other =
             tensorflow(&json!({"minReplicas": 0}), &json!({"serving.kserve.io/autoscalerClass": class}));
-        let (config, runtimes) = (KserveConfig::default(), runtimes());
+        let (config, runtimes) = (config_with_routes(), runtimes());
         let observed = Observed { deployments: vec![&found], ..Observed::default() };
         let plan = plan(&Inputs { observed, ..Inputs::new(&other, &config, &runtimes) });
         plan.children.deployments[0].spec.as_ref().unwrap().replicas
     };
     assert_eq!([replicas("hpa", 0), replicas("external", 0)], [Some(1), Some(1)]);
     assert_eq!([replicas("kpa", 0), replicas("keda", 0), replicas("hpa", 2)], [None, None, None]);
+}
+
+/// Without a way through the gateway nobody counts requests, and the service would sleep for ever.
+#[test]
+fn no_route_no_scaling_by_requests() {
+    let service = service(&json!({}), &json!({}));
+    let runtimes = runtimes();
+    let refused = |config: &KserveConfig| {
+        let plan = plan(&Inputs::new(&service, config, &runtimes));
+        assert_eq!(plan.children.deployments, []);
+        condition(&plan, "PredictorReady").1.to_owned()
+    };
+    let mut internal = config_with_routes();
+    internal.ingress.disable_ingress_creation = true;
+    assert_eq!(refused(&internal), "RequestsNotCounted");
+    assert_eq!(refused(&KserveConfig::default()), "RequestsNotCounted");
 }
