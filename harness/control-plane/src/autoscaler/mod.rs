@@ -101,7 +101,11 @@ impl Loops {
     ) -> Vec<(Target, Step)> {
         let mut steps = Vec::new();
         for target in Target::of_report(world, revision) {
-            let poked = self.loops.get_mut(&target).is_some_and(|found| found.autoscaler.record(stat));
+            let Some(found) = self.loops.get_mut(&target) else { continue };
+            let mut poked = found.autoscaler.record(stat);
+            // An autoscaler that was started a moment ago finds at zero what its predecessor has sent there.
+            let has_no_opinion = found.autoscaler.status().desired.is_none_or(|desired| desired < 0);
+            poked |= has_no_opinion && stat.average_concurrency != 0.0 && replicas(world, &target) == 0;
             if poked {
                 let step = self.step(world, &target, Trigger::Poke, now_ns);
                 steps.push((target, step));
@@ -165,12 +169,7 @@ impl Loops {
 
     fn step(&mut self, world: &World, target: &Target, trigger: Trigger, now_ns: u64) -> Step {
         let before = self.view(target);
-        let replicas = world
-            .deployments
-            .get(&target.deployment())
-            .and_then(|deployment| deployment.spec.as_ref()?.replicas)
-            .and_then(|replicas| u32::try_from(replicas).ok())
-            .unwrap_or(1);
+        let replicas = replicas(world, target);
         let Some(found) = self.loops.get_mut(target) else { return Step::default() };
         if found.written == Some(replicas) {
             found.written = None;
@@ -203,6 +202,13 @@ impl Loops {
             found.written = None;
         }
     }
+}
+
+/// The replicas that a target's Deployment asks for.
+fn replicas(world: &World, target: &Target) -> u32 {
+    let deployment = world.deployments.get(&target.deployment());
+    let replicas = deployment.and_then(|deployment| deployment.spec.as_ref()?.replicas);
+    replicas.and_then(|replicas| u32::try_from(replicas).ok()).unwrap_or(1)
 }
 
 /// The write of a target's replicas.

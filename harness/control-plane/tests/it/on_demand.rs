@@ -113,6 +113,21 @@ fn to_zero_and_back() {
     assert!(is_ready(&sandbox));
 }
 
+/// A control plane that starts again finds sleeping services: the first request of each would wait for the next tick.
+#[test]
+fn a_new_control_plane_wakes_it_at_once() {
+    let mut sandbox = served(service(&json!({}), &json!({})));
+    sandbox.advance(60);
+    assert_eq!(replicas(&sandbox, PREDICTOR), 0);
+    sandbox.loops = windtunnel_control_plane::autoscaler::Loops::default();
+    sandbox.settle();
+    sandbox.advance(7);
+    assert_eq!(replicas(&sandbox, PREDICTOR), 0);
+    assert!(is_ready(&sandbox));
+    sandbox.report(PREDICTOR, 1.0);
+    assert_eq!(replicas(&sandbox, PREDICTOR), 1);
+}
+
 /// Load would pile up on one pod, or the plan would undo what the autoscaler has decided.
 #[test]
 fn up_with_the_load_within_bounds_and_nobody_fights() {
