@@ -26,6 +26,17 @@ impl Clock {
     }
 }
 
+/// A time of the API in nanoseconds since the Unix epoch.
+pub(crate) fn unix_ns(time: &Time) -> u64 {
+    u64::try_from(time.0.as_nanosecond()).unwrap_or(0)
+}
+
+/// A time in a text, as in RFC 3339.
+pub(crate) fn unix_ns_of(text: &str) -> Option<u64> {
+    let time: Timestamp = text.parse().ok()?;
+    u64::try_from(time.as_nanosecond()).ok()
+}
+
 /// An instant as Kubernetes writes it, to the second.
 pub(crate) fn time(unix_ns: u64) -> Time {
     let seconds = i64::try_from(unix_ns / 1_000_000_000).unwrap_or(i64::MAX);

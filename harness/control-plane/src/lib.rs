@@ -58,7 +58,7 @@ pub use autoscaler::AutoscaleDecision;
 pub use effect::{Effect, Effects, merge_difference};
 pub use error::ControlPlaneError;
 pub use leader::LeaderElection;
-pub use world::{Kept, Key, Kind, Object, ObjectKey, ScaleView, Store, World};
+pub use world::{Kept, Key, Kind, Object, ObjectKey, ScaleView, Store, Target, World};
 
 /// How many decisions a slow receiver may fall behind before it loses the oldest.
 const DECISIONS_KEPT: usize = 1024;
@@ -135,7 +135,7 @@ impl ControlPlane {
         admission::reviewers(config)
     }
 
-    /// Every change of a revision's replicas from now on, with its explanation.
+    /// Every change of replicas by an autoscaler from now on, with its explanation.
     #[must_use]
     pub fn decisions(&self) -> broadcast::Receiver<AutoscaleDecision> {
         self.decisions.subscribe()

@@ -2,7 +2,7 @@
 //!
 //! Requests pass Knative's breaker (`kernel::routing::breaker`): with a container concurrency each pod takes that
 //! many at a time, without one any number goes as soon as one pod can be reached. Those that must wait stand in one
-//! bounded queue and are handed a pod in order of arrival, by whoever makes room: a request that ends, or a route
+//! bounded queue (which stands for those of the pods where the activator is not in the path, and is as long as these are) and are handed a pod in order of arrival, by whoever makes room: a request that ends, or a route
 //! table with a new pod.
 
 use std::{
@@ -25,6 +25,9 @@ use crate::{endpoint::Endpoint, meter::Meter, table::RevisionKey};
 
 /// Requests that may wait for one revision (Knative's `breakerQueueDepth`).
 pub(crate) const QUEUE_DEPTH: usize = throttler::QUEUE_DEPTH as usize;
+/// Requests that may wait at one pod without the activator, as a multiple of the container concurrency (Knative's
+/// queue-proxy).
+const POD_QUEUE_FACTOR: usize = 10;
 /// First pause before a pod that refused a connection is tried again; it doubles up to [`LAST_PROBE_PAUSE`].
 const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PROBE_PAUSE: Duration = Duration::from_millis(200);
@@ -38,7 +41,7 @@ pub(crate) struct Revision {
 
 struct Inner {
     container_concurrency: u32,
-    /// Whether requests wait when there is no pod.
+    /// Whether requests wait when there is no pod, in one queue for all; without that they wait at the pods.
     activated: bool,
     seats: Vec<Seat>,
     breaker: Breaker,
@@ -78,8 +81,8 @@ pub(crate) struct Admitted {
 /// Why no pod was handed out.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// The queue is full.
-    Full,
+    /// The queue is full, which has so many places.
+    Full(usize),
     /// There is no pod and waiting for one is not wanted.
     NoPod,
     /// The revision was taken out of the route table: ask the table again.
@@ -175,7 +178,7 @@ impl Revision {
                 return Err(Denied::NoPod);
             }
             match inner.breaker.offer() {
-                Offer::Reject => return Err(Denied::Full),
+                Offer::Reject => return Err(Denied::Full(QUEUE_DEPTH)),
                 Offer::Admit => {
                     let lease = inner.seat(self);
                     return lease.map(|lease| Admitted { lease, held: None }).ok_or_else(|| {
@@ -183,9 +186,9 @@ impl Revision {
                         Denied::Gone
                     });
                 }
-                Offer::Queue if inner.waiting.len() >= QUEUE_DEPTH => {
+                Offer::Queue if inner.waiting.len() >= inner.queue_depth() => {
                     inner.breaker.abandon();
-                    return Err(Denied::Full);
+                    return Err(Denied::Full(inner.queue_depth()));
                 }
                 Offer::Queue => {}
             }
@@ -312,6 +315,15 @@ impl Inner {
             }
         }
         unclaimed
+    }
+
+    /// Requests that may wait: in the activator, or at the pods.
+    fn queue_depth(&self) -> usize {
+        let each = usize::try_from(self.container_concurrency).unwrap_or(usize::MAX);
+        if self.activated || each == 0 {
+            return QUEUE_DEPTH;
+        }
+        self.seats.len().saturating_mul(each).saturating_mul(POD_QUEUE_FACTOR)
     }
 
     fn usable(&self) -> usize {

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    activator::{Admitted, Denied, Lease, QUEUE_DEPTH, Revision},
+    activator::{Admitted, Denied, Lease, Revision},
     body::{AnswerBody, Exchange, PodBody},
     endpoint::Connection,
     error::Refusal,
@@ -195,9 +195,7 @@ impl Trip<'_> {
             }
             Ok(Err(Denied::Gone)) => return Err(Failure::Gone),
             Ok(Err(Denied::NoPod)) => Refusal::NoPod { revision: revision.key.clone() },
-            Ok(Err(Denied::Full)) => {
-                Refusal::QueueFull { revision: revision.key.clone(), depth: QUEUE_DEPTH }
-            }
+            Ok(Err(Denied::Full(depth))) => Refusal::QueueFull { revision: revision.key.clone(), depth },
             Err(_elapsed) => {
                 Refusal::HeldTooLong { revision: revision.key.clone(), timeout_ms: self.timeout_ms() }
             }

@@ -170,7 +170,8 @@ pub struct RevisionBackend {
     pub key: RevisionKey,
     /// Requests that a pod takes at a time; 0 is no limit.
     pub container_concurrency: u32,
-    /// Whether requests wait here for a pod when there is none, as in Knative's activator; else they are refused.
+    /// Whether requests wait here for a pod when there is none, as in Knative's activator; else they are refused, and
+    /// with a container concurrency no more may wait than the pods' own queues hold, ten times that a pod.
     pub activated: bool,
     /// Addresses of the pods that are ready and not terminating.
     pub endpoints: Vec<SocketAddr>,

@@ -6,6 +6,7 @@ pub mod names;
 mod children;
 mod deployment;
 mod revision;
+mod rollout;
 mod status;
 mod types;
 
@@ -14,6 +15,9 @@ pub use children::{
     route_url,
 };
 pub use deployment::{AGGRESSIVE_PROBE_MS, DEFAULT_TIMEOUT_S, deployment_name, deployment_of, serving_port};
+pub use rollout::{
+    RolledOut, default_rollout_duration_s, own_rollout_duration_s, roll_out, rollout_duration_s,
+};
 pub use status::{RevisionObservation, configuration_status, revision_status, route_status, service_status};
 pub use types::{
     Configuration, ConfigurationSpec, ConfigurationStatus, Revision, RevisionSpec, RevisionStatus,

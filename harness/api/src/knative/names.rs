@@ -18,6 +18,12 @@ pub const REVISION_UID: &str = "serving.knative.dev/revisionUID";
 pub const ROUTING_STATE: &str = "serving.knative.dev/routingState";
 /// Annotation of a Revision with the Routes that point at it.
 pub const ROUTES: &str = "serving.knative.dev/routes";
+/// Annotation of a Revision: when its routing state changed last, as in RFC 3339.
+pub const ROUTING_STATE_MODIFIED: &str = "serving.knative.dev/routingStateModified";
+/// Annotation of a Revision that is never deleted for its age: `true`.
+pub const NO_GC: &str = "serving.knative.dev/no-gc";
+/// Annotation with the state of gradual rollouts.
+pub const ROLLOUT_STATE: &str = "networking.internal.knative.dev/rollout";
 /// Annotation: how long a new share of traffic takes to arrive.
 pub const ROLLOUT_DURATION: &str = "serving.knative.dev/rollout-duration";
 /// Prefix of the autoscaler's annotations.

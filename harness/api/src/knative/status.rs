@@ -199,7 +199,10 @@ pub fn service_status(
             status.address.clone_from(&child.address);
             status.traffic.clone_from(&child.traffic);
             copy_ready(&mut status.conditions, "RoutesReady", &child.conditions);
-            if let Some(message) = waiting_for_latest(route, child, &status) {
+            // A Route that is not ready says why itself.
+            let is_ready = condition::is_true(&status.conditions, "RoutesReady");
+            let waiting = waiting_for_latest(route, child, &status).filter(|_| is_ready);
+            if let Some(message) = waiting {
                 let waiting = Condition::new("RoutesReady", UNKNOWN, "TrafficNotMigrated", &message);
                 condition::set(&mut status.conditions, waiting);
             }

@@ -1,24 +1,26 @@
-//! The autoscaler loop: one kernel [`Autoscaler`] a revision, fed with the gateway's reports and the world.
+//! The autoscaler loop: one kernel [`Autoscaler`] for each revision and for each component of the Standard mode that is scaled
+//! by its requests, fed with the gateway's reports and the world.
+
+mod target;
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use windtunnel_api::knative::{Revision, deployment_name, names};
 use windtunnel_gateway::RevisionKey;
-use windtunnel_kernel::autoscale::kpa::{
-    self, Autoscaler, Config, Decision, Observation, Reachability, Stat, Trigger,
-};
+use windtunnel_kernel::autoscale::kpa::{self, Autoscaler, Decision, Observation, ServeMode, Stat, Trigger};
 
 use crate::effect::{Effect, Effects};
-use crate::gateway_routes::addresses;
-use crate::world::{Key, Kind, ObjectKey, ScaleView, World};
+use crate::world::{Key, Kind, ScaleView, Target, World};
 
-/// A change of a revision's replicas.
+pub(crate) use target::{component, predictor_behind};
+pub use target::{ready_pods, resolve};
+
+/// A change of a revision's or a component's replicas.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AutoscaleDecision {
     /// When, in nanoseconds since the Unix epoch.
     pub at_unix_ns: u64,
-    /// Name of the revision.
+    /// Name of the revision, or of the component's Deployment.
     pub revision: String,
     /// Replicas before.
     pub from: i64,
@@ -37,11 +39,11 @@ pub struct Step {
     pub effects: Effects,
     /// The decision to publish, if replicas change.
     pub decision: Option<AutoscaleDecision>,
-    /// Whether what the revision's status says about scaling has changed.
+    /// Whether what others look at has changed: the revision's status, the way of its requests.
     pub view_changed: bool,
 }
 
-/// One revision's loop.
+/// One loop.
 #[derive(Debug)]
 struct Loop {
     autoscaler: Autoscaler,
@@ -49,67 +51,67 @@ struct Loop {
     requeue_ns: Option<u64>,
     /// Replicas that were written and not seen yet.
     written: Option<u32>,
+    /// Which way requests should take, as of the latest step.
+    mode: ServeMode,
 }
 
-/// The loops of all revisions.
+/// All loops.
 #[derive(Debug, Default)]
 pub struct Loops {
-    loops: BTreeMap<ObjectKey, Loop>,
-}
-
-/// The number of a revision's ready pods.
-#[must_use]
-pub fn ready_pods(world: &World, revision: &ObjectKey) -> usize {
-    addresses(world, revision).len()
-}
-
-/// A revision's configuration: its annotations over the cluster's ConfigMap.
-///
-/// # Errors
-/// The setting that cannot be used, in words.
-pub fn resolve(world: &World, revision: &Revision) -> Result<Config, String> {
-    let global = world.autoscaler_config()?;
-    revision.autoscaling(&global).map_err(|error| error.to_string())
+    loops: BTreeMap<Target, Loop>,
 }
 
 impl Loops {
-    /// Something about the revision has changed: starts its loop, ends it, or steps it without a new
-    /// evaluation.
-    pub fn changed(&mut self, world: &World, key: &ObjectKey, now_ns: u64) -> Step {
-        let revision = world.revisions.get(key).filter(|found| found.metadata.deletion_timestamp.is_none());
-        let deployed = world.deployments.contains_key(&key.sibling(deployment_name(&key.name)));
-        let Some(revision) = revision.filter(|_| deployed) else {
-            self.loops.remove(key);
+    /// Something about the target has changed: starts its loop, ends it, or steps it without a new evaluation.
+    pub fn changed(&mut self, world: &World, target: &Target, now_ns: u64) -> Step {
+        let Some(config) = target.config(world) else {
+            self.loops.remove(target);
             return Step::default();
         };
-        let Ok(config) = resolve(world, revision) else { return Step::default() };
-        let entry = self.loops.entry(key.clone()).or_insert_with(|| {
-            let ready = u32::try_from(ready_pods(world, key)).unwrap_or(u32::MAX);
-            Loop {
-                autoscaler: Autoscaler::new(config.clone(), ready, now_ns),
-                next_tick_ns: kpa::next_tick_ns(now_ns),
-                requeue_ns: None,
-                written: None,
-            }
+        // Without usable settings it goes on with the last ones; the object's status says why.
+        let Ok(config) = config else { return Step::default() };
+        let is_new = !self.loops.contains_key(target);
+        let begins_asleep = is_new && config.initial_scale.max(config.min_scale) == 0;
+        let entry = self.loops.entry(target.clone()).or_insert_with(|| Loop {
+            autoscaler: Autoscaler::new(config.clone(), target.ready(world), now_ns),
+            next_tick_ns: kpa::next_tick_ns(now_ns),
+            requeue_ns: None,
+            written: None,
+            mode: ServeMode::default(),
         });
         if *entry.autoscaler.config() != config {
             entry.autoscaler.reconfigure(config, now_ns);
         }
-        self.step(world, key, Trigger::Reconcile, now_ns)
+        let mut step = self.step(world, target, Trigger::Reconcile, now_ns);
+        if begins_asleep && step.effects.is_empty() && is_fresh(world, target) {
+            // A revision's Deployment is made with its initial scale; that of a component with Kubernetes' default of one.
+            step.effects.push(scale(target, 0));
+        }
+        step
     }
 
-    /// A report of the gateway; a step follows at once when the revision is at zero and has a request.
+    /// A report of the gateway, for everything that it is the load of. A step follows at once where something is at zero
+    /// and has a request.
     pub fn record(
         &mut self,
         world: &World,
         revision: &RevisionKey,
         stat: &Stat,
         now_ns: u64,
-    ) -> (ObjectKey, Step) {
-        let key = ObjectKey::new(revision.namespace.clone(), revision.name.clone());
-        let poked = self.loops.get_mut(&key).is_some_and(|found| found.autoscaler.record(stat));
-        let step = if poked { self.step(world, &key, Trigger::Poke, now_ns) } else { Step::default() };
-        (key, step)
+    ) -> Vec<(Target, Step)> {
+        let mut steps = Vec::new();
+        for target in Target::of_report(world, revision) {
+            let Some(found) = self.loops.get_mut(&target) else { continue };
+            let mut poked = found.autoscaler.record(stat);
+            // An autoscaler that was started a moment ago finds at zero what its predecessor has sent there.
+            let has_no_opinion = found.autoscaler.status().desired.is_none_or(|desired| desired < 0);
+            poked |= has_no_opinion && stat.average_concurrency != 0.0 && replicas(world, &target) == 0;
+            if poked {
+                let step = self.step(world, &target, Trigger::Poke, now_ns);
+                steps.push((target, step));
+            }
+        }
+        steps
     }
 
     /// When the next tick or requeue is due, in nanoseconds since the Unix epoch.
@@ -121,31 +123,31 @@ impl Loops {
             .min()
     }
 
-    /// The revisions whose tick or requeue is due.
+    /// Whose tick or requeue is due.
     #[must_use]
-    pub fn due(&self, now_ns: u64) -> Vec<ObjectKey> {
+    pub fn due(&self, now_ns: u64) -> Vec<Target> {
         let is_due = |found: &Loop| {
             found.next_tick_ns <= now_ns || found.requeue_ns.is_some_and(|requeue| requeue <= now_ns)
         };
-        self.loops.iter().filter(|(_, found)| is_due(found)).map(|(key, _)| key.clone()).collect()
+        self.loops.iter().filter(|(_, found)| is_due(found)).map(|(target, _)| target.clone()).collect()
     }
 
-    /// Does what is due for the revision: its tick, else its requeue.
-    pub fn run_due(&mut self, world: &World, key: &ObjectKey, now_ns: u64) -> Step {
-        let Some(found) = self.loops.get_mut(key) else { return Step::default() };
+    /// Does what is due for the target: its tick, else its requeue.
+    pub fn run_due(&mut self, world: &World, target: &Target, now_ns: u64) -> Step {
+        let Some(found) = self.loops.get_mut(target) else { return Step::default() };
         if found.next_tick_ns <= now_ns {
             // Ticks that were missed are left out, as a ticker does.
             found.next_tick_ns = kpa::next_tick_ns(now_ns);
-            self.step(world, key, Trigger::Tick, now_ns)
+            self.step(world, target, Trigger::Tick, now_ns)
         } else {
-            self.step(world, key, Trigger::Reconcile, now_ns)
+            self.step(world, target, Trigger::Reconcile, now_ns)
         }
     }
 
-    /// What the revision's status says about scaling.
+    /// What others look at.
     #[must_use]
-    pub fn view(&self, key: &ObjectKey) -> Option<ScaleView> {
-        let found = self.loops.get(key)?;
+    pub fn view(&self, target: &Target) -> Option<ScaleView> {
+        let found = self.loops.get(target)?;
         let active = found.autoscaler.active();
         let status = found.autoscaler.status();
         Some(ScaleView {
@@ -155,82 +157,81 @@ impl Loops {
                 message(&active.reason).to_owned(),
             ),
             desired: status.desired,
+            is_direct: found.mode == ServeMode::Serve,
         })
     }
 
     /// The key of the work that a loop's writes belong to.
     #[must_use]
-    pub fn work_key(key: &ObjectKey) -> Key {
-        Key::Scale(key.clone())
+    pub fn work_key(target: &Target) -> Key {
+        Key::Scale(target.clone())
     }
 
-    fn step(&mut self, world: &World, key: &ObjectKey, trigger: Trigger, now_ns: u64) -> Step {
-        let before = self.view(key);
-        let deployment_key = key.sibling(deployment_name(&key.name));
-        let replicas = world
-            .deployments
-            .get(&deployment_key)
-            .and_then(|deployment| deployment.spec.as_ref()?.replicas)
-            .and_then(|replicas| u32::try_from(replicas).ok())
-            .unwrap_or(1);
-        let Some(found) = self.loops.get_mut(key) else { return Step::default() };
+    fn step(&mut self, world: &World, target: &Target, trigger: Trigger, now_ns: u64) -> Step {
+        let before = self.view(target);
+        let replicas = replicas(world, target);
+        let Some(found) = self.loops.get_mut(target) else { return Step::default() };
         if found.written == Some(replicas) {
             found.written = None;
         }
         let current = found.written.unwrap_or(replicas);
         let observation = Observation {
             now_ns,
-            ready: u32::try_from(ready_pods(world, key)).unwrap_or(u32::MAX),
+            ready: target.ready(world),
             current_replicas: current,
-            reachability: reachability(world, key),
+            reachability: target.reachability(world),
             // The gateway is always in the path and holds what finds no pod.
             activator_answers: true,
         };
         let decision = found.autoscaler.step(trigger, &observation);
+        found.mode = decision.mode;
         found.requeue_ns = decision.requeue_after_ns.map(|after| now_ns.saturating_add(after.max(1)));
         let mut step = Step::default();
         if let Some(wanted) = decision.replicas.filter(|wanted| *wanted != current) {
             found.written = Some(wanted);
-            let patch = json!({"spec": {"replicas": wanted}});
-            step.effects.push(Effect::Patch {
-                kind: Kind::Deployment,
-                key: deployment_key,
-                patch,
-                status: false,
-            });
-            step.decision = Some(published(key, current, wanted, &decision, now_ns));
+            step.effects.push(scale(target, wanted));
+            step.decision = Some(published(target, current, wanted, &decision, now_ns));
         }
-        step.view_changed = before != self.view(key);
+        step.view_changed = before != self.view(target);
         step
     }
 
-    /// A write of the revision's replicas failed: what is wanted is written again at the next step.
-    pub fn write_failed(&mut self, key: &ObjectKey) {
-        if let Some(found) = self.loops.get_mut(key) {
+    /// A write of the target's replicas failed: what is wanted is written again at the next step.
+    pub fn write_failed(&mut self, target: &Target) {
+        if let Some(found) = self.loops.get_mut(target) {
             found.written = None;
         }
     }
 }
 
-fn published(key: &ObjectKey, from: u32, to: u32, decision: &Decision, now_ns: u64) -> AutoscaleDecision {
+/// The replicas that a target's Deployment asks for.
+fn replicas(world: &World, target: &Target) -> u32 {
+    let deployment = world.deployments.get(&target.deployment());
+    let replicas = deployment.and_then(|deployment| deployment.spec.as_ref()?.replicas);
+    replicas.and_then(|replicas| u32::try_from(replicas).ok()).unwrap_or(1)
+}
+
+/// The write of a target's replicas.
+fn scale(target: &Target, replicas: u32) -> Effect {
+    let patch = json!({"spec": {"replicas": replicas}});
+    Effect::Patch { kind: Kind::Deployment, key: target.deployment(), patch, status: false }
+}
+
+/// Whether the target's Deployment was made a moment ago: its controller has not looked at it yet.
+fn is_fresh(world: &World, target: &Target) -> bool {
+    let deployment = world.deployments.get(&target.deployment());
+    let seen = deployment.and_then(|found| found.status.as_ref()?.observed_generation);
+    matches!(target, Target::Component(_)) && seen.is_none()
+}
+
+fn published(target: &Target, from: u32, to: u32, decision: &Decision, now_ns: u64) -> AutoscaleDecision {
     AutoscaleDecision {
         at_unix_ns: now_ns,
-        revision: key.name.clone(),
+        revision: target.key().name.clone(),
         from: i64::from(from),
         to: i64::from(to),
         text: decision.explanation.to_string(),
         explanation: serde_json::to_value(&decision.explanation).unwrap_or_default(),
-    }
-}
-
-/// A revision is reachable while a Route points at it, and unknown until one has for the first time.
-fn reachability(world: &World, key: &ObjectKey) -> Reachability {
-    let revision = world.revisions.get(key);
-    let labels = revision.and_then(|revision| revision.metadata.labels.as_ref());
-    match labels.and_then(|labels| labels.get(names::ROUTING_STATE)).map(String::as_str) {
-        Some(names::ACTIVE) => Reachability::Reachable,
-        Some(names::RESERVE) => Reachability::Unreachable,
-        _ => Reachability::Unknown,
     }
 }
 

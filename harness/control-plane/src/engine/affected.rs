@@ -6,10 +6,11 @@ use windtunnel_api::keda::ScaledObject;
 use windtunnel_api::knative::Route;
 use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
 use windtunnel_api::kserve::names;
+use windtunnel_api::kserve::plan::on_demand;
 
-use crate::gateway_routes;
-use crate::install::{CONFIG_AUTOSCALER, CONFIG_DOMAIN, KNATIVE_NAMESPACE};
-use crate::world::{Key, Kind, Object, ObjectKey, World};
+use crate::install::{CONFIG_AUTOSCALER, CONFIG_DOMAIN, CONFIG_GC, CONFIG_NETWORK, KNATIVE_NAMESPACE};
+use crate::world::{Key, Kind, Object, ObjectKey, Target, World};
+use crate::{autoscaler, gateway_routes};
 
 /// The work that an object makes by being there, changing or going.
 pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
@@ -59,10 +60,15 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
             let configuration = controller(&revision.metadata).filter(|owner| owner.kind == "Configuration");
             let configuration = configuration.map(|owner| owner.name.as_str());
             keys.extend(routes_to(world, &key, Some(&key.name), configuration));
-            keys.extend([Key::Revision(key.clone()), Key::Scale(key)]);
+            keys.extend([Key::Revision(key.clone()), Key::Scale(Target::Revision(key))]);
         }
         Object::Route(_) => keys.push(Key::Route(key)),
-        Object::Deployment(_) => keys.extend(scaled_with(object)),
+        Object::Deployment(deployment) => {
+            keys.extend(scaled_with(object));
+            if on_demand::is_on_demand(deployment) || autoscaler::component(world, &key).is_some() {
+                keys.push(Key::Scale(Target::Component(key)));
+            }
+        }
         Object::CoreService(_) => {
             keys.extend(scaled_with(object));
             keys.extend(gateway_routes::routes_of_service(world, &key).into_iter().map(Key::HttpRoute));
@@ -70,7 +76,10 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
         Object::Endpoints(_) => {
             if let Some(revision) = key.name.strip_suffix("-private") {
                 let revision = key.sibling(revision);
-                keys.extend([Key::Revision(revision.clone()), Key::Scale(revision)]);
+                keys.extend([Key::Revision(revision.clone()), Key::Scale(Target::Revision(revision))]);
+            }
+            if autoscaler::component(world, &key).is_some() {
+                keys.push(Key::Scale(Target::Component(key)));
             }
         }
         Object::Pod(pod) => {
@@ -84,6 +93,7 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
         }
         Object::Gateway(_) => {
             keys.extend(gateway_routes::routes_of_gateway(world, &key).into_iter().map(Key::HttpRoute));
+            keys.extend(components(world));
             keys.push(Key::Gateway(key));
         }
         Object::GatewayClass(_) => {
@@ -94,6 +104,7 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
                 keys.extend(routes.into_iter().map(Key::HttpRoute));
                 keys.push(Key::Gateway(gateway));
             }
+            keys.extend(components(world));
             keys.push(Key::GatewayClass(key));
         }
         Object::ReplicaSet(set) => {
@@ -128,7 +139,7 @@ pub(super) fn by_key(world: &World, kind: Kind, key: &ObjectKey) -> Vec<Key> {
 /// The revision whose autoscaler looks at the object.
 fn scaled_with(object: &Object) -> Option<Key> {
     let owner = controller(object.metadata()).filter(|owner| owner.kind == "Revision")?;
-    Some(Key::Scale(object.key().sibling(owner.name.clone())))
+    Some(Key::Scale(Target::Revision(object.key().sibling(owner.name.clone()))))
 }
 
 /// The work on an object's controller, if it is one of ours.
@@ -185,17 +196,31 @@ fn routes_to(
         .collect()
 }
 
+/// The autoscalers of all components that are scaled by their requests.
+fn components(world: &World) -> impl Iterator<Item = Key> {
+    let components = world.deployments.iter().filter(|(_, found)| on_demand::is_on_demand(found));
+    components.map(|(key, _)| Key::Scale(Target::Component(key.clone())))
+}
+
 fn configured(world: &World, key: &ObjectKey) -> Vec<Key> {
     match (key.namespace.as_str(), key.name.as_str()) {
         (CONFIG_NAMESPACE, CONFIG_MAP) => {
             let graphs = world.inference_graphs.keys().cloned().map(Key::InferenceGraph);
-            graphs.chain(world.inference_services.keys().cloned().map(Key::InferenceService)).collect()
+            let services = world.inference_services.keys().cloned().map(Key::InferenceService);
+            graphs.chain(services).chain(components(world)).collect()
         }
         (KNATIVE_NAMESPACE, CONFIG_AUTOSCALER) => {
             let revisions = world.revisions.keys().cloned();
-            revisions.flat_map(|key| [Key::Revision(key.clone()), Key::Scale(key)]).collect()
+            let revisions =
+                revisions.flat_map(|key| [Key::Revision(key.clone()), Key::Scale(Target::Revision(key))]);
+            revisions.chain(components(world)).collect()
         }
-        (KNATIVE_NAMESPACE, CONFIG_DOMAIN) => world.routes.keys().cloned().map(Key::Route).collect(),
+        (KNATIVE_NAMESPACE, CONFIG_DOMAIN | CONFIG_NETWORK) => {
+            world.routes.keys().cloned().map(Key::Route).collect()
+        }
+        (KNATIVE_NAMESPACE, CONFIG_GC) => {
+            world.configurations.keys().cloned().map(Key::Configuration).collect()
+        }
         _ => Vec::new(),
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use windtunnel_api::knative::default_rollout_duration_s;
 use windtunnel_gateway::{GatewayHandle, RevisionStat, RouteTable};
 use windtunnel_kernel::Profile;
 
@@ -26,7 +27,7 @@ use crate::clock::Clock;
 use crate::effect::{Effect, Effects};
 use crate::keda::sources::Sources;
 use crate::keda::{self, Ask, Polled, Question};
-use crate::world::{Key, Kind, Object, ObjectKey, World};
+use crate::world::{Key, Kind, Object, ObjectKey, Target, World};
 use crate::{gateway_routes, install, knative, kserve};
 use carry_out::Outcome;
 use watch::Change;
@@ -344,9 +345,6 @@ impl Engine {
         if self.world.remove(kind, key) {
             self.note_table(kind);
             self.dirty.extend(affected);
-            if kind == Kind::Revision {
-                self.world.scales.remove(key);
-            }
         }
     }
 
@@ -357,6 +355,13 @@ impl Engine {
                 tracing::warn!(%fault, "a setting keeps its last good value");
             }
         }
+        if let Some(fault) = self.world.gc_policy().err().filter(|_| key.name == install::CONFIG_GC) {
+            tracing::warn!(%fault, "no revision is deleted");
+        }
+        let network = default_rollout_duration_s(&self.world.network_config());
+        if let Some(fault) = network.err().filter(|_| key.name == install::CONFIG_NETWORK) {
+            tracing::warn!(%fault, "new revisions get their traffic at once");
+        }
     }
 
     fn note_table(&mut self, kind: Kind) {
@@ -365,6 +370,7 @@ impl Engine {
             Kind::Route
                 | Kind::Revision
                 | Kind::Endpoints
+                | Kind::Deployment
                 | Kind::InferenceService
                 | Kind::CoreService
                 | Kind::HttpRoute
@@ -375,15 +381,16 @@ impl Engine {
 
     fn report(&mut self, report: &RevisionStat) {
         let now_ns = self.clock.now_ns();
-        let (key, step) = self.loops.record(&self.world, &report.revision, &report.stat, now_ns);
-        self.follow(&key, step);
+        for (target, step) in self.loops.record(&self.world, &report.revision, &report.stat, now_ns) {
+            self.follow(&target, step);
+        }
     }
 
     fn tick(&mut self) {
         let now_ns = self.clock.now_ns();
-        for key in self.loops.due(now_ns) {
-            let step = self.loops.run_due(&self.world, &key, now_ns);
-            self.follow(&key, step);
+        for target in self.loops.due(now_ns) {
+            let step = self.loops.run_due(&self.world, &target, now_ns);
+            self.follow(&target, step);
         }
         for question in self.scaled.due(now_ns) {
             self.poll(question, None);
@@ -438,26 +445,29 @@ impl Engine {
     }
 
     /// Publishes and writes what a step of an autoscaler came to.
-    fn follow(&mut self, key: &ObjectKey, step: Step) {
+    fn follow(&mut self, target: &Target, step: Step) {
         if let Some(decision) = step.decision {
-            tracing::info!(revision = %key, from = decision.from, to = decision.to, why = %decision.text, "scaled");
+            tracing::info!(revision = %target, from = decision.from, to = decision.to, why = %decision.text, "scaled");
             // Nobody listening is fine.
             let _ = self.decisions.send(decision);
         }
-        match self.loops.view(key) {
-            Some(view) if self.world.scales.get(key) != Some(&view) => {
-                self.world.scales.insert(key.clone(), view);
-                self.dirty.insert(Key::Revision(key.clone()));
+        match self.loops.view(target) {
+            Some(view) if self.world.scales.get(target) != Some(&view) => {
+                let before = self.world.scales.insert(target.clone(), view.clone());
+                self.table_is_stale |= before.is_none_or(|before| before.is_direct != view.is_direct);
+                if let Target::Revision(key) = target {
+                    self.dirty.insert(Key::Revision(key.clone()));
+                }
             }
             None => {
-                self.world.scales.remove(key);
+                self.world.scales.remove(target);
             }
             Some(_) => {}
         }
         if step.effects.is_empty() {
             return;
         }
-        let work = Loops::work_key(key);
+        let work = Loops::work_key(target);
         if self.in_flight.contains(&work) {
             self.waiting.insert(work, step.effects);
         } else {

@@ -21,6 +21,14 @@ pub(super) fn is_ours(world: &World, gateway: &Gateway) -> bool {
     world.gateway_classes.get(&class).is_some_and(|class| class.spec.controller_name == CONTROLLER)
 }
 
+/// Whether the Gateway that routes of InferenceServices name is ours, so that their requests are counted here.
+pub(crate) fn serves_components(world: &World) -> bool {
+    let Ok(config) = world.kserve_config() else { return false };
+    let (namespace, name) = config.ingress.kserve_ingress_gateway.split_once('/').unwrap_or_default();
+    let gateway = world.gateways.get(&ObjectKey::new(namespace, name));
+    gateway.is_some_and(|gateway| is_ours(world, gateway))
+}
+
 /// The Gateway that a parent reference of a route names.
 pub(super) fn parent_key(route: &HttpRoute, parent: &ParentReference) -> Option<ObjectKey> {
     let group = parent.group.as_deref().unwrap_or(windtunnel_api::gateway_api::GROUP);

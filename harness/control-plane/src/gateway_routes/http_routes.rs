@@ -7,14 +7,16 @@ use serde_json::Value;
 use windtunnel_api::gateway_api::{
     HttpBackendRef, HttpRoute, HttpRouteFilter, HttpRouteMatch, HttpRouteRule,
 };
+use windtunnel_api::kserve::plan::on_demand;
 use windtunnel_gateway::{
     Backend, Filter, HeaderChanges, PathChange, PathMatch, RequestMatch, RevisionBackend, RevisionKey, Route,
     RouteTable, Rule, TextMatch,
 };
 
 use super::attachment::{Attachment, attach};
-use super::knative::ready;
-use crate::world::{ObjectKey, World};
+use super::knative::{is_direct, ready, service_addresses};
+use crate::autoscaler;
+use crate::world::{ObjectKey, Target, World};
 
 /// The host that stands for every one.
 const ANY_HOST: &str = "*";
@@ -93,11 +95,18 @@ fn backend(world: &World, service: &ObjectKey, port: i32) -> RevisionBackend {
     let mut ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
     let name = ports.find(|found| found.port == port).map(|found| found.name.clone().unwrap_or_default());
     // A Service without this port has nobody behind it.
-    let endpoints = name.map(|name| ready(world, service, Some(&name))).unwrap_or_default();
+    let mut endpoints = name.map(|name| ready(world, service, Some(&name))).unwrap_or_default();
+    // Only a component that is scaled by its requests has an activator, and one that calls such a component.
+    let component = autoscaler::component(world, service);
+    let behind = autoscaler::predictor_behind(world, service);
+    if behind.as_ref().is_some_and(|behind| service_addresses(world, behind).is_empty()) {
+        endpoints.clear();
+    }
+    let is_direct = is_direct(world, &Target::Component(service.clone()), &endpoints);
     RevisionBackend {
         key: revision_key(service, port),
-        container_concurrency: 0,
-        activated: false,
+        container_concurrency: component.map_or(0, on_demand::container_concurrency),
+        activated: behind.is_some() || component.is_some() && !is_direct,
         endpoints,
     }
 }

@@ -6,7 +6,7 @@ use windtunnel_api::knative::{DEFAULT_TIMEOUT_S, Route, private_service_name};
 use windtunnel_api::kserve::names;
 use windtunnel_gateway::{Backend, RevisionBackend, RevisionKey, Route as GatewayRoute, RouteTable};
 
-use crate::world::{ObjectKey, World};
+use crate::world::{ObjectKey, Target, World};
 
 /// Adds all Routes and Revisions. A Route's hosts are its URL's, its names inside the cluster, and, for the predictor
 /// of an InferenceService, those of the InferenceService; a tagged target has a host of its own.
@@ -14,13 +14,28 @@ pub(super) fn add(world: &World, table: &mut RouteTable) {
     let routes = &mut table.routes;
     for (key, route) in &world.routes {
         let Some(status) = &route.status else { continue };
+        let mut tagged: BTreeMap<&str, Vec<(&str, u32)>> = BTreeMap::new();
         for target in &status.traffic {
             let Some(revision) = target.revision_name.as_deref() else { continue };
             if let Some(host) = target.url.as_deref().and_then(host) {
-                let backends = vec![Backend { revision: gateway_key(key, revision), percent: 100 }];
-                let timeout_ms = timeout_ms(world, key, [revision].into_iter());
-                routes.push(GatewayRoute::split(vec![host.to_owned()], backends, timeout_ms));
+                let percent = target.percent.and_then(|percent| u32::try_from(percent).ok()).unwrap_or(0);
+                tagged.entry(host).or_default().push((revision, percent));
             }
+        }
+        for (host, revisions) in tagged {
+            let backends = match revisions.as_slice() {
+                // A tag leads to its revision, whatever part of the route's own traffic that has.
+                [(revision, _)] => vec![Backend { revision: gateway_key(key, revision), percent: 100 }],
+                several => several
+                    .iter()
+                    .map(|(revision, percent)| Backend {
+                        revision: gateway_key(key, revision),
+                        percent: *percent,
+                    })
+                    .collect(),
+            };
+            let timeout_ms = timeout_ms(world, key, revisions.iter().map(|(revision, _)| *revision));
+            routes.push(GatewayRoute::split(vec![host.to_owned()], backends, timeout_ms));
         }
         let mut shares = status.shares();
         shares.retain(|(_, percent)| *percent > 0);
@@ -37,7 +52,7 @@ pub(super) fn add(world: &World, table: &mut RouteTable) {
     table.revisions.extend(world.revisions.iter().map(|(key, revision)| RevisionBackend {
         key: gateway_key(key, &key.name),
         container_concurrency: revision.container_concurrency(),
-        activated: true,
+        activated: !is_direct(world, &Target::Revision(key.clone()), &addresses(world, key)),
         endpoints: addresses(world, key),
     }));
 }
@@ -46,6 +61,17 @@ pub(super) fn add(world: &World, table: &mut RouteTable) {
 #[must_use]
 pub fn addresses(world: &World, revision: &ObjectKey) -> Vec<SocketAddr> {
     ready(world, &revision.sibling(private_service_name(&revision.name)), None)
+}
+
+/// Whether requests go straight to the pods: burst capacity is to spare, and there are pods. Otherwise they may wait in the
+/// activator.
+pub(super) fn is_direct(world: &World, target: &Target, pods: &[SocketAddr]) -> bool {
+    !pods.is_empty() && world.scales.get(target).is_some_and(|view| view.is_direct)
+}
+
+/// Where the ready pods of a Service listen on its first port, sorted.
+pub(crate) fn service_addresses(world: &World, service: &ObjectKey) -> Vec<SocketAddr> {
+    ready(world, service, None)
 }
 
 /// Where the ready pods of a Service listen, sorted; under a port's name where the Service has several.

@@ -5,9 +5,10 @@ mod http_routes;
 mod knative;
 mod status;
 
-pub(crate) use attachment::{gateways_of_route, routes_of_gateway};
+pub(crate) use attachment::{gateways_of_route, routes_of_gateway, serves_components};
 pub(crate) use http_routes::routes_of_service;
 pub use knative::addresses;
+pub(crate) use knative::service_addresses;
 pub use status::{CONTROLLER, reconcile_class, reconcile_gateway, reconcile_route};
 
 use windtunnel_gateway::RouteTable;

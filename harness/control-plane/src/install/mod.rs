@@ -28,6 +28,10 @@ use crate::{ControlPlaneError, gateway_routes};
 pub const KNATIVE_NAMESPACE: &str = "knative-serving";
 /// ConfigMap of the autoscaler.
 pub const CONFIG_AUTOSCALER: &str = "config-autoscaler";
+/// ConfigMap of the garbage collection of revisions.
+pub const CONFIG_GC: &str = "config-gc";
+/// ConfigMap of the network.
+pub const CONFIG_NETWORK: &str = "config-network";
 /// ConfigMap of the domains.
 pub const CONFIG_DOMAIN: &str = "config-domain";
 
@@ -136,6 +140,8 @@ pub fn config_maps(domain: &str) -> Vec<ConfigMap> {
     vec![
         make(CONFIG_NAMESPACE, CONFIG_MAP, kserve.to_config_map()),
         make(KNATIVE_NAMESPACE, CONFIG_AUTOSCALER, BTreeMap::new()),
+        make(KNATIVE_NAMESPACE, CONFIG_GC, BTreeMap::new()),
+        make(KNATIVE_NAMESPACE, CONFIG_NETWORK, BTreeMap::new()),
         make(KNATIVE_NAMESPACE, CONFIG_DOMAIN, BTreeMap::from([(domain.to_owned(), String::new())])),
     ]
 }

@@ -3,13 +3,13 @@
 use windtunnel_api::condition;
 use windtunnel_api::knative::{Configuration, configuration_status, revision_name, revision_of};
 
-use super::is_controlled_by;
+use super::{gc, is_controlled_by};
 use crate::clock::time;
 use crate::effect::{Effect, Effects};
 use crate::world::{ObjectKey, World};
 
 /// What to do for one Configuration: make the revision of its present generation, follow that one's
-/// readiness.
+/// readiness, delete old ones.
 #[must_use]
 pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
     let found = world.configurations.get(key);
@@ -27,5 +27,6 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
     let mut status = configuration_status(configuration, revision.map(|revision| &**revision));
     condition::stamp(&mut status.conditions, &time(now_ns));
     effects.extend(Effect::status::<Configuration, _>(key, configuration.status.as_ref(), &status));
+    effects.extend(gc::collect(world, key, configuration, now_ns));
     effects
 }

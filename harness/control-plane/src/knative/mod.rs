@@ -1,7 +1,8 @@
 //! The Knative Serving controllers: Service to Configuration and Route, Configuration to Revision, Revision
-//! to Deployment and Service, Route to its traffic.
+//! to Deployment and Service, Route to its traffic; and which old revisions are deleted.
 
 pub mod configuration;
+pub mod gc;
 pub mod revision;
 pub mod route;
 pub mod service;

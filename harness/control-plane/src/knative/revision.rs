@@ -10,7 +10,7 @@ use super::is_controlled_by;
 use crate::autoscaler;
 use crate::clock::time;
 use crate::effect::{Effect, Effects};
-use crate::world::{ObjectKey, World};
+use crate::world::{ObjectKey, Target, World};
 
 /// What to do for one Revision. Its Deployment is made with the initial scale and never changed here: a
 /// revision is immutable, and `spec.replicas` belongs to the autoscaler.
@@ -26,7 +26,7 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
         ready_replicas: i32::try_from(autoscaler::ready_pods(world, key)).unwrap_or(i32::MAX),
         ..RevisionObservation::default()
     };
-    if let Some(view) = world.scales.get(key) {
+    if let Some(view) = world.scales.get(&Target::Revision(key.clone())) {
         observation.desired_replicas = view.desired;
         observation.active = Some(view.active.clone());
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use windtunnel_api::condition;
-use windtunnel_api::knative::{Route, RouteStatus, names, route_status};
+use windtunnel_api::knative::{Route, RouteStatus, names, roll_out, rollout_duration_s, route_status};
 
 use crate::clock::time;
 use crate::effect::{Effect, Effects};
@@ -13,7 +13,8 @@ use crate::world::{Kind, ObjectKey, World};
 /// Domain of routes when no ConfigMap names one.
 const DEFAULT_DOMAIN: &str = "example.com";
 
-/// What to do for one Route: resolve its targets, and tell the revisions whether a Route points at them.
+/// What to do for one Route: resolve its targets, move traffic to new revisions step by step where that is asked for, and
+/// tell the revisions whether a Route points at them.
 #[must_use]
 pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
     let Some(route) = world.routes.get(key).filter(|route| route.metadata.deletion_timestamp.is_none())
@@ -28,15 +29,31 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
         |revision: &str| world.revisions.get(&key.sibling(revision)).map(|found| found.is_ready());
     let domain = world.knative_domain().unwrap_or_else(|| DEFAULT_DOMAIN.to_owned());
     let mut status = route_status(route, latest_ready, revision_ready, &domain);
+    let duration_s = rollout_duration_s(route.metadata.annotations.as_ref(), &world.network_config());
+    let exists = |revision: &str| world.revisions.contains_key(&key.sibling(revision));
+    let rolled_out = roll_out(route, &mut status, exists, duration_s, now_ns);
     condition::stamp(&mut status.conditions, &time(now_ns));
-    let mut effects = routing_states(world, key, route, &status);
+    let mut effects = routing_states(world, key, route, &status, now_ns);
+    let stored = route.metadata.annotations.as_ref().and_then(|found| found.get(names::ROLLOUT_STATE));
+    if stored != rolled_out.annotation.as_ref() {
+        let patch = json!({"metadata": {"annotations": {names::ROLLOUT_STATE: rolled_out.annotation}}});
+        effects.push(Effect::Patch { kind: Kind::Route, key: key.clone(), patch, status: false });
+    }
+    let wait_ns = rolled_out.next_ns.map(|at_ns| at_ns.saturating_sub(now_ns));
+    effects.extend(wait_ns.map(|wait_ns| Effect::Requeue { after_ms: wait_ns.div_ceil(1_000_000) }));
     effects.extend(Effect::status::<Route, _>(key, route.status.as_ref(), &status));
     effects
 }
 
 /// Revisions that the Route points at become `active` before it does; those of its Configurations that it
 /// does not point at any more become `reserve`. Revisions that wait for their first traffic stay `pending`.
-fn routing_states(world: &World, key: &ObjectKey, route: &Route, status: &RouteStatus) -> Effects {
+fn routing_states(
+    world: &World,
+    key: &ObjectKey,
+    route: &Route,
+    status: &RouteStatus,
+    now_ns: u64,
+) -> Effects {
     let targets: BTreeSet<&str> = status
         .traffic
         .iter()
@@ -63,7 +80,7 @@ fn routing_states(world: &World, key: &ObjectKey, route: &Route, status: &RouteS
             let routes = (wanted == names::ACTIVE).then_some(&key.name);
             let patch = json!({"metadata": {
                 "labels": {names::ROUTING_STATE: wanted},
-                "annotations": {names::ROUTES: routes},
+                "annotations": {names::ROUTES: routes, names::ROUTING_STATE_MODIFIED: time(now_ns)},
             }});
             effects.push(Effect::Patch {
                 kind: Kind::Revision,

@@ -41,6 +41,31 @@ impl fmt::Display for ObjectKey {
     }
 }
 
+/// What an autoscaler scales by the requests that the gateway counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// A Knative Revision.
+    Revision(ObjectKey),
+    /// A component of an InferenceService in the Standard mode, by the name of its Deployment and Service.
+    Component(ObjectKey),
+}
+
+impl Target {
+    /// Its namespace and name.
+    #[must_use]
+    pub fn key(&self) -> &ObjectKey {
+        match self {
+            Self::Revision(key) | Self::Component(key) => key,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.key().fmt(f)
+    }
+}
+
 /// What a reconcile is about. The order is that of the chain, children first, so that a change travels up in
 /// one round.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,8 +92,8 @@ pub enum Key {
     InferenceGraph(ObjectKey),
     /// A ScaledObject.
     ScaledObject(ObjectKey),
-    /// The autoscaler of a Revision.
-    Scale(ObjectKey),
+    /// An autoscaler.
+    Scale(Target),
 }
 
 impl fmt::Display for Key {
@@ -85,7 +110,7 @@ impl fmt::Display for Key {
             Self::TrainedModel(key) => write!(f, "TrainedModel {key}"),
             Self::InferenceGraph(key) => write!(f, "InferenceGraph {key}"),
             Self::ScaledObject(key) => write!(f, "ScaledObject {key}"),
-            Self::Scale(key) => write!(f, "autoscaler of {key}"),
+            Self::Scale(target) => write!(f, "autoscaler of {target}"),
         }
     }
 }

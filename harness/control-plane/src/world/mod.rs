@@ -29,7 +29,7 @@ pub(crate) mod kind_types {
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use key::{Key, ObjectKey};
+pub use key::{Key, ObjectKey, Target};
 pub use kinds::{Kept, Kind, Object};
 pub(crate) use kinds::{with_kind, with_object};
 
@@ -50,6 +50,7 @@ use windtunnel_api::kserve::{
 use windtunnel_api::opentelemetry::OpenTelemetryCollector;
 use windtunnel_kernel::Profile;
 use windtunnel_kernel::autoscale::kpa::GlobalConfig;
+use windtunnel_kernel::rollout::knative::gc;
 
 /// Objects of one kind.
 pub type Store<K> = BTreeMap<ObjectKey, Arc<K>>;
@@ -127,19 +128,21 @@ pub struct World {
     pub has_own_keda: bool,
     /// Upstream as it is, or as it is meant.
     pub profile: Profile,
-    /// What the autoscaler thinks of each revision.
-    pub scales: BTreeMap<ObjectKey, ScaleView>,
+    /// What each autoscaler thinks.
+    pub scales: BTreeMap<Target, ScaleView>,
     applied: applied::Applied,
     index: index::Index,
 }
 
-/// What the autoscaler thinks of a revision.
+/// What an autoscaler thinks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScaleView {
     /// Status, reason and message of the `Active` condition.
     pub active: (String, String, String),
     /// Replicas that it wants; `None` before its first data.
     pub desired: Option<i32>,
+    /// Whether burst capacity is to spare, so that requests need not pass the activator while there are pods.
+    pub is_direct: bool,
 }
 
 impl World {
@@ -268,6 +271,21 @@ impl World {
     pub fn autoscaler_config(&self) -> Result<GlobalConfig, String> {
         let data = self.config_data(crate::install::KNATIVE_NAMESPACE, crate::install::CONFIG_AUTOSCALER);
         GlobalConfig::from_config_map(&data).map_err(|error| error.to_string())
+    }
+
+    /// Which revisions are deleted.
+    ///
+    /// # Errors
+    /// What is wrong with its ConfigMap, in words.
+    pub fn gc_policy(&self) -> Result<gc::Policy, String> {
+        let data = self.config_data(crate::install::KNATIVE_NAMESPACE, crate::install::CONFIG_GC);
+        gc::Policy::from_config_map(&data).map_err(|error| error.to_string())
+    }
+
+    /// Knative's settings of the network: the data of `config-network`.
+    #[must_use]
+    pub fn network_config(&self) -> BTreeMap<String, String> {
+        self.config_data(crate::install::KNATIVE_NAMESPACE, crate::install::CONFIG_NETWORK)
     }
 
     /// End of the host names of Knative routes: the first domain without a selector in `config-domain`.

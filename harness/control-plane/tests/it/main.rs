@@ -5,6 +5,8 @@ mod admission;
 mod autoscaling;
 mod chain;
 mod keda;
+mod on_demand;
+mod revisions;
 mod sandbox;
 mod server;
 mod standard;

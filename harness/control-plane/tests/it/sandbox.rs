@@ -9,7 +9,7 @@ use windtunnel_api::kserve::InferenceService;
 use windtunnel_api::runtimes;
 use windtunnel_control_plane::autoscaler::{AutoscaleDecision, Loops, Step};
 use windtunnel_control_plane::{
-    Effect, Kept, Kind, Object, ObjectKey, World, gateway_routes, install, knative, kserve,
+    Effect, Kept, Kind, Object, ObjectKey, Target, World, gateway_routes, install, knative, kserve,
 };
 use windtunnel_gateway::RevisionKey;
 use windtunnel_kernel::autoscale::kpa::Stat;
@@ -161,12 +161,13 @@ impl Sandbox {
     fn round(&mut self) {
         let now_ns = self.now_ns;
         type Reconcile = fn(&World, &ObjectKey, u64) -> Vec<Effect>;
-        let areas: [(Kind, Reconcile); 5] = [
+        let areas: [(Kind, Reconcile); 6] = [
             (Kind::InferenceService, kserve::reconcile),
             (Kind::Service, knative::service::reconcile),
             (Kind::Configuration, knative::configuration::reconcile),
             (Kind::Revision, knative::revision::reconcile),
             (Kind::Route, knative::route::reconcile),
+            (Kind::HttpRoute, gateway_routes::reconcile_route),
         ];
         for (kind, reconcile) in areas {
             for key in self.world.keys(kind) {
@@ -175,19 +176,21 @@ impl Sandbox {
                 }
             }
         }
-        for key in self.world.keys(Kind::Revision) {
-            let step = self.loops.changed(&self.world, &key, now_ns);
-            self.follow(&key, step);
+        let revisions = self.world.keys(Kind::Revision).into_iter().map(Target::Revision);
+        let components = self.world.keys(Kind::Deployment).into_iter().map(Target::Component);
+        for target in revisions.chain(components) {
+            let step = self.loops.changed(&self.world, &target, now_ns);
+            self.follow(&target, step);
         }
     }
 
-    fn follow(&mut self, key: &ObjectKey, step: Step) {
+    fn follow(&mut self, target: &Target, step: Step) {
         self.decisions.extend(step.decision);
         for effect in step.effects {
             self.carry_out(effect);
         }
-        if let Some(view) = self.loops.view(key) {
-            self.world.scales.insert(key.clone(), view);
+        if let Some(view) = self.loops.view(target) {
+            self.world.scales.insert(target.clone(), view);
         }
     }
 
@@ -195,12 +198,17 @@ impl Sandbox {
     pub(crate) fn advance(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.now_ns += 1_000_000_000;
-            for key in self.loops.due(self.now_ns) {
-                let step = self.loops.run_due(&self.world, &key, self.now_ns);
-                self.follow(&key, step);
-            }
+            self.tick();
             self.kubelet();
             self.settle();
+        }
+    }
+
+    /// Does what is due now.
+    pub(crate) fn tick(&mut self) {
+        for target in self.loops.due(self.now_ns) {
+            let step = self.loops.run_due(&self.world, &target, self.now_ns);
+            self.follow(&target, step);
         }
     }
 
@@ -214,8 +222,9 @@ impl Sandbox {
             proxied_request_count: 0.0,
         };
         let revision = RevisionKey { namespace: "default".to_owned(), name: revision.to_owned() };
-        let (key, step) = self.loops.record(&self.world, &revision, &stat, self.now_ns);
-        self.follow(&key, step);
+        for (target, step) in self.loops.record(&self.world, &revision, &stat, self.now_ns) {
+            self.follow(&target, step);
+        }
     }
 
     /// Makes every Deployment's pods ready.
@@ -229,19 +238,42 @@ impl Sandbox {
             })
             .collect();
         for (name, replicas) in deployments {
-            self.pods(name.strip_suffix("-deployment").unwrap(), replicas);
+            match name.strip_suffix("-deployment") {
+                Some(revision) => self.pods(revision, replicas),
+                None => self.component_pods(&name, replicas),
+            }
         }
+    }
+
+    /// Gives a component so many ready pods, and its Deployment the status that goes with them.
+    pub(crate) fn component_pods(&mut self, name: &str, count: i32) {
+        let first = name.bytes().fold(0_u8, u8::wrapping_add);
+        self.endpoints(name, &format!("127.65.{first}"), count);
+        let key = ObjectKey::new("default", name);
+        let deployment = &self.world.deployments[&key];
+        let generation = deployment.metadata.generation;
+        let wanted = deployment.spec.as_ref().unwrap().replicas.unwrap_or(1);
+        let available = if count >= wanted { "True" } else { "False" };
+        let status = json!({"status": {"observedGeneration": generation, "availableReplicas": count,
+            "readyReplicas": count, "replicas": wanted, "updatedReplicas": wanted, "conditions": [
+                {"type": "Available", "status": available, "reason": "MinimumReplicas"},
+                {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]}});
+        self.patch::<k8s_openapi::api::apps::v1::Deployment>(&key, &status);
     }
 
     /// Gives a revision so many ready pods.
     pub(crate) fn pods(&mut self, revision: &str, count: i32) {
         let number = revision.rsplit('-').next().unwrap().trim_start_matches('0').to_owned();
+        self.endpoints(&format!("{revision}-private"), &format!("127.64.{number}"), count);
+    }
+
+    fn endpoints(&mut self, name: &str, network: &str, count: i32) {
         let addresses = (1..=count)
-            .map(|pod| EndpointAddress { ip: format!("127.64.{number}.{pod}"), ..EndpointAddress::default() })
+            .map(|pod| EndpointAddress { ip: format!("{network}.{pod}"), ..EndpointAddress::default() })
             .collect();
         self.put(Endpoints {
             metadata: ObjectMeta {
-                name: Some(format!("{revision}-private")),
+                name: Some(name.to_owned()),
                 namespace: Some("default".to_owned()),
                 ..ObjectMeta::default()
             },

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Endpoints, Event, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Pod};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use windtunnel_api::knative::Route;
+use windtunnel_api::knative::{Revision, Route};
 use windtunnel_api::kserve::{InferenceService, InferenceServiceStatus};
 use windtunnel_apiserver::ApiServer;
 use windtunnel_control_plane::{ControlPlane, Options};
@@ -229,5 +231,116 @@ async fn installing_leaves_what_is_there() {
         .expect("installed again");
     let kept = maps.get("config-autoscaler").await.expect("the map");
     assert_eq!(kept.data.unwrap()["scale-to-zero-grace-period"], "7s");
+    stage.stop().await;
+}
+
+/// Without the timer a rollout would stay where its last event left it: 1 percent, 51 after a second, all after two.
+#[tokio::test]
+async fn traffic_moves_on_by_itself_and_what_it_left_is_deleted() {
+    let stage = Stage::start().await;
+    let mut pods = JoinSet::new();
+    let services = stage.api::<InferenceService>();
+    let mut service = digits("v1", json!({"minReplicas": 1}));
+    let duration = ("serving.knative.dev/rollout-duration".to_owned(), "3s".to_owned());
+    service.metadata.annotations = Some([duration].into());
+    services.create(&PostParams::default(), &service).await.expect("an InferenceService");
+    stage.kubelet(FIRST, stub(&mut pods).await).await;
+    stage.ready().await;
+
+    let collect = json!({"data": {"min-non-active-revisions": "0", "max-non-active-revisions": "0"}});
+    let maps = Api::<ConfigMap>::namespaced(stage.client.clone(), "knative-serving");
+    maps.patch("config-gc", &PatchParams::default(), &Patch::Merge(&collect)).await.expect("patched");
+    let update = json!({"spec": {"predictor": {"model": {"storageUri": "s3://models/digits/v2"}}}});
+    services.patch("digits", &PatchParams::default(), &Patch::Merge(&update)).await.expect("a patch");
+    stage.kubelet(SECOND, stub(&mut pods).await).await;
+    let split = |wanted: &'static [(&'static str, i64)]| {
+        move |route: &Route| {
+            let traffic = route.status.iter().flat_map(|status| &status.traffic);
+            traffic
+                .map(|t| (t.revision_name.as_deref().unwrap(), t.percent.unwrap()))
+                .eq(wanted.iter().copied())
+        }
+    };
+    let routes = || stage.api::<Route>();
+    until(routes(), "digits-predictor", "one percent", split(&[(FIRST, 99), (SECOND, 1)])).await;
+    until(routes(), "digits-predictor", "a half", split(&[(FIRST, 49), (SECOND, 51)])).await;
+    assert!(stage.api::<Revision>().get_opt(FIRST).await.expect("an answer").is_some(), "it still serves");
+    until(routes(), "digits-predictor", "everything", split(&[(SECOND, 100)])).await;
+    let gone =
+        kube::runtime::wait::await_condition(stage.api::<Revision>(), FIRST, |found: Option<&Revision>| {
+            found.is_none()
+        });
+    let gone = tokio::time::timeout(std::time::Duration::from_secs(20), gone).await;
+    gone.expect("the first revision is not deleted").expect("a watch");
+    assert_eq!(stage.ask("digits-default.example.com").await, SECOND);
+    stage.stop().await;
+}
+
+/// A pod that answers only with a permit.
+async fn slow_stub(pods: &mut JoinSet<()>, permits: &Arc<Semaphore>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let permits = Arc::clone(permits);
+    pods.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let permits = Arc::clone(&permits);
+            connections.spawn(async move {
+                let mut buffer = [0; 4096];
+                while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+                    permits.acquire().await.expect("it stays open").forget();
+                    if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+async fn answer(gateway: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(gateway).await.expect("a connection");
+    let request = b"GET / HTTP/1.1\r\nhost: digits-default.example.com\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}
+
+/// What the autoscaler finds out about bursts would not reach the gateway: without an activator a pod of one request has a
+/// queue of ten, and the twelfth request is refused instead of waiting.
+#[tokio::test]
+async fn the_activator_leaves_the_path_of_a_revision_with_pods() {
+    let stage = Stage::start().await;
+    let (mut pods, permits) = (JoinSet::new(), Arc::new(Semaphore::new(0)));
+    let settings = json!({"minReplicas": 1, "maxReplicas": 1, "containerConcurrency": 1});
+    let mut service = digits("v1", settings);
+    let capacity = ("autoscaling.knative.dev/target-burst-capacity".to_owned(), "0".to_owned());
+    service.metadata.annotations = Some([capacity].into());
+    stage.api::<InferenceService>().create(&PostParams::default(), &service).await.expect("created");
+    stage.kubelet(FIRST, slow_stub(&mut pods, &permits).await).await;
+    stage.ready().await;
+    let gateway = stage.gateway.address();
+    let mut clients = JoinSet::new();
+    for _ in 0..11 {
+        clients.spawn(answer(gateway));
+    }
+    let refused = async {
+        loop {
+            // One that waits goes again: the autoscaler has not decided yet.
+            let patience = std::time::Duration::from_millis(300);
+            if let Ok(answer) = tokio::time::timeout(patience, answer(gateway)).await {
+                return answer;
+            }
+        }
+    };
+    let refused = tokio::time::timeout(std::time::Duration::from_secs(20), refused).await;
+    let refused = refused.expect("the activator still holds every request after 20 s");
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("10"), "{refused}");
+    permits.add_permits(1000);
+    while let Some(answer) = clients.join_next().await {
+        assert!(answer.expect("a client").starts_with("HTTP/1.1 200"));
+    }
     stage.stop().await;
 }

@@ -125,3 +125,33 @@ async fn a_route_without_shares_is_refused() {
     assert!(text(response).await.contains("sends no traffic anywhere"));
     gateway.shutdown().await;
 }
+
+/// Without the activator a burst must not pile up behind pods that would refuse it: each takes one request and queues ten.
+#[tokio::test]
+async fn without_the_activator_only_the_pods_queues_are_there() {
+    let gate = Arc::new(Semaphore::new(0));
+    let pod = Pod::gated("a", &gate).await;
+    let mut direct = table(1, &[pod.address]);
+    direct.revisions[0].activated = false;
+    let (gateway, handle) = gateway(direct).await;
+    let address = gateway.address();
+    let requests: Vec<_> = (0..11)
+        .map(|_| tokio::spawn(async move { client().request(post(address, HOST, "")).await.unwrap() }))
+        .collect();
+    eventually("all in", || handle.in_flight(&key("digits-00001")) == 11).await;
+    eventually("the pod is full", || pod.in_flight() == 1).await;
+    let refused = client().request(post(address, HOST, "")).await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let body = text(refused).await;
+    assert!(body.contains("10"), "{body}");
+    // With the activator back in the path there is room again.
+    handle.apply(table(1, &[pod.address]));
+    let waits = tokio::spawn(async move { client().request(post(address, HOST, "")).await.unwrap() });
+    eventually("it waits", || handle.in_flight(&key("digits-00001")) == 12).await;
+    gate.add_permits(12);
+    for request in requests.into_iter().chain([waits]) {
+        assert_eq!(in_time("answer", request).await.unwrap().status(), StatusCode::OK);
+    }
+    gateway.shutdown().await;
+    pod.stop().await;
+}

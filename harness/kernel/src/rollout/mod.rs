@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`flagger`] | a Flagger `Canary`: weights, checks, promotion and rollback, one decision an analysis interval |
 //! | [`argo`] | an Argo `Rollout`: steps, replica counts, weights, pauses, and its `AnalysisRun`s |
+//! | [`knative`] | Knative's gradual rollout of a new revision, and which old revisions are deleted |
 //! | [`kserve`] | KServe's own canaries: `canaryTrafficPercent` on Knative, `canary[]` in Standard mode |
 //!
 //! [`value`] holds what manifests and metric providers say: numbers that may be written as texts, and data of any
@@ -11,5 +12,6 @@
 
 pub mod argo;
 pub mod flagger;
+pub mod knative;
 pub mod kserve;
 pub mod value;

@@ -31,6 +31,8 @@ mod keda_triggers;
 mod laws;
 mod reconcile;
 mod restore;
+mod revisions_gc;
+mod rollout_gradual;
 mod scale_to_zero;
 mod scaler;
 mod sequential;

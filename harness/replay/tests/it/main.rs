@@ -2,3 +2,4 @@
 
 mod brokers;
 mod keda;
+mod on_demand;

@@ -16,7 +16,7 @@ use super::super::predictor::PredictorSpec;
 use super::super::status_types::CanaryStatus;
 use super::autoscaler::Class;
 use super::workload::{self, Workload};
-use super::{Fault, Inputs, Profile, standard};
+use super::{Fault, Inputs, Profile, on_demand, standard};
 use crate::condition::{FALSE, TRUE};
 
 /// The canaries of a service, and what the rules say about them.
@@ -29,16 +29,24 @@ impl Canaries {
     /// From the specification, and from the Deployments that there are.
     pub(super) fn of(inputs: &Inputs<'_>) -> Self {
         let service = inputs.service;
-        let available = |name: &str| {
+        let stored = service.status.as_ref().and_then(|status| status.canary_statuses.as_ref());
+        let available = |deployment: &str, canary: &str| {
             let deployments = inputs.observed.deployments.iter();
-            let found =
-                deployments.copied().find(|deployment| deployment.metadata.name.as_deref() == Some(name));
-            found.and_then(|deployment| deployment.status.as_ref()?.available_replicas).unwrap_or(0)
+            let mut found = deployments.copied();
+            let found = found.find(|found| found.metadata.name.as_deref() == Some(deployment))?;
+            let available = found.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0);
+            let was_ready = stored.into_iter().flatten().any(|old| old.name == canary && old.ready);
+            let is_asleep = available == 0
+                && on_demand::is_on_demand(found)
+                && on_demand::serves(found, was_ready, &standard::pods_of(inputs, deployment));
+            // A canary that wakes with the next request gets it.
+            Some(if is_asleep { 1 } else { available })
         };
         let canary = |canary: &CanarySpec| {
             let name = canary.predictor.name.clone().unwrap_or_default();
+            let deployment = names::predictor_service_name(service.name(), Some(&name));
             rules::Canary {
-                available_replicas: available(&names::predictor_service_name(service.name(), Some(&name))),
+                available_replicas: available(&deployment, &name).unwrap_or(0),
                 name,
                 traffic_percent: canary.traffic_percent,
                 min_replicas: canary.predictor.extension.min_replicas,
@@ -120,6 +128,10 @@ fn extension(
 ) -> ComponentExtension {
     if profile.has_upstream_bugs() {
         return ComponentExtension { min_replicas: Some(replicas), ..ComponentExtension::default() };
+    }
+    if class == Class::Kpa {
+        // It follows its own requests; the rules say how few replicas it may have.
+        return ComponentExtension { min_replicas: Some(replicas), ..merged.clone() };
     }
     let (replicas, metrics) = match class {
         Class::Keda => {

@@ -10,17 +10,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::super::names;
-use super::Fault;
 use super::autoscaler::Class;
 use super::service::DEFAULT_TARGET_PORT;
 use super::settings::Settings;
 use super::workload::{Workload, serves};
+use super::{Fault, on_demand};
 use crate::pod_fields;
 
 /// The Deployment of a component. `spec.replicas` is set only where nothing else decides it: with the autoscaler
 /// class `none`.
 pub(super) fn render(workload: &Workload, class: Class, settings: &Settings) -> Result<Deployment, Fault> {
     let mut pod = pod_fields::pod_spec(&workload.pod).map_err(Fault::Component)?;
+    let has_probe =
+        pod.containers.iter().any(|container| serves(&container.name) && container.readiness_probe.is_some());
     default_pod(&mut pod);
     let selector = BTreeMap::from([("app".to_owned(), workload.app())]);
     let mut spec = DeploymentSpec {
@@ -30,7 +32,11 @@ pub(super) fn render(workload: &Workload, class: Class, settings: &Settings) -> 
         ..DeploymentSpec::default()
     };
     strategy(&mut spec, workload, settings)?;
-    Ok(Deployment { metadata: workload.metadata(), spec: Some(spec), status: None })
+    let mut deployment = Deployment { metadata: workload.metadata(), spec: Some(spec), status: None };
+    if class == Class::Kpa {
+        on_demand::mark(&mut deployment, workload, has_probe)?;
+    }
+    Ok(deployment)
 }
 
 /// Pods have the metadata of their Deployment, without its owner.

@@ -277,6 +277,10 @@ fn standard(inputs: &Inputs<'_>, spec: &InferenceGraphSpec, plan: &mut Plan) -> 
     let settings = Settings::of(inputs.config);
     let router = router(inputs, spec, Some(inputs.graph.name_any()))?;
     let class = autoscaler::Class::of(&router, inputs.profile)?;
+    if class == autoscaler::Class::Kpa {
+        let message = "autoscaler class kpa scales by what the gateway counts, and requests to an InferenceGraph's router do not pass it; use hpa, keda, external or none";
+        return Err(Fault::Component(message.to_owned()));
+    }
     plan.children.services.push(service::render(&router, settings.headless));
     plan.children.deployments.push(deployment::render(&router, class, &settings)?);
     match class {

@@ -67,6 +67,9 @@ impl Builder<'_> {
         };
         let Some(workload) = workload else { return Ok(()) };
         is_free(inputs.service, &inputs.observed.knative_services, &workload.name)?;
+        // Knative's webhook would refuse the Service, and nothing would say so here.
+        knative::own_rollout_duration_s(Some(&workload.annotations))
+            .map_err(|message| Fault::Reason("InvalidRolloutDuration", message))?;
         self.note_runtime(&workload);
         let state = inputs.service.status.as_ref().and_then(|status| status.components.get(component.word()));
         self.children.knative_services.push(render(&workload, state, inputs));

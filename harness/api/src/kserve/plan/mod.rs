@@ -12,6 +12,7 @@
 //! | `knative_mode` | Knative Services and what leads to them |
 //! | `canary` | `spec.canary[]` of the Standard mode |
 //! | `rollout` | `canaryTrafficPercent` in the Standard mode (profile Windtunnel) |
+//! | `on_demand` | scaling by requests in the Standard mode (profile Windtunnel) |
 //! | `workload` | a component's names, labels, annotations and pod |
 //!
 //! The order of decisions and the wordings are those of upstream's reconciler
@@ -19,6 +20,7 @@
 
 pub mod graph;
 pub mod local_models;
+pub mod on_demand;
 pub mod trained_models;
 
 mod autoscaler;

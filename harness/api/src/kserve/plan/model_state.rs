@@ -224,6 +224,11 @@ fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus> {
     statuses.iter().find(|status| status.name == name)
 }
 
+/// Whether a container of the pod ended badly, or cannot start.
+pub(super) fn has_failed(pod: &Pod) -> bool {
+    failure(pod, false).is_some()
+}
+
 fn failure(pod: &Pod, bugs: bool) -> Option<FailureInfo> {
     let both = [initializer(pod), container(pod, SERVING_CONTAINER)];
     both.into_iter().flatten().find_map(|status| container_failure(status, bugs))

@@ -20,11 +20,11 @@ use kube::ResourceExt;
 use windtunnel_kernel::rollout::kserve::standard::Backend;
 
 use super::super::component::ComponentExtension;
-use super::super::status_types::ComponentStatus;
+use super::super::status_types::{ComponentStatus, InferenceServiceStatus};
 use super::autoscaler::Class;
 use super::settings::Settings;
 use super::workload::Workload;
-use super::{Fault, Inputs, deployment};
+use super::{Fault, Inputs, deployment, on_demand, standard};
 use crate::Fields;
 use crate::condition::{Condition, FALSE, TRUE};
 use crate::knative::TrafficTarget;
@@ -69,7 +69,7 @@ impl Revisions {
             let canary = left.map(|left| Canary {
                 workload: beside(&wanted, &hash, share_of_route(inputs, &wanted, &left.name_any())),
                 hash: hash.clone(),
-                is_ready: available(left),
+                is_ready: serves(inputs, &wanted, &hash, left),
                 percent: share_of_route(inputs, &wanted, &left.name_any()),
             });
             return Ok(Self { base: (wanted, hash), canary, condition: None });
@@ -86,14 +86,14 @@ impl Revisions {
                 Canary {
                     workload: beside(&wanted, &hash, percent),
                     hash: hash.clone(),
-                    is_ready: available(left),
+                    is_ready: serves(inputs, &wanted, &hash, left),
                     percent,
                 }
             });
             return Ok(Self { base: (wanted, hash), canary, condition });
         }
         let canary = beside(&wanted, &hash, share);
-        let is_ready = find(inputs, &canary.name).is_some_and(available);
+        let is_ready = find(inputs, &canary.name).is_some_and(|found| serves(inputs, &wanted, &hash, found));
         let (status, reason) =
             if is_ready { (TRUE, "AllCanariesReady") } else { (FALSE, "CanariesNotReady") };
         Ok(Self {
@@ -177,15 +177,27 @@ fn as_observed(wanted: &Workload, main: &Deployment) -> Workload {
         .and_then(|spec| serde_json::to_value(spec).ok())
         .and_then(|value| serde_json::from_value(value).ok())
         .unwrap_or_else(|| wanted.pod.clone());
-    Workload { labels, annotations: metadata.annotations.unwrap_or_default(), pod, ..wanted.clone() }
+    Workload {
+        labels,
+        annotations: on_demand::unmarked(metadata.annotations.unwrap_or_default()),
+        pod,
+        ..wanted.clone()
+    }
 }
 
 fn find<'a>(inputs: &Inputs<'a>, name: &str) -> Option<&'a Deployment> {
     inputs.observed.deployments.iter().copied().find(|deployment| deployment.name_any() == name)
 }
 
-fn available(deployment: &Deployment) -> bool {
-    deployment.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0) > 0
+/// Whether the Deployment of a revision answers requests.
+fn serves(inputs: &Inputs<'_>, wanted: &Workload, hash: &str, deployment: &Deployment) -> bool {
+    if !on_demand::is_on_demand(deployment) {
+        return deployment.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0) > 0;
+    }
+    let stored = inputs.service.status.as_ref().and_then(InferenceServiceStatus::predictor);
+    let newest = stored.and_then(|state| state.latest_ready_revision.as_ref());
+    let was_ready = newest.is_some_and(|newest| *newest == format!("{}-{hash}", wanted.name));
+    on_demand::serves(deployment, was_ready, &standard::pods_of(inputs, &deployment.name_any()))
 }
 
 /// Whether all pods have the newest template and serve.

@@ -19,7 +19,7 @@ use super::settings::{CLUSTER_LOCAL_DOMAIN, Settings};
 use super::workload::{self, Component, Workload};
 use super::{
     Children, Fault, Inputs, Plan, PlannedEvent, conditions, deployment, domain, ingress, is_free,
-    multi_node, scaled_object, service,
+    multi_node, on_demand, scaled_object, service,
 };
 use crate::condition::{Condition, FALSE, TRUE};
 
@@ -116,9 +116,13 @@ impl<'a> Builder<'a> {
             } else {
                 self.emit(&stable)?;
             }
-            let condition = conditions::readiness(Component::Predictor, &[self.deployment(&stable.name)]);
+            let condition = self.readiness(&stable)?;
             return self.propagate(&stable, condition);
         };
+        if Class::of(&stable, self.inputs.profile)? == Class::Kpa {
+            let message = "autoscaler class kpa adds and removes single pods, and this model spans several; use the class none";
+            return Err(Fault::Component(message.to_owned()));
+        }
         let workers = multi_node::split(&mut stable, &worker, self.inputs, &self.settings)?;
         self.emit(&stable)?;
         self.children.deployments.push(multi_node::deployment(&workers, &self.settings)?);
@@ -193,7 +197,7 @@ impl<'a> Builder<'a> {
         let result = workload.and_then(|workload| {
             let Some(workload) = workload else { return Ok(()) };
             self.emit(&workload)?;
-            let condition = conditions::readiness(component, &[self.deployment(&workload.name)]);
+            let condition = self.readiness(&workload)?;
             self.propagate(&workload, condition)
         });
         if let Err(fault) = result {
@@ -216,7 +220,13 @@ impl<'a> Builder<'a> {
         is_free(self.inputs.service, &self.inputs.observed.services, &workload.name)?;
         let profile = self.inputs.profile;
         let class = Class::of(workload, profile)?;
-        let deployment = deployment::render(workload, class, &self.settings)?;
+        if class == Class::Kpa {
+            self.is_counted()?;
+        }
+        let mut deployment = deployment::render(workload, class, &self.settings)?;
+        if let Some(spec) = deployment.spec.as_mut().filter(|_| self.must_wake(workload, class)) {
+            spec.replicas.get_or_insert(1);
+        }
         self.children.services.push(service::render(workload, self.settings.headless));
         self.children.deployments.push(deployment);
         let collector = scaled_object::collector(workload, &self.settings);
@@ -239,6 +249,40 @@ impl<'a> Builder<'a> {
             Class::External | Class::None | Class::Kpa => {}
         }
         Ok(())
+    }
+
+    /// Refuses to scale by requests what no request reaches through the gateway: it would fall asleep for ever.
+    fn is_counted(&self) -> Result<(), Fault> {
+        let why = if is_internal(self.inputs, &self.settings) {
+            "this service is not reached through it (visibility, ingressDomain or disableIngressCreation)"
+        } else if !self.settings.enable_gateway_api || !self.inputs.cluster.gateway_api {
+            "this needs HTTPRoutes (the Gateway API, and ingress.enableGatewayApi in inferenceservice-config)"
+        } else {
+            return Ok(());
+        };
+        let message = format!(
+            "autoscaler class kpa scales by what the gateway counts, and {why}; use hpa, keda, external or none"
+        );
+        Err(Fault::Reason("RequestsNotCounted", message))
+    }
+
+    /// Whether a Deployment was left at zero by the request-based autoscaler and is now with one that would leave it
+    /// there.
+    fn must_wake(&self, workload: &Workload, class: Class) -> bool {
+        let is_asleep = self.deployment(&workload.name).is_some_and(on_demand::is_asleep);
+        is_asleep && !matches!(class, Class::Kpa | Class::Keda)
+    }
+
+    /// Whether a component that runs on one Deployment is ready.
+    fn readiness(&self, workload: &Workload) -> Result<Condition, Fault> {
+        let (component, inputs) = (workload.component, self.inputs);
+        let deployment = self.deployment(&workload.name);
+        if Class::of(workload, inputs.profile)? != Class::Kpa {
+            return Ok(conditions::readiness(component, &[deployment]));
+        }
+        let stored = inputs.service.status.as_ref();
+        let was = stored.and_then(|status| crate::condition::find(&status.conditions, component.ready()));
+        Ok(on_demand::readiness(component, deployment, was, &pods_of(inputs, &workload.name)))
     }
 
     /// Sets the component's condition, and its URL once it is ready.
@@ -425,7 +469,7 @@ pub(super) fn model_status_of(
 }
 
 /// The pods of a Deployment: those with its `app` label.
-fn pods_of<'a>(inputs: &Inputs<'a>, deployment: &str) -> Vec<&'a Pod> {
+pub(super) fn pods_of<'a>(inputs: &Inputs<'a>, deployment: &str) -> Vec<&'a Pod> {
     let app = format!("isvc.{deployment}");
     let pods = inputs.observed.pods.iter().copied();
     pods.filter(|pod| pod.metadata.labels.as_ref().and_then(|labels| labels.get("app")) == Some(&app))

@@ -7,6 +7,7 @@ mod graph;
 mod knative;
 mod local_models;
 mod multi_node;
+mod on_demand;
 mod rollout;
 mod routes;
 mod standard;

@@ -251,7 +251,9 @@ fn behaviour_of_the_autoscaler() {
 /// Who decides the replicas: exactly one of them, and `spec.replicas` is set only where nobody else does.
 #[test]
 fn autoscaler_classes() {
-    let config = KserveConfig::default();
+    let mut config = KserveConfig::default();
+    // Only requests that pass the gateway can be counted.
+    config.ingress.enable_gateway_api = true;
     let runtimes = runtimes();
     let of = |class: &str, profile: Profile| {
         let service = tensorflow(&json!({"minReplicas": 2}), &json!({CLASS: class}));
