@@ -30,6 +30,7 @@ use super::inference_service::InferenceService;
 use super::names;
 use super::storage_container::ClusterStorageContainer;
 
+pub(super) use credentials::add_download_credentials;
 pub use storage_initializer::{
     CLAIM_VOLUME, PROVISION_VOLUME, STORAGE_INITIALIZER, StorageUris, add_storage_uris, storage_uris,
 };

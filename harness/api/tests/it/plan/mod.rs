@@ -5,6 +5,7 @@ mod canary;
 mod components;
 mod graph;
 mod knative;
+mod local_model_agent;
 mod local_models;
 mod multi_node;
 mod rollout;
