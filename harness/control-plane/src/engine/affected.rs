@@ -7,9 +7,9 @@ use windtunnel_api::knative::Route;
 use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
 use windtunnel_api::kserve::names;
 
-use crate::gateway_routes;
 use crate::install::{CONFIG_AUTOSCALER, CONFIG_DOMAIN, KNATIVE_NAMESPACE};
 use crate::world::{Key, Kind, Object, ObjectKey, World};
+use crate::{gateway_routes, kserve};
 
 /// The work that an object makes by being there, changing or going.
 pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
@@ -25,6 +25,7 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
                 model.namespace == key.namespace && found.spec.inference_service == key.name
             });
             keys.extend(models.map(|(model, _)| Key::TrainedModel(model.clone())));
+            keys.extend(kserve::local_models_of(world, object));
             keys.push(Key::InferenceService(key));
         }
         Object::InferenceGraph(_) => keys.push(Key::InferenceGraph(key)),
@@ -106,12 +107,15 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
         Object::TriggerAuthentication(_) | Object::ClusterTriggerAuthentication(_) => {
             keys.extend(authenticated(world, &key));
         }
-        Object::Secret(_)
-        | Object::ServiceAccount(_)
-        | Object::LocalModelCache(_)
+        Object::LocalModelCache(_)
         | Object::LocalModelNamespaceCache(_)
         | Object::LocalModelNodeGroup(_)
         | Object::LocalModelNode(_)
+        | Object::Node(_)
+        | Object::PersistentVolume(_)
+        | Object::PersistentVolumeClaim(_) => keys.extend(kserve::local_models_of(world, object)),
+        Object::Secret(_)
+        | Object::ServiceAccount(_)
         | Object::HorizontalPodAutoscaler(_)
         | Object::Ingress(_)
         | Object::VirtualService(_)
@@ -189,7 +193,8 @@ fn configured(world: &World, key: &ObjectKey) -> Vec<Key> {
     match (key.namespace.as_str(), key.name.as_str()) {
         (CONFIG_NAMESPACE, CONFIG_MAP) => {
             let graphs = world.inference_graphs.keys().cloned().map(Key::InferenceGraph);
-            graphs.chain(world.inference_services.keys().cloned().map(Key::InferenceService)).collect()
+            let services = world.inference_services.keys().cloned().map(Key::InferenceService);
+            graphs.chain(services).chain(kserve::local_model_keys(world)).collect()
         }
         (KNATIVE_NAMESPACE, CONFIG_AUTOSCALER) => {
             let revisions = world.revisions.keys().cloned();

@@ -74,6 +74,8 @@ pub(crate) struct Engine {
     scaled: keda::Loops,
     sources: Sources,
     polls: JoinSet<Poll>,
+    /// Whether there may be local models: the watches of the kinds that only these need wait for it.
+    local_models: tokio::sync::watch::Sender<bool>,
 }
 
 /// The end of a poll of a ScaledObject's triggers.
@@ -129,6 +131,7 @@ impl Engine {
             scaled: keda::Loops::default(),
             sources: Sources::default(),
             polls: JoinSet::new(),
+            local_models: tokio::sync::watch::Sender::new(false),
         }
     }
 
@@ -139,7 +142,7 @@ impl Engine {
         let mut stats = self.gateway.stats();
         let mut reports = true;
         let (sender, mut changes) = mpsc::channel(CHANGES_QUEUED);
-        let mut watchers = watch::start(&self.client, &sender);
+        let mut watchers = watch::start(&self.client, &sender, &self.local_models.subscribe());
         self.unsynced = watchers.len();
         drop(sender);
         loop {
@@ -206,6 +209,8 @@ impl Engine {
                 Key::HttpRoute(of) => gateway_routes::reconcile_route(&self.world, of, now_ns),
                 Key::Gateway(of) => gateway_routes::reconcile_gateway(&self.world, of, now_ns),
                 Key::GatewayClass(of) => gateway_routes::reconcile_class(&self.world, of, now_ns),
+                Key::LocalModelNode(of) => kserve::reconcile_local_model_node(&self.world, of),
+                Key::LocalModel(of) => kserve::reconcile_local_model(&self.world, of),
                 Key::ScaledObject(of) => self.scaled.changed(&self.world, of, now_ns),
                 Key::Scale(of) => {
                     let step = self.loops.changed(&self.world, of, now_ns);
@@ -304,6 +309,7 @@ impl Engine {
                 self.world.served.insert(kind);
                 // What could not be made without the kind can be made now.
                 self.dirty.extend(self.world.inference_services.keys().cloned().map(Key::InferenceService));
+                self.dirty.extend(kserve::local_model_keys(&self.world));
             }
             Change::Applied(object) => self.applied(*object),
             Change::Deleted(kind, key) => self.deleted(kind, &key),
@@ -328,6 +334,9 @@ impl Engine {
         let (kind, key) = (object.kind(), object.key());
         let affected = affected::by(&self.world, &object);
         live::applied(&self.live_config, &object);
+        if kserve::is_cache_looked_after(&object) {
+            self.local_models.send_replace(true);
+        }
         if !self.world.apply(object) {
             return;
         }
@@ -353,6 +362,9 @@ impl Engine {
     fn configured(&self, key: &ObjectKey) {
         use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
         if key.namespace == CONFIG_NAMESPACE && key.name == CONFIG_MAP {
+            if self.world.kserve_config().is_ok_and(|config| config.local_model.enabled) {
+                self.local_models.send_replace(true);
+            }
             for fault in self.live_config.configure(&self.world.config_data(CONFIG_NAMESPACE, CONFIG_MAP)) {
                 tracing::warn!(%fault, "a setting keeps its last good value");
             }

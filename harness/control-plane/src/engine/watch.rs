@@ -6,13 +6,17 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Secret, Service as CoreService, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service as CoreService,
+    ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::ListParams;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client};
 use tokio::sync::mpsc::Sender;
+use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
 use windtunnel_api::istio::VirtualService;
@@ -33,7 +37,7 @@ use crate::world::{Kept, Kind, Object, ObjectKey};
 pub(super) enum Change {
     /// An object is there, or is another now.
     Applied(Box<Object>),
-    /// The API server serves a kind of others.
+    /// The API server serves a kind of others; or all is known of a kind that is not always watched.
     Served(Kind),
     /// A watch has told everything that was there when it began. Each does so once.
     Synced,
@@ -53,8 +57,9 @@ pub(super) enum Change {
 /// Wait between two looks whether a kind is served that was not.
 const SERVED_AGAIN: Duration = Duration::from_secs(5);
 
-/// Starts a watch for every kind. They end when the receiver is dropped or the set is shut down.
-pub(super) fn start(client: &Client, changes: &Sender<Change>) -> JoinSet<()> {
+/// Starts a watch for every kind. They end when the receiver is dropped or the set is shut down. Kinds that only local models
+/// need wait until there may be some.
+pub(super) fn start(client: &Client, changes: &Sender<Change>, local_models: &Receiver<bool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let mut watches = Watches { tasks: &mut tasks, client, changes };
     watches.all::<InferenceService>();
@@ -78,6 +83,9 @@ pub(super) fn start(client: &Client, changes: &Sender<Change>) -> JoinSet<()> {
     watches.all::<LocalModelNamespaceCache>();
     watches.all::<LocalModelNodeGroup>();
     watches.all::<LocalModelNode>();
+    watches.when::<Node>(local_models);
+    watches.when::<PersistentVolume>(local_models);
+    watches.when::<PersistentVolumeClaim>(local_models);
     watches.labelled::<Pod>(kserve::INFERENCE_SERVICE_LABEL);
     watches.if_served::<Service>();
     watches.if_served::<GatewayClass>();
@@ -95,7 +103,7 @@ pub(super) fn start(client: &Client, changes: &Sender<Change>) -> JoinSet<()> {
             watcher::Config::default(),
             Some(namespace.to_owned()),
             changes.clone(),
-            true,
+            Some(Change::Synced),
         ));
     }
     tasks
@@ -110,13 +118,19 @@ struct Watches<'a> {
 impl Watches<'_> {
     fn all<K: Kept>(&mut self) {
         let api = Api::<K>::all(self.client.clone());
-        self.tasks.spawn(follow(api, watcher::Config::default(), None, self.changes.clone(), true));
+        self.tasks.spawn(follow(
+            api,
+            watcher::Config::default(),
+            None,
+            self.changes.clone(),
+            Some(Change::Synced),
+        ));
     }
 
     fn labelled<K: Kept>(&mut self, label: &str) {
         let api = Api::<K>::all(self.client.clone());
         let config = watcher::Config::default().labels(label);
-        self.tasks.spawn(follow(api, config, None, self.changes.clone(), true));
+        self.tasks.spawn(follow(api, config, None, self.changes.clone(), Some(Change::Synced)));
     }
 
     /// A kind of others: it may come later.
@@ -134,18 +148,33 @@ impl Watches<'_> {
                 tokio::time::sleep(SERVED_AGAIN).await;
             }
             if changes.send(Change::Served(K::KIND)).await.is_ok() {
-                follow(api, watcher::Config::default(), None, changes, !counted).await;
+                let first = (!counted).then_some(Change::Synced);
+                follow(api, watcher::Config::default(), None, changes, first).await;
+            }
+        });
+    }
+
+    /// A kind that is watched from the moment on at which it is wanted. Nobody waits for it: what needs it waits for
+    /// [`Change::Served`], which comes when all its objects are known.
+    fn when<K: Kept>(&mut self, wanted: &Receiver<bool>) {
+        let api = Api::<K>::all(self.client.clone());
+        let (changes, mut wanted) = (self.changes.clone(), wanted.clone());
+        self.tasks.spawn(async move {
+            if changes.send(Change::Synced).await.is_ok() && wanted.wait_for(|wanted| *wanted).await.is_ok() {
+                let config = watcher::Config::default();
+                follow(api, config, None, changes, Some(Change::Served(K::KIND))).await;
             }
         });
     }
 }
 
+/// Tells of the objects of a kind, and what is to be told once when the first list is complete.
 async fn follow<K: Kept>(
     api: Api<K>,
     config: watcher::Config,
     namespace: Option<String>,
     changes: Sender<Change>,
-    mut tells_synced: bool,
+    mut when_listed: Option<Change>,
 ) {
     let mut events = std::pin::pin!(watch(api, config).default_backoff());
     let mut listed = BTreeSet::new();
@@ -175,7 +204,10 @@ async fn follow<K: Kept>(
         if changes.send(change).await.is_err() {
             return;
         }
-        if listed_all && std::mem::take(&mut tells_synced) && changes.send(Change::Synced).await.is_err() {
+        if listed_all
+            && let Some(told) = when_listed.take()
+            && changes.send(told).await.is_err()
+        {
             return;
         }
     }

@@ -46,9 +46,10 @@ pub async fn install(client: &Client, domain: &str) -> Result<(), ControlPlaneEr
     let definitions = Api::<CustomResourceDefinition>::all(client.clone());
     let namespaces = Api::<Namespace>::all(client.clone());
     let all = try_join_all(crds().into_iter().map(|crd| create_if_absent(&definitions, ours(crd))));
-    let both =
-        [CONFIG_NAMESPACE, KNATIVE_NAMESPACE].map(|name| create_if_absent(&namespaces, namespace(name)));
-    tokio::try_join!(all, try_join_all(both))?;
+    let jobs = KserveConfig::default().local_model.job_namespace;
+    let all_namespaces = [CONFIG_NAMESPACE, KNATIVE_NAMESPACE, &jobs]
+        .map(|name| create_if_absent(&namespaces, namespace(name)));
+    tokio::try_join!(all, try_join_all(all_namespaces))?;
     try_join_all(crds().iter().map(|crd| established(&definitions, crd.name_any()))).await?;
 
     let maps = config_maps(domain).into_iter().map(|map| {

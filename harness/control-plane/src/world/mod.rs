@@ -10,7 +10,8 @@ pub(crate) mod kind_types {
     pub(crate) use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
     pub(crate) use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
     pub(crate) use k8s_openapi::api::core::v1::{
-        ConfigMap, Endpoints, Pod, Secret, Service as CoreService, ServiceAccount,
+        ConfigMap, Endpoints, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret,
+        Service as CoreService, ServiceAccount,
     };
     pub(crate) use k8s_openapi::api::networking::v1::Ingress;
     pub(crate) use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
@@ -35,7 +36,10 @@ pub(crate) use kinds::{with_kind, with_object};
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Secret, Service as CoreService, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service as CoreService,
+    ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::Ingress;
 use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
 use windtunnel_api::istio::VirtualService;
@@ -99,6 +103,12 @@ pub struct World {
     pub node_groups: Store<LocalModelNodeGroup>,
     /// What each node keeps.
     pub model_nodes: Store<LocalModelNode>,
+    /// Nodes, while there may be local models.
+    pub nodes: Store<Node>,
+    /// Volumes, while there may be local models.
+    pub persistent_volumes: Store<PersistentVolume>,
+    /// Claims, while there may be local models.
+    pub persistent_volume_claims: Store<PersistentVolumeClaim>,
     /// ReplicaSets of Deployments.
     pub replica_sets: Store<ReplicaSet>,
     /// HorizontalPodAutoscalers.
@@ -121,7 +131,8 @@ pub struct World {
     pub virtual_services: Store<VirtualService>,
     /// OpenTelemetryCollectors, where the operator is.
     pub collectors: Store<OpenTelemetryCollector>,
-    /// Kinds of others that the API server serves.
+    /// Kinds of others that the API server serves; of those that are watched for local models only, those whose objects
+    /// are all known.
     pub served: BTreeSet<Kind>,
     /// Whether the definitions of KEDA's kinds are ours.
     pub has_own_keda: bool,

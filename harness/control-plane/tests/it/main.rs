@@ -5,6 +5,7 @@ mod admission;
 mod autoscaling;
 mod chain;
 mod keda;
+mod local_models;
 mod sandbox;
 mod server;
 mod standard;

@@ -161,12 +161,16 @@ impl Sandbox {
     fn round(&mut self) {
         let now_ns = self.now_ns;
         type Reconcile = fn(&World, &ObjectKey, u64) -> Vec<Effect>;
-        let areas: [(Kind, Reconcile); 5] = [
+        let areas: [(Kind, Reconcile); 9] = [
             (Kind::InferenceService, kserve::reconcile),
             (Kind::Service, knative::service::reconcile),
             (Kind::Configuration, knative::configuration::reconcile),
             (Kind::Revision, knative::revision::reconcile),
             (Kind::Route, knative::route::reconcile),
+            (Kind::LocalModelCache, |world, key, _| kserve::reconcile_local_model(world, key)),
+            (Kind::LocalModelNamespaceCache, |world, key, _| kserve::reconcile_local_model(world, key)),
+            (Kind::Node, |world, key, _| kserve::reconcile_local_model_node(world, key)),
+            (Kind::LocalModelNode, |world, key, _| kserve::reconcile_local_model_node(world, key)),
         ];
         for (kind, reconcile) in areas {
             for key in self.world.keys(kind) {
