@@ -6,6 +6,7 @@ use windtunnel_api::keda::ScaledObject;
 use windtunnel_api::knative::Route;
 use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
 use windtunnel_api::kserve::names;
+use windtunnel_api::kserve::plan::ca_bundle::GLOBAL_CA_BUNDLE;
 
 use crate::install::{CONFIG_AUTOSCALER, CONFIG_DOMAIN, KNATIVE_NAMESPACE};
 use crate::world::{Key, Kind, Object, ObjectKey, World};
@@ -190,11 +191,22 @@ fn routes_to(
 }
 
 fn configured(world: &World, key: &ObjectKey) -> Vec<Key> {
+    let services = |namespace: &str| -> Vec<Key> {
+        let all = world.inference_services.keys();
+        let those = all.filter(|service| namespace.is_empty() || service.namespace == namespace);
+        those.cloned().map(Key::InferenceService).collect()
+    };
+    let ca_bundle = world.kserve_config().map(|config| config.storage_initializer.ca_bundle_config_map_name);
+    if key.namespace == CONFIG_NAMESPACE && ca_bundle.is_ok_and(|name| name == key.name) {
+        return services("");
+    }
+    if key.name == GLOBAL_CA_BUNDLE {
+        return services(&key.namespace);
+    }
     match (key.namespace.as_str(), key.name.as_str()) {
         (CONFIG_NAMESPACE, CONFIG_MAP) => {
             let graphs = world.inference_graphs.keys().cloned().map(Key::InferenceGraph);
-            let services = world.inference_services.keys().cloned().map(Key::InferenceService);
-            graphs.chain(services).chain(kserve::local_model_keys(world)).collect()
+            graphs.chain(services("")).chain(kserve::local_model_keys(world)).collect()
         }
         (KNATIVE_NAMESPACE, CONFIG_AUTOSCALER) => {
             let revisions = world.revisions.keys().cloned();

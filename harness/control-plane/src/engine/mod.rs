@@ -76,6 +76,8 @@ pub(crate) struct Engine {
     polls: JoinSet<Poll>,
     /// Whether there may be local models: the watches of the kinds that only these need wait for it.
     local_models: tokio::sync::watch::Sender<bool>,
+    /// Whether there are copies of certificate authorities, which are watched then.
+    ca_bundles: tokio::sync::watch::Sender<bool>,
 }
 
 /// The end of a poll of a ScaledObject's triggers.
@@ -132,17 +134,23 @@ impl Engine {
             sources: Sources::default(),
             polls: JoinSet::new(),
             local_models: tokio::sync::watch::Sender::new(false),
+            ca_bundles: tokio::sync::watch::Sender::new(false),
         }
     }
 
     /// Runs until stopped.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
+        self.world.kubernetes = install::kubernetes_version(&self.client).await;
         self.world.has_own_keda = install::is_ours(&self.client, SCALED_OBJECTS).await;
         let mut asks = self.external_metrics.serve();
         let mut stats = self.gateway.stats();
         let mut reports = true;
         let (sender, mut changes) = mpsc::channel(CHANGES_QUEUED);
-        let mut watchers = watch::start(&self.client, &sender, &self.local_models.subscribe());
+        let wanted = watch::Wanted {
+            local_models: self.local_models.subscribe(),
+            ca_bundles: self.ca_bundles.subscribe(),
+        };
+        let mut watchers = watch::start(&self.client, &sender, &wanted);
         self.unsynced = watchers.len();
         drop(sender);
         loop {
@@ -313,18 +321,13 @@ impl Engine {
             }
             Change::Applied(object) => self.applied(*object),
             Change::Deleted(kind, key) => self.deleted(kind, &key),
-            Change::Listed { kind, namespace, keys } => {
+            Change::Listed { kind, part, keys } => {
                 let known = self.world.keys(kind).into_iter();
-                let gone: Vec<ObjectKey> = known
-                    .filter(|key| namespace.as_ref().is_none_or(|only| *only == key.namespace))
-                    .filter(|key| !keys.contains(key))
-                    .collect();
+                let gone: Vec<ObjectKey> = known.filter(|key| part.has(key) && !keys.contains(key)).collect();
                 for key in gone {
                     self.deleted(kind, &key);
                 }
-                self.world.forget_applied_except(kind, |key| {
-                    namespace.as_ref().is_some_and(|only| *only != key.namespace) || keys.contains(key)
-                });
+                self.world.forget_applied_except(kind, |key| !part.has(key) || keys.contains(key));
             }
         }
     }
@@ -362,8 +365,13 @@ impl Engine {
     fn configured(&self, key: &ObjectKey) {
         use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
         if key.namespace == CONFIG_NAMESPACE && key.name == CONFIG_MAP {
-            if self.world.kserve_config().is_ok_and(|config| config.local_model.enabled) {
-                self.local_models.send_replace(true);
+            if let Ok(config) = self.world.kserve_config() {
+                if config.local_model.enabled {
+                    self.local_models.send_replace(true);
+                }
+                if !config.storage_initializer.ca_bundle_config_map_name.is_empty() {
+                    self.ca_bundles.send_replace(true);
+                }
             }
             for fault in self.live_config.configure(&self.world.config_data(CONFIG_NAMESPACE, CONFIG_MAP)) {
                 tracing::warn!(%fault, "a setting keeps its last good value");

@@ -23,6 +23,7 @@ use windtunnel_api::istio::VirtualService;
 use windtunnel_api::keda::{ClusterTriggerAuthentication, ScaledObject, TriggerAuthentication};
 use windtunnel_api::knative::{Configuration, Revision, Route, Service};
 use windtunnel_api::kserve::config::CONFIG_NAMESPACE;
+use windtunnel_api::kserve::plan::ca_bundle::GLOBAL_CA_BUNDLE;
 use windtunnel_api::kserve::{
     ClusterServingRuntime, ClusterStorageContainer, InferenceGraph, InferenceService, LocalModelCache,
     LocalModelNamespaceCache, LocalModelNode, LocalModelNodeGroup, ServingRuntime, TrainedModel,
@@ -47,19 +48,44 @@ pub(super) enum Change {
     Listed {
         /// The kind.
         kind: Kind,
-        /// The namespace that was listed; all when absent.
-        namespace: Option<String>,
+        /// Which of them were listed.
+        part: Part,
         /// What is there.
         keys: BTreeSet<ObjectKey>,
     },
 }
 
+/// The objects of a kind that a watch is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Part {
+    /// Those of a namespace; of all when absent.
+    namespace: Option<&'static str>,
+    /// Those of this name; of any when absent.
+    name: Option<&'static str>,
+}
+
+impl Part {
+    /// Whether an object is one of them.
+    pub(super) fn has(&self, key: &ObjectKey) -> bool {
+        self.namespace.is_none_or(|namespace| namespace == key.namespace)
+            && self.name.is_none_or(|name| name == key.name)
+    }
+}
+
+/// What some of the watches wait for.
+pub(super) struct Wanted {
+    /// There may be local models.
+    pub(super) local_models: Receiver<bool>,
+    /// There are copies of certificate authorities.
+    pub(super) ca_bundles: Receiver<bool>,
+}
+
 /// Wait between two looks whether a kind is served that was not.
 const SERVED_AGAIN: Duration = Duration::from_secs(5);
 
-/// Starts a watch for every kind. They end when the receiver is dropped or the set is shut down. Kinds that only local models
-/// need wait until there may be some.
-pub(super) fn start(client: &Client, changes: &Sender<Change>, local_models: &Receiver<bool>) -> JoinSet<()> {
+/// Starts a watch for every kind. They end when the receiver is dropped or the set is shut down. What few need waits until it
+/// is wanted.
+pub(super) fn start(client: &Client, changes: &Sender<Change>, wanted: &Wanted) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let mut watches = Watches { tasks: &mut tasks, client, changes };
     watches.all::<InferenceService>();
@@ -83,9 +109,11 @@ pub(super) fn start(client: &Client, changes: &Sender<Change>, local_models: &Re
     watches.all::<LocalModelNamespaceCache>();
     watches.all::<LocalModelNodeGroup>();
     watches.all::<LocalModelNode>();
-    watches.when::<Node>(local_models);
-    watches.when::<PersistentVolume>(local_models);
-    watches.when::<PersistentVolumeClaim>(local_models);
+    watches.when::<Node>(&wanted.local_models, Part::default());
+    watches.when::<PersistentVolume>(&wanted.local_models, Part::default());
+    watches.when::<PersistentVolumeClaim>(&wanted.local_models, Part::default());
+    let copies = Part { name: Some(GLOBAL_CA_BUNDLE), ..Part::default() };
+    watches.when::<ConfigMap>(&wanted.ca_bundles, copies);
     watches.labelled::<Pod>(kserve::INFERENCE_SERVICE_LABEL);
     watches.if_served::<Service>();
     watches.if_served::<GatewayClass>();
@@ -101,7 +129,7 @@ pub(super) fn start(client: &Client, changes: &Sender<Change>, local_models: &Re
         tasks.spawn(follow(
             api,
             watcher::Config::default(),
-            Some(namespace.to_owned()),
+            Part { namespace: Some(namespace), ..Part::default() },
             changes.clone(),
             Some(Change::Synced),
         ));
@@ -121,7 +149,7 @@ impl Watches<'_> {
         self.tasks.spawn(follow(
             api,
             watcher::Config::default(),
-            None,
+            Part::default(),
             self.changes.clone(),
             Some(Change::Synced),
         ));
@@ -130,7 +158,7 @@ impl Watches<'_> {
     fn labelled<K: Kept>(&mut self, label: &str) {
         let api = Api::<K>::all(self.client.clone());
         let config = watcher::Config::default().labels(label);
-        self.tasks.spawn(follow(api, config, None, self.changes.clone(), Some(Change::Synced)));
+        self.tasks.spawn(follow(api, config, Part::default(), self.changes.clone(), Some(Change::Synced)));
     }
 
     /// A kind of others: it may come later.
@@ -149,20 +177,22 @@ impl Watches<'_> {
             }
             if changes.send(Change::Served(K::KIND)).await.is_ok() {
                 let first = (!counted).then_some(Change::Synced);
-                follow(api, watcher::Config::default(), None, changes, first).await;
+                follow(api, watcher::Config::default(), Part::default(), changes, first).await;
             }
         });
     }
 
-    /// A kind that is watched from the moment on at which it is wanted. Nobody waits for it: what needs it waits for
-    /// [`Change::Served`], which comes when all its objects are known.
-    fn when<K: Kept>(&mut self, wanted: &Receiver<bool>) {
+    /// A kind, or its objects of one name, watched from the moment on at which it is wanted. Nobody waits for it: what needs
+    /// it waits for [`Change::Served`], which comes when all these objects are known.
+    fn when<K: Kept>(&mut self, wanted: &Receiver<bool>, part: Part) {
         let api = Api::<K>::all(self.client.clone());
         let (changes, mut wanted) = (self.changes.clone(), wanted.clone());
         self.tasks.spawn(async move {
             if changes.send(Change::Synced).await.is_ok() && wanted.wait_for(|wanted| *wanted).await.is_ok() {
-                let config = watcher::Config::default();
-                follow(api, config, None, changes, Some(Change::Served(K::KIND))).await;
+                let config = part.name.iter().fold(watcher::Config::default(), |config, name| {
+                    config.fields(&format!("metadata.name={name}"))
+                });
+                follow(api, config, part, changes, Some(Change::Served(K::KIND))).await;
             }
         });
     }
@@ -172,7 +202,7 @@ impl Watches<'_> {
 async fn follow<K: Kept>(
     api: Api<K>,
     config: watcher::Config,
-    namespace: Option<String>,
+    part: Part,
     changes: Sender<Change>,
     mut when_listed: Option<Change>,
 ) {
@@ -188,11 +218,7 @@ async fn follow<K: Kept>(
                 listed.insert(ObjectKey::of(&object));
                 Change::Applied(Box::new(object.wrap()))
             }
-            Ok(Event::InitDone) => Change::Listed {
-                kind: K::KIND,
-                namespace: namespace.clone(),
-                keys: std::mem::take(&mut listed),
-            },
+            Ok(Event::InitDone) => Change::Listed { kind: K::KIND, part, keys: std::mem::take(&mut listed) },
             Ok(Event::Apply(object)) => Change::Applied(Box::new(object.wrap())),
             Ok(Event::Delete(object)) => Change::Deleted(K::KIND, ObjectKey::of(&object)),
             Err(error) => {

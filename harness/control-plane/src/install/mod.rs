@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use windtunnel_api::gateway_api::{Gateway, GatewayClass, GatewayClassSpec, GatewaySpec, Listener};
 use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
+use windtunnel_api::kserve::plan::KubernetesVersion;
 use windtunnel_api::kserve::{ClusterServingRuntime, ClusterStorageContainer, KserveConfig};
 use windtunnel_api::{crds, runtimes};
 
@@ -92,6 +93,17 @@ pub(crate) async fn is_ours(client: &Client, name: &str) -> bool {
         Err(error) => {
             tracing::warn!(name, %error, "nobody knows whose definition this is, so it is left to others");
             false
+        }
+    }
+}
+
+/// What version the API server says that it is.
+pub(crate) async fn kubernetes_version(client: &Client) -> Option<KubernetesVersion> {
+    match client.apiserver_version().await {
+        Ok(info) => Some(KubernetesVersion { major: info.major, minor: info.minor }),
+        Err(error) => {
+            tracing::warn!(%error, "the API server's version is not known, so nothing is said of what it can't do");
+            None
         }
     }
 }

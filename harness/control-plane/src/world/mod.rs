@@ -45,7 +45,7 @@ use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
 use windtunnel_api::istio::VirtualService;
 use windtunnel_api::keda::{ClusterTriggerAuthentication, ScaledObject, TriggerAuthentication};
 use windtunnel_api::knative::{Configuration, Revision, Route, Service};
-use windtunnel_api::kserve::plan::Capabilities;
+use windtunnel_api::kserve::plan::{Capabilities, KubernetesVersion};
 use windtunnel_api::kserve::{
     ClusterServingRuntime, ClusterStorageContainer, InferenceGraph, InferenceService, KserveConfig,
     LocalModelCache, LocalModelNamespaceCache, LocalModelNode, LocalModelNodeGroup, ServingRuntime,
@@ -83,7 +83,7 @@ pub struct World {
     pub endpoints: Store<Endpoints>,
     /// Pods of InferenceServices.
     pub pods: Store<Pod>,
-    /// ConfigMaps of the control plane's namespaces.
+    /// ConfigMaps of the control plane's namespaces, and the copies of its certificate authorities in all others.
     pub config_maps: Store<ConfigMap>,
     /// Secrets: credentials of downloads.
     pub secrets: Store<Secret>,
@@ -134,6 +134,8 @@ pub struct World {
     /// Kinds of others that the API server serves; of those that are watched for local models only, those whose objects
     /// are all known.
     pub served: BTreeSet<Kind>,
+    /// The version of the API server, if it is known.
+    pub kubernetes: Option<KubernetesVersion>,
     /// Whether the definitions of KEDA's kinds are ours.
     pub has_own_keda: bool,
     /// Upstream as it is, or as it is meant.
