@@ -5,6 +5,7 @@ mod admission;
 mod autoscaling;
 mod chain;
 mod keda;
+mod local_model_agent;
 mod local_models;
 mod sandbox;
 mod server;
