@@ -183,13 +183,16 @@ fn states_of_jobs() {
     assert_eq!(state(json!({})), "ModelDownloadPending");
 }
 
+/// What it is about, states of the jobs from the oldest on, folders, known and wanted state of the model, jobs to start.
+type Download<'a> = (&'a str, &'a [&'a Value], &'a [(&'a str, bool)], &'a str, &'a str, usize);
+
 /// When a download starts, and what is said of it.
 #[test]
 fn downloads() {
     let model = info(&json!({}));
     let (done, failed, busy) = (json!({"succeeded": 1}), json!({"failed": 1}), json!({"ready": 1}));
     let (full, empty, none): (&[_], &[_], &[_]) = (&[(FOLDER, true)], &[(FOLDER, false)], &[]);
-    let cases: [(&str, &[&Value], &[(&str, bool)], &str, &str, usize); 13] = [
+    let cases: [Download<'_>; 13] = [
         ("nothing is there", &[], none, "", "ModelDownloadPending", 1),
         ("the job runs", &[&busy], none, "ModelDownloadPending", "ModelDownloading", 0),
         (

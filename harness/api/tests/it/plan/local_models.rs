@@ -270,7 +270,7 @@ fn the_list_of_a_node() {
     let left = NodeInputs { node: Some(&elsewhere), list: Some(&stored), ..inputs.clone() };
     assert_eq!(entries(&left), Vec::<[String; 2]>::new());
 
-    let mut going = both.clone();
+    let mut going = cache("both", &["gpu", "big"]);
     going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
     let caches = vec![Cache::Cluster(&going), Cache::Cluster(&big)];
     for node in [Some(&ready), Some(&lost), None] {

@@ -101,7 +101,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     for group in &groups {
         let name = group.name_any();
         let claim = cache.download_claim(&name);
-        plan.add(cache, group, cache.download_volume(&name), claim, &settings.job_namespace);
+        plan.add(cache, group, cache.download_volume(&name), &claim, &settings.job_namespace);
     }
     if settings.disable_volume_management {
         return plan;
@@ -120,7 +120,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     for (namespace, index) in places {
         let name = groups[index].name_any();
         let volume = cache.serving_volume(&name, &namespace);
-        plan.add(cache, groups[index], volume, cache.claim(&name), &namespace);
+        plan.add(cache, groups[index], volume, &cache.claim(&name), &namespace);
     }
     plan.status.inference_services = users.into_iter().collect();
     plan
@@ -186,7 +186,7 @@ impl Plan {
         cache: Cache<'_>,
         group: &LocalModelNodeGroup,
         volume: String,
-        claim: String,
+        claim: &str,
         namespace: &str,
     ) {
         let claim_spec: Option<PersistentVolumeClaimSpec> =
@@ -204,7 +204,7 @@ impl Plan {
             status: None,
         });
         self.claims.push(PersistentVolumeClaim {
-            metadata: metadata(&claim, Some(namespace)),
+            metadata: metadata(claim, Some(namespace)),
             spec: Some(PersistentVolumeClaimSpec {
                 volume_name: Some(volume),
                 ..claim_spec.unwrap_or_default()
