@@ -226,6 +226,21 @@ fn downloads() {
     }
 }
 
+/// Times of objects are whole seconds: the job that replaces one of the same second is the newer one.
+#[test]
+fn jobs_of_one_second() {
+    let model = info(&json!({}));
+    let done = job(&model, 0, &json!({"succeeded": 1}));
+    let mut next = job(&model, 0, &json!({}));
+    next.metadata.name = Some("a-name-before".to_owned());
+    let node = list(std::slice::from_ref(&model), &json!({"iris": "ModelDownloadPending"}));
+    for jobs in [[done.clone(), next.clone()], [next, done]] {
+        let plan = look(&node, &jobs, &[], &[]);
+        assert_eq!(plan.status.model_status["iris"], "ModelDownloadPending");
+        assert!(plan.jobs.is_empty() && plan.faults.is_empty());
+    }
+}
+
 /// Two caches of one URI download it once, and each is told of.
 #[test]
 fn a_shared_folder() {

@@ -138,8 +138,9 @@ impl AgentPlan {
             return DOWNLOADED;
         }
         // Times are whole seconds: of two jobs of one second, that which is still at work is the newer one.
-        let newest = jobs.iter().max_by_key(|job| (job.creation_timestamp(), !is_finished(job)));
-        let state = newest.map(|job| model_state(job.status.as_ref().unwrap_or(&JobStatus::default())));
+        let is_at_work = |job: &Job| !matches!(state_of(job), DOWNLOADED | ERROR);
+        let newest = jobs.iter().max_by_key(|job| (job.creation_timestamp(), is_at_work(job)));
+        let state = newest.map(|job| state_of(job));
         let has_succeeded = state == Some(DOWNLOADED);
         match state {
             Some(state) if is_there || !has_succeeded => state,
@@ -177,11 +178,8 @@ fn downloads(job: &Job, model: &LocalModelInfo) -> bool {
         && mounts.any(|mount| mount.sub_path.as_ref() == Some(&folder))
 }
 
-fn is_finished(job: &Job) -> bool {
-    let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let mut finished =
-        conditions.filter(|condition| matches!(condition.type_.as_str(), "Complete" | "Failed"));
-    finished.any(|condition| condition.status == "True")
+fn state_of(job: &Job) -> &'static str {
+    model_state(job.status.as_ref().unwrap_or(&JobStatus::default()))
 }
 
 /// Whether a folder's name is one that [`storage_key`] makes. Upstream removes every folder that it does not know.
