@@ -108,7 +108,7 @@ fn profile_of(case: &CaseResult) -> &'static str {
     match case.group() {
         "ADM" | "DEF" => PROFILES[0],
         _ if case.needs.iter().any(|need| need == "knative") => PROFILES[2],
-        "MUT" => PROFILES[3],
+        "MUT" | "LMC" | "CAB" => PROFILES[3],
         "IGC" | "IGR" => PROFILES[4],
         _ => PROFILES[1],
     }

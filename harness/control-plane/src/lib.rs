@@ -4,7 +4,7 @@
 //! status): [`kserve`], [`knative`], [`autoscaler`], [`keda`], [`gateway_routes`]. The private `engine` watches the API
 //! server with kube-runtime, keeps the world, calls the functions of what changed, and carries their effects
 //! out; it waits for nothing but changes, so a chain of objects is made as fast as the API server answers.
-//! [`admission`] holds the webhooks, [`install`] what must be there first.
+//! [`local_model_agent`] works on the nodes. [`admission`] holds the webhooks, [`install`] what must be there first.
 //!
 //! A reconcile that finds everything as it should be has no effects: objects are compared before they are
 //! written, so the controllers come to rest.
@@ -36,6 +36,7 @@ pub mod install;
 pub mod keda;
 pub mod knative;
 pub mod kserve;
+pub mod local_model_agent;
 
 mod clock;
 mod effect;

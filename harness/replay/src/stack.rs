@@ -10,6 +10,7 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use windtunnel_cluster::{EmbeddedCluster, Image};
 use windtunnel_control_plane::ControlPlane;
+use windtunnel_control_plane::local_model_agent::{LocalModelAgent, Options as AgentOptions};
 use windtunnel_gateway::Gateway;
 
 use crate::FlightError;
@@ -98,6 +99,7 @@ pub struct EmbeddedStack {
     cluster: EmbeddedCluster,
     gateway: Gateway,
     control_plane: ControlPlane,
+    local_model_agent: LocalModelAgent,
 }
 
 impl EmbeddedStack {
@@ -124,7 +126,9 @@ impl EmbeddedStack {
         let control_plane = ControlPlane::start(cluster.client(), gateway.handle(), control_plane_options)
             .await
             .map_err(|error| FlightError::ControlPlane(error.to_string()))?;
-        let stack = Self { cluster, gateway, control_plane };
+        // All nodes are this machine, so one agent is enough for them.
+        let local_model_agent = LocalModelAgent::start(cluster.client(), AgentOptions::default());
+        let stack = Self { cluster, gateway, control_plane, local_model_agent };
         stack.configure_knative(&options.knative).await?;
         Ok(stack)
     }
@@ -168,6 +172,7 @@ impl EmbeddedStack {
 
     /// Ends everything: controllers first, then the gateway when its last request is answered, then the pods.
     pub async fn stop(self) {
+        self.local_model_agent.stop().await;
         self.control_plane.stop().await;
         self.gateway.shutdown().await;
         self.cluster.stop().await;

@@ -1,6 +1,7 @@
 //! `windtunnel serve …`: what runs inside containers. Flags are those of the official servers.
 
 mod graph_router;
+mod local_model_agent;
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ pub(crate) enum Serve {
     StorageInitializer(StorageInitializer),
     /// Routes requests through the steps of an InferenceGraph.
     GraphRouter(graph_router::GraphRouter),
+    /// Keeps the models of caches on the disk of a node.
+    LocalModelAgent(local_model_agent::LocalModelAgent),
 }
 
 /// The model server.
@@ -62,6 +65,7 @@ impl Serve {
             Self::Predictor(predictor) => predictor.execute(),
             Self::StorageInitializer(initializer) => initializer.execute(),
             Self::GraphRouter(router) => router.execute(),
+            Self::LocalModelAgent(agent) => agent.execute(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod conform;
 mod explain;
 mod graph_router;
 mod library;
+mod local_models;
 mod page;
 mod plan;
 mod run;

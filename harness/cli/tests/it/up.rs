@@ -9,13 +9,13 @@ use windtunnel_testkit::{tool, workspace};
 use super::{file, processes_under, stderr, stdout, windtunnel};
 
 /// A local KServe that is taken down with the test, also when the test fails.
-struct Local {
-    folder: tempfile::TempDir,
+pub(super) struct Local {
+    pub(super) folder: tempfile::TempDir,
     kubeconfig: PathBuf,
 }
 
 impl Local {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let storage = format!("s3://models/={}", workspace("fixtures/models").display());
         Self::start_in(tempfile::tempdir().unwrap(), &["--storage", &storage])
     }
@@ -29,11 +29,11 @@ impl Local {
         Self { folder, kubeconfig }
     }
 
-    fn kubectl(&self, arguments: &[&str]) -> Output {
+    pub(super) fn kubectl(&self, arguments: &[&str]) -> Output {
         self.kubectl_with(arguments, "")
     }
 
-    fn kubectl_with(&self, arguments: &[&str], input: &str) -> Output {
+    pub(super) fn kubectl_with(&self, arguments: &[&str], input: &str) -> Output {
         let kubectl = tool("kubectl").expect("kubectl is missing; run ci/setup");
         let mut child = Command::new(kubectl)
             .arg("--kubeconfig")
@@ -56,14 +56,14 @@ impl Drop for Local {
     }
 }
 
-fn gateway(folder: &Path) -> String {
+pub(super) fn gateway(folder: &Path) -> String {
     let output = windtunnel(folder).args(["status", "--output", "json"]).output().unwrap();
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     status["gateway"].as_str().unwrap().trim_start_matches("http://").to_owned()
 }
 
 /// One HTTP exchange by hand: what curl would send.
-fn post(address: &str, host: &str, path: &str, body: &str) -> String {
+pub(super) fn post(address: &str, host: &str, path: &str, body: &str) -> String {
     use std::io::Read;
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     let length = body.len();

@@ -1,7 +1,7 @@
 //! The scheduler.
 
 use k8s_openapi::{
-    api::core::v1::{Node, PersistentVolumeClaim, Pod},
+    api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod},
     jiff::Timestamp,
 };
 use serde_json::{Value, json};
@@ -102,6 +102,31 @@ fn other_schedulers_pods_are_left_alone() {
     ] {
         assert_eq!(decide(&world.clone().with(pod("p", &spec))), [], "{spec}");
     }
+}
+
+/// If this fails a pod starts where the disk of its claim is not.
+#[test]
+fn a_pod_goes_where_the_volume_of_its_claim_is() {
+    let claim: PersistentVolumeClaim = serde_json::from_value(json!({
+        "metadata": {"name": "shelf", "namespace": "ns"}, "spec": {"volumeName": "disk"}, "status": {"phase": "Bound"}}))
+    .expect("a claim");
+    let disk = |node: &str| -> PersistentVolume {
+        let requirement = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [node]});
+        serde_json::from_value(json!({"metadata": {"name": "disk"}, "spec": {"local": {"path": "/disk"},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [requirement]}]}}}}))
+        .expect("a volume")
+    };
+    let user =
+        pod("p", &json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "shelf"}}]}));
+    let world = World::default().with(node("a", "1")).with(node("b", "1")).with(claim).with(user);
+    for name in ["a", "b"] {
+        assert_eq!(bound_to(&world.clone().with(disk(name))).as_deref(), Some(name));
+    }
+    assert_eq!(
+        refusal(&world.with(disk("c"))),
+        "0/2 nodes are available: 2 node(s) didn't match PersistentVolume's node affinity. no new claims to deallocate, \
+         preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+    );
 }
 
 /// What the pod is told, if it has to wait.

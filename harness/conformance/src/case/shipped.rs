@@ -7,7 +7,7 @@ use windtunnel_scenario::Faults;
 use super::{Case, read};
 
 /// Path in the repository and text of every shipped file; a test compares the list with the folder.
-pub const SHIPPED: [(&str, &str); 16] = [
+pub const SHIPPED: [(&str, &str); 18] = [
     (
         "scenarios/conformance/admission/canary.yaml",
         include_str!("../../../../scenarios/conformance/admission/canary.yaml"),
@@ -71,6 +71,14 @@ pub const SHIPPED: [(&str, &str); 16] = [
     (
         "scenarios/conformance/status/inferenceservice.yaml",
         include_str!("../../../../scenarios/conformance/status/inferenceservice.yaml"),
+    ),
+    (
+        "scenarios/conformance/storage/ca-bundle.yaml",
+        include_str!("../../../../scenarios/conformance/storage/ca-bundle.yaml"),
+    ),
+    (
+        "scenarios/conformance/storage/local-models.yaml",
+        include_str!("../../../../scenarios/conformance/storage/local-models.yaml"),
     ),
 ];
 

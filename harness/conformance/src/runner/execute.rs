@@ -29,7 +29,7 @@ pub(crate) struct Flight<'a> {
     pub(crate) traffic: Option<&'a Traffic>,
     /// When the latest write was sent.
     pub(crate) written: Instant,
-    /// Cluster-scoped objects to remove.
+    /// Objects to remove that are not in the namespace.
     pub(crate) made: Vec<(Api<DynamicObject>, String)>,
 }
 
@@ -188,7 +188,9 @@ impl Flight<'_> {
     }
 
     fn remember(&mut self, verb: Verb, object: &Value, reach: &Reach) {
-        if reach.is_cluster_scoped
+        let namespace = object["metadata"]["namespace"].as_str();
+        let is_elsewhere = namespace.is_some_and(|namespace| namespace != self.namespace);
+        if (reach.is_cluster_scoped || is_elsewhere)
             && matches!(verb, Verb::Create | Verb::Apply)
             && let Some(name) = object["metadata"]["name"].as_str()
         {
@@ -271,7 +273,7 @@ impl Flight<'_> {
     pub(crate) async fn remove_cluster_objects(&mut self) {
         for (api, name) in std::mem::take(&mut self.made) {
             if let Err(error) = api.delete(&name, &DeleteParams::background()).await {
-                tracing::debug!(%name, %error, "a cluster-scoped object was not removed");
+                tracing::debug!(%name, %error, "an object outside of the namespace was not removed");
             }
         }
     }

@@ -6,11 +6,12 @@ use windtunnel_api::keda::ScaledObject;
 use windtunnel_api::knative::Route;
 use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
 use windtunnel_api::kserve::names;
+use windtunnel_api::kserve::plan::ca_bundle::GLOBAL_CA_BUNDLE;
 use windtunnel_api::kserve::plan::on_demand;
 
 use crate::install::{CONFIG_AUTOSCALER, CONFIG_DOMAIN, CONFIG_GC, CONFIG_NETWORK, KNATIVE_NAMESPACE};
 use crate::world::{Key, Kind, Object, ObjectKey, Target, World};
-use crate::{autoscaler, gateway_routes};
+use crate::{autoscaler, gateway_routes, kserve};
 
 /// The work that an object makes by being there, changing or going.
 pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
@@ -26,6 +27,7 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
                 model.namespace == key.namespace && found.spec.inference_service == key.name
             });
             keys.extend(models.map(|(model, _)| Key::TrainedModel(model.clone())));
+            keys.extend(kserve::local_models_of(world, object));
             keys.push(Key::InferenceService(key));
         }
         Object::InferenceGraph(_) => keys.push(Key::InferenceGraph(key)),
@@ -117,12 +119,15 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
         Object::TriggerAuthentication(_) | Object::ClusterTriggerAuthentication(_) => {
             keys.extend(authenticated(world, &key));
         }
-        Object::Secret(_)
-        | Object::ServiceAccount(_)
-        | Object::LocalModelCache(_)
+        Object::LocalModelCache(_)
         | Object::LocalModelNamespaceCache(_)
         | Object::LocalModelNodeGroup(_)
         | Object::LocalModelNode(_)
+        | Object::Node(_)
+        | Object::PersistentVolume(_)
+        | Object::PersistentVolumeClaim(_) => keys.extend(kserve::local_models_of(world, object)),
+        Object::Secret(_)
+        | Object::ServiceAccount(_)
         | Object::HorizontalPodAutoscaler(_)
         | Object::Ingress(_)
         | Object::VirtualService(_)
@@ -203,11 +208,23 @@ fn components(world: &World) -> impl Iterator<Item = Key> {
 }
 
 fn configured(world: &World, key: &ObjectKey) -> Vec<Key> {
+    let services = |namespace: &str| -> Vec<Key> {
+        let all = world.inference_services.keys();
+        let those = all.filter(|service| namespace.is_empty() || service.namespace == namespace);
+        those.cloned().map(Key::InferenceService).collect()
+    };
+    let ca_bundle = world.kserve_config().map(|config| config.storage_initializer.ca_bundle_config_map_name);
+    if key.namespace == CONFIG_NAMESPACE && ca_bundle.is_ok_and(|name| name == key.name) {
+        return services("");
+    }
+    if key.name == GLOBAL_CA_BUNDLE {
+        return services(&key.namespace);
+    }
     match (key.namespace.as_str(), key.name.as_str()) {
         (CONFIG_NAMESPACE, CONFIG_MAP) => {
             let graphs = world.inference_graphs.keys().cloned().map(Key::InferenceGraph);
-            let services = world.inference_services.keys().cloned().map(Key::InferenceService);
-            graphs.chain(services).chain(components(world)).collect()
+            let services = services("").into_iter().chain(components(world));
+            graphs.chain(services).chain(kserve::local_model_keys(world)).collect()
         }
         (KNATIVE_NAMESPACE, CONFIG_AUTOSCALER) => {
             let revisions = world.revisions.keys().cloned();

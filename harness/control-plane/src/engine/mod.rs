@@ -75,6 +75,10 @@ pub(crate) struct Engine {
     scaled: keda::Loops,
     sources: Sources,
     polls: JoinSet<Poll>,
+    /// Whether there may be local models: the watches of the kinds that only these need wait for it.
+    local_models: tokio::sync::watch::Sender<bool>,
+    /// Whether there are copies of certificate authorities, which are watched then.
+    ca_bundles: tokio::sync::watch::Sender<bool>,
 }
 
 /// The end of a poll of a ScaledObject's triggers.
@@ -130,17 +134,24 @@ impl Engine {
             scaled: keda::Loops::default(),
             sources: Sources::default(),
             polls: JoinSet::new(),
+            local_models: tokio::sync::watch::Sender::new(false),
+            ca_bundles: tokio::sync::watch::Sender::new(false),
         }
     }
 
     /// Runs until stopped.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
+        self.world.kubernetes = install::kubernetes_version(&self.client).await;
         self.world.has_own_keda = install::is_ours(&self.client, SCALED_OBJECTS).await;
         let mut asks = self.external_metrics.serve();
         let mut stats = self.gateway.stats();
         let mut reports = true;
         let (sender, mut changes) = mpsc::channel(CHANGES_QUEUED);
-        let mut watchers = watch::start(&self.client, &sender);
+        let wanted = watch::Wanted {
+            local_models: self.local_models.subscribe(),
+            ca_bundles: self.ca_bundles.subscribe(),
+        };
+        let mut watchers = watch::start(&self.client, &sender, &wanted);
         self.unsynced = watchers.len();
         drop(sender);
         loop {
@@ -207,6 +218,8 @@ impl Engine {
                 Key::HttpRoute(of) => gateway_routes::reconcile_route(&self.world, of, now_ns),
                 Key::Gateway(of) => gateway_routes::reconcile_gateway(&self.world, of, now_ns),
                 Key::GatewayClass(of) => gateway_routes::reconcile_class(&self.world, of, now_ns),
+                Key::LocalModelNode(of) => kserve::reconcile_local_model_node(&self.world, of),
+                Key::LocalModel(of) => kserve::reconcile_local_model(&self.world, of),
                 Key::ScaledObject(of) => self.scaled.changed(&self.world, of, now_ns),
                 Key::Scale(of) => {
                     let step = self.loops.changed(&self.world, of, now_ns);
@@ -305,21 +318,17 @@ impl Engine {
                 self.world.served.insert(kind);
                 // What could not be made without the kind can be made now.
                 self.dirty.extend(self.world.inference_services.keys().cloned().map(Key::InferenceService));
+                self.dirty.extend(kserve::local_model_keys(&self.world));
             }
             Change::Applied(object) => self.applied(*object),
             Change::Deleted(kind, key) => self.deleted(kind, &key),
-            Change::Listed { kind, namespace, keys } => {
+            Change::Listed { kind, part, keys } => {
                 let known = self.world.keys(kind).into_iter();
-                let gone: Vec<ObjectKey> = known
-                    .filter(|key| namespace.as_ref().is_none_or(|only| *only == key.namespace))
-                    .filter(|key| !keys.contains(key))
-                    .collect();
+                let gone: Vec<ObjectKey> = known.filter(|key| part.has(key) && !keys.contains(key)).collect();
                 for key in gone {
                     self.deleted(kind, &key);
                 }
-                self.world.forget_applied_except(kind, |key| {
-                    namespace.as_ref().is_some_and(|only| *only != key.namespace) || keys.contains(key)
-                });
+                self.world.forget_applied_except(kind, |key| !part.has(key) || keys.contains(key));
             }
         }
     }
@@ -329,6 +338,9 @@ impl Engine {
         let (kind, key) = (object.kind(), object.key());
         let affected = affected::by(&self.world, &object);
         live::applied(&self.live_config, &object);
+        if kserve::is_cache_looked_after(&object) {
+            self.local_models.send_replace(true);
+        }
         if !self.world.apply(object) {
             return;
         }
@@ -351,6 +363,14 @@ impl Engine {
     fn configured(&self, key: &ObjectKey) {
         use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
         if key.namespace == CONFIG_NAMESPACE && key.name == CONFIG_MAP {
+            if let Ok(config) = self.world.kserve_config() {
+                if config.local_model.enabled {
+                    self.local_models.send_replace(true);
+                }
+                if !config.storage_initializer.ca_bundle_config_map_name.is_empty() {
+                    self.ca_bundles.send_replace(true);
+                }
+            }
             for fault in self.live_config.configure(&self.world.config_data(CONFIG_NAMESPACE, CONFIG_MAP)) {
                 tracing::warn!(%fault, "a setting keeps its last good value");
             }

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use windtunnel_api::gateway_api::{Gateway, GatewayClass, GatewayClassSpec, GatewaySpec, Listener};
 use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
+use windtunnel_api::kserve::plan::KubernetesVersion;
 use windtunnel_api::kserve::{ClusterServingRuntime, ClusterStorageContainer, KserveConfig};
 use windtunnel_api::{crds, runtimes};
 
@@ -50,9 +51,10 @@ pub async fn install(client: &Client, domain: &str) -> Result<(), ControlPlaneEr
     let definitions = Api::<CustomResourceDefinition>::all(client.clone());
     let namespaces = Api::<Namespace>::all(client.clone());
     let all = try_join_all(crds().into_iter().map(|crd| create_if_absent(&definitions, ours(crd))));
-    let both =
-        [CONFIG_NAMESPACE, KNATIVE_NAMESPACE].map(|name| create_if_absent(&namespaces, namespace(name)));
-    tokio::try_join!(all, try_join_all(both))?;
+    let jobs = KserveConfig::default().local_model.job_namespace;
+    let all_namespaces = [CONFIG_NAMESPACE, KNATIVE_NAMESPACE, &jobs]
+        .map(|name| create_if_absent(&namespaces, namespace(name)));
+    tokio::try_join!(all, try_join_all(all_namespaces))?;
     try_join_all(crds().iter().map(|crd| established(&definitions, crd.name_any()))).await?;
 
     let maps = config_maps(domain).into_iter().map(|map| {
@@ -95,6 +97,17 @@ pub(crate) async fn is_ours(client: &Client, name: &str) -> bool {
         Err(error) => {
             tracing::warn!(name, %error, "nobody knows whose definition this is, so it is left to others");
             false
+        }
+    }
+}
+
+/// What version the API server says that it is.
+pub(crate) async fn kubernetes_version(client: &Client) -> Option<KubernetesVersion> {
+    match client.apiserver_version().await {
+        Ok(info) => Some(KubernetesVersion { major: info.major, minor: info.minor }),
+        Err(error) => {
+            tracing::warn!(%error, "the API server's version is not known, so nothing is said of what it can't do");
+            None
         }
     }
 }

@@ -1,12 +1,13 @@
 //! InferenceServices.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Service as CoreService;
+use k8s_openapi::api::core::v1::{ConfigMap, Service as CoreService};
 use k8s_openapi::api::networking::v1::Ingress;
 use serde_json::json;
 use windtunnel_api::condition::{self, Condition, FALSE};
 use windtunnel_api::gateway_api::HttpRoute;
 use windtunnel_api::knative::Service as KnativeService;
+use windtunnel_api::kserve::config::CONFIG_NAMESPACE;
 use windtunnel_api::kserve::plan::{self, Inputs, Observed, Plan, PlannedEvent};
 use windtunnel_api::kserve::pod::Surroundings;
 use windtunnel_api::kserve::runtime::Runtime;
@@ -36,6 +37,15 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
             return effects;
         }
     };
+    match ca_bundle(world, &config, key) {
+        Ok(copy) => effects.extend(copy.map(|copy| Effect::Apply(copy.wrap()))),
+        Err(fault) => {
+            // Upstream stops here without a word in the status.
+            let status = windtunnel_api::kserve::status::not_reconciled(service, "ReconcileFailed", &fault);
+            effects.extend(written(key, service, status, now_ns));
+            return effects;
+        }
+    }
     let runtimes = runtimes(world, &key.namespace);
     let models = models_of(world, key);
     let models_json = plan::trained_models::models_json(service, &models);
@@ -76,6 +86,13 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
     effects
 }
 
+/// The namespace's copy of the operator's certificate authorities.
+fn ca_bundle(world: &World, config: &KserveConfig, key: &ObjectKey) -> Result<Option<ConfigMap>, String> {
+    let config = &config.storage_initializer;
+    let source = ObjectKey::new(CONFIG_NAMESPACE, config.ca_bundle_config_map_name.as_str());
+    plan::ca_bundle::copy(config, world.config_maps.get(&source).map(|found| &**found), &key.namespace)
+}
+
 fn inputs<'a>(
     world: &'a World,
     key: &ObjectKey,
@@ -99,6 +116,7 @@ fn inputs<'a>(
             pods: world.pods_of(key).map(|pod| &**pod).collect(),
         },
         allow_zero_initial_scale: world.allows_zero_initial_scale(),
+        kubernetes: world.kubernetes.as_ref(),
         ..Inputs::new(service, config, runtimes)
     }
 }

@@ -4,6 +4,7 @@
 mod children;
 mod inference_graph;
 mod inference_service;
+mod local_models;
 mod trained_models;
 
 use windtunnel_api::kserve::runtime::Runtime;
@@ -12,6 +13,10 @@ use crate::world::{ObjectKey, World};
 
 pub use inference_graph::reconcile as reconcile_graph;
 pub use inference_service::reconcile;
+pub(crate) use local_models::{
+    affected_by as local_models_of, all_keys as local_model_keys, is_looked_after as is_cache_looked_after,
+};
+pub use local_models::{reconcile as reconcile_local_model, reconcile_node as reconcile_local_model_node};
 pub use trained_models::reconcile as reconcile_trained_model;
 
 /// The namespace's runtimes and the cluster's.

@@ -90,6 +90,10 @@ pub enum Key {
     TrainedModel(ObjectKey),
     /// An InferenceGraph.
     InferenceGraph(ObjectKey),
+    /// The models that a node should have.
+    LocalModelNode(ObjectKey),
+    /// A LocalModelCache (without a namespace) or a LocalModelNamespaceCache.
+    LocalModel(ObjectKey),
     /// A ScaledObject.
     ScaledObject(ObjectKey),
     /// An autoscaler.
@@ -109,6 +113,8 @@ impl fmt::Display for Key {
             Self::InferenceService(key) => write!(f, "InferenceService {key}"),
             Self::TrainedModel(key) => write!(f, "TrainedModel {key}"),
             Self::InferenceGraph(key) => write!(f, "InferenceGraph {key}"),
+            Self::LocalModelNode(key) => write!(f, "LocalModelNode {key}"),
+            Self::LocalModel(key) => write!(f, "cache of a local model {key}"),
             Self::ScaledObject(key) => write!(f, "ScaledObject {key}"),
             Self::Scale(target) => write!(f, "autoscaler of {target}"),
         }

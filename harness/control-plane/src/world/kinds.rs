@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Secret, Service as CoreService, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service as CoreService,
+    ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -221,6 +224,9 @@ kinds! {
     LocalModelNamespaceCache, namespace_models, namespaced, "`serving.kserve.io` LocalModelNamespaceCache";
     LocalModelNodeGroup, node_groups, cluster, "`serving.kserve.io` LocalModelNodeGroup";
     LocalModelNode, model_nodes, cluster, "`serving.kserve.io` LocalModelNode";
+    Node, nodes, cluster, "core Node";
+    PersistentVolume, persistent_volumes, cluster, "core PersistentVolume";
+    PersistentVolumeClaim, persistent_volume_claims, namespaced, "core PersistentVolumeClaim";
     ReplicaSet, replica_sets, namespaced, "`apps` ReplicaSet";
     HorizontalPodAutoscaler, autoscalers, namespaced, "`autoscaling` HorizontalPodAutoscaler";
     Ingress, ingresses, namespaced, "`networking.k8s.io` Ingress";

@@ -10,7 +10,8 @@ pub(crate) mod kind_types {
     pub(crate) use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
     pub(crate) use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
     pub(crate) use k8s_openapi::api::core::v1::{
-        ConfigMap, Endpoints, Pod, Secret, Service as CoreService, ServiceAccount,
+        ConfigMap, Endpoints, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret,
+        Service as CoreService, ServiceAccount,
     };
     pub(crate) use k8s_openapi::api::networking::v1::Ingress;
     pub(crate) use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
@@ -35,13 +36,16 @@ pub(crate) use kinds::{with_kind, with_object};
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Secret, Service as CoreService, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service as CoreService,
+    ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::Ingress;
 use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
 use windtunnel_api::istio::VirtualService;
 use windtunnel_api::keda::{ClusterTriggerAuthentication, ScaledObject, TriggerAuthentication};
 use windtunnel_api::knative::{Configuration, Revision, Route, Service};
-use windtunnel_api::kserve::plan::Capabilities;
+use windtunnel_api::kserve::plan::{Capabilities, KubernetesVersion};
 use windtunnel_api::kserve::{
     ClusterServingRuntime, ClusterStorageContainer, InferenceGraph, InferenceService, KserveConfig,
     LocalModelCache, LocalModelNamespaceCache, LocalModelNode, LocalModelNodeGroup, ServingRuntime,
@@ -80,7 +84,7 @@ pub struct World {
     pub endpoints: Store<Endpoints>,
     /// Pods of InferenceServices.
     pub pods: Store<Pod>,
-    /// ConfigMaps of the control plane's namespaces.
+    /// ConfigMaps of the control plane's namespaces, and the copies of its certificate authorities in all others.
     pub config_maps: Store<ConfigMap>,
     /// Secrets: credentials of downloads.
     pub secrets: Store<Secret>,
@@ -100,6 +104,12 @@ pub struct World {
     pub node_groups: Store<LocalModelNodeGroup>,
     /// What each node keeps.
     pub model_nodes: Store<LocalModelNode>,
+    /// Nodes, while there may be local models.
+    pub nodes: Store<Node>,
+    /// Volumes, while there may be local models.
+    pub persistent_volumes: Store<PersistentVolume>,
+    /// Claims, while there may be local models.
+    pub persistent_volume_claims: Store<PersistentVolumeClaim>,
     /// ReplicaSets of Deployments.
     pub replica_sets: Store<ReplicaSet>,
     /// HorizontalPodAutoscalers.
@@ -122,8 +132,11 @@ pub struct World {
     pub virtual_services: Store<VirtualService>,
     /// OpenTelemetryCollectors, where the operator is.
     pub collectors: Store<OpenTelemetryCollector>,
-    /// Kinds of others that the API server serves.
+    /// Kinds of others that the API server serves; of those that are watched for local models only, those whose objects
+    /// are all known.
     pub served: BTreeSet<Kind>,
+    /// The version of the API server, if it is known.
+    pub kubernetes: Option<KubernetesVersion>,
     /// Whether the definitions of KEDA's kinds are ours.
     pub has_own_keda: bool,
     /// Upstream as it is, or as it is meant.

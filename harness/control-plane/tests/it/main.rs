@@ -7,6 +7,8 @@ mod chain;
 mod keda;
 mod on_demand;
 mod revisions;
+mod local_model_agent;
+mod local_models;
 mod sandbox;
 mod server;
 mod standard;

@@ -161,13 +161,17 @@ impl Sandbox {
     fn round(&mut self) {
         let now_ns = self.now_ns;
         type Reconcile = fn(&World, &ObjectKey, u64) -> Vec<Effect>;
-        let areas: [(Kind, Reconcile); 6] = [
+        let areas: [(Kind, Reconcile); 10] = [
             (Kind::InferenceService, kserve::reconcile),
             (Kind::Service, knative::service::reconcile),
             (Kind::Configuration, knative::configuration::reconcile),
             (Kind::Revision, knative::revision::reconcile),
             (Kind::Route, knative::route::reconcile),
             (Kind::HttpRoute, gateway_routes::reconcile_route),
+            (Kind::LocalModelCache, |world, key, _| kserve::reconcile_local_model(world, key)),
+            (Kind::LocalModelNamespaceCache, |world, key, _| kserve::reconcile_local_model(world, key)),
+            (Kind::Node, |world, key, _| kserve::reconcile_local_model_node(world, key)),
+            (Kind::LocalModelNode, |world, key, _| kserve::reconcile_local_model_node(world, key)),
         ];
         for (kind, reconcile) in areas {
             for key in self.world.keys(kind) {

@@ -170,3 +170,38 @@ fn applied_into(mut sandbox: Sandbox) -> Sandbox {
     sandbox.settle();
     sandbox
 }
+
+/// Pods that trust the operator's authorities wait for the copy; who removes it must get it back.
+#[test]
+fn certificate_authorities_are_copied() {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    let mut sandbox = applied();
+    let map = ObjectKey::new("kserve", "inferenceservice-config");
+    let settings = json!({"caBundleConfigMapName": "own-ca"}).to_string();
+    sandbox.patch::<ConfigMap>(&map, &json!({"data": {"storageInitializer": settings}}));
+    sandbox.settle();
+    assert_eq!(condition(&sandbox, "PredictorReady"), ("False".to_owned(), "ReconcileFailed".to_owned()));
+    assert!(sandbox.world.deployments.contains_key(&key("digits-predictor")), "what serves goes on serving");
+
+    let source = |bundle: &str| -> ConfigMap {
+        serde_json::from_value(json!({"metadata": {"name": "own-ca", "namespace": "kserve"},
+            "data": {"cabundle.crt": bundle}}))
+        .unwrap()
+    };
+    let copy = |sandbox: &Sandbox| {
+        let found = sandbox.world.config_maps.get(&key("global-ca-bundle"))?;
+        found.data.as_ref()?.get("cabundle.crt").cloned()
+    };
+    for bundle in ["one", "two"] {
+        sandbox.put(source(bundle));
+        sandbox.settle();
+        assert_eq!(copy(&sandbox).as_deref(), Some(bundle));
+    }
+    assert_ne!(condition(&sandbox, "PredictorReady").1, "ReconcileFailed");
+    let owners = &sandbox.world.config_maps[&key("global-ca-bundle")].metadata.owner_references;
+    assert!(owners.is_none(), "the copy is the whole namespace's: {owners:?}");
+    sandbox.delete::<ConfigMap>(&key("global-ca-bundle"));
+    sandbox.settle();
+    assert_eq!(copy(&sandbox).as_deref(), Some("two"));
+    assert_eq!(sandbox.settle(), 0);
+}

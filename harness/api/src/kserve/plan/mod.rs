@@ -18,6 +18,7 @@
 //! The order of decisions and the wordings are those of upstream's reconciler
 //! (`pkg/controller/v1beta1/inferenceservice`).
 
+pub mod ca_bundle;
 pub mod graph;
 pub mod local_models;
 pub mod on_demand;
@@ -30,6 +31,7 @@ mod deployment;
 mod domain;
 mod events;
 mod gateway;
+mod image_volumes;
 mod ingress;
 mod knative_mode;
 mod model_state;
@@ -61,6 +63,7 @@ use crate::keda::ScaledObject;
 use crate::knative;
 use crate::opentelemetry::OpenTelemetryCollector;
 
+pub use image_volumes::KubernetesVersion;
 pub use windtunnel_kernel::Profile;
 
 /// Who owns the fields of the children that are applied.
@@ -88,6 +91,8 @@ pub struct Inputs<'a> {
     /// The list of the service's TrainedModels (`models.json` of `modelconfig-{service}-0`); `None` is the empty list.
     /// Only a server of many models has one.
     pub models_json: Option<&'a str>,
+    /// The version of the API server; `None` where it is not known.
+    pub kubernetes: Option<&'a KubernetesVersion>,
 }
 
 impl<'a> Inputs<'a> {
@@ -104,6 +109,7 @@ impl<'a> Inputs<'a> {
             allow_zero_initial_scale: false,
             around: Surroundings::EMPTY,
             models_json: None,
+            kubernetes: None,
         }
     }
 }
@@ -299,14 +305,17 @@ fn decide(inputs: &Inputs<'_>) -> Plan {
     if service.annotation(names::DISABLE_AUTO_UPDATE) == Some("true") && stored.is_ready() {
         return Plan { status: stored, ..Plan::default() };
     }
-    if stop::is_stopped(service) {
-        return stop::plan(inputs, mode);
-    }
-    match mode {
-        names::KNATIVE => knative_mode::plan(inputs),
-        names::STANDARD => standard::plan(inputs),
-        _ => standard::unsupported(inputs, mode),
-    }
+    let mut plan = if stop::is_stopped(service) {
+        stop::plan(inputs, mode)
+    } else {
+        match mode {
+            names::KNATIVE => knative_mode::plan(inputs),
+            names::STANDARD => standard::plan(inputs),
+            _ => standard::unsupported(inputs, mode),
+        }
+    };
+    image_volumes::advise(inputs, &mut plan.status);
+    plan
 }
 
 /// The status of a service that cannot be planned, because the settings around it cannot be read: the predictor's

@@ -3,13 +3,12 @@
 use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, Container, PodSpec, Volume};
 
 use super::super::config::{CONFIG_NAMESPACE, StorageInitializer};
+use super::super::plan::ca_bundle::GLOBAL_CA_BUNDLE;
 use super::containers::{add_if_absent, add_mount, add_volume, mount, parent, value_of, variable};
 use super::s3;
 
 /// Name of the volume.
 const VOLUME: &str = "cabundle-cert";
-/// The copy of the operator's ConfigMap in the namespaces of users.
-const GLOBAL: &str = "global-ca-bundle";
 /// Where it is mounted when nobody says.
 const DEFAULT_PATH: &str = "/etc/ssl/custom-certs";
 
@@ -26,8 +25,11 @@ pub(super) fn of(container: &Container, namespace: &str, config: &StorageInitial
     if config.ca_bundle_config_map_name.is_empty() && own.is_none() {
         return None;
     }
-    let configured =
-        if namespace == CONFIG_NAMESPACE { config.ca_bundle_config_map_name.as_str() } else { GLOBAL };
+    let configured = if namespace == CONFIG_NAMESPACE {
+        config.ca_bundle_config_map_name.as_str()
+    } else {
+        GLOBAL_CA_BUNDLE
+    };
     let path = match value_of(container, s3::CA_BUNDLE) {
         Some(file) => parent(file).to_owned(),
         None if config.ca_bundle_volume_mount_path.is_empty() => DEFAULT_PATH.to_owned(),

@@ -2,10 +2,11 @@
 
 use k8s_openapi::api::core::v1::{Container, Volume};
 
-use super::super::config::Credentials;
+use super::super::config::{Credentials, KserveConfig};
+use super::super::local_model::LocalModelInfo;
 use super::Surroundings;
 use super::containers::add;
-use super::{s3, secret_kinds};
+use super::{s3, secret_kinds, storage_spec};
 
 /// Annotation of a ServiceAccount that stands for a role on AWS.
 const AWS_ROLE: &str = "eks.amazonaws.com/role-arn";
@@ -49,6 +50,33 @@ pub(super) fn add_to(
         secret_kinds::add_credentials(&secret, config, container, volumes);
     }
     Ok(())
+}
+
+/// Adds the credentials of a download to a node. Their secrets are in the namespace of the jobs. A key of the storage secret
+/// goes before a service account; a cache that names neither gets none.
+///
+/// # Errors
+/// Upstream's words for what the secrets lack. The container may have been changed in part.
+pub(crate) fn add_download_credentials(
+    container: &mut Container,
+    volumes: &mut Vec<Volume>,
+    model: &LocalModelInfo,
+    config: &KserveConfig,
+    around: &Surroundings<'_>,
+) -> Result<(), String> {
+    let namespace = config.local_model.job_namespace.as_str();
+    let service_account = model.service_account_name.as_deref().unwrap_or_default();
+    let storage = model.storage.as_ref();
+    if let Some((key, storage)) = storage.and_then(|storage| Some((storage.key.as_ref()?, storage))) {
+        let parameters = storage.parameters.clone().unwrap_or_default();
+        let config = &config.credentials;
+        return storage_spec::add_to(container, namespace, None, key, &parameters, config, around);
+    }
+    if service_account.is_empty() && storage.is_none() {
+        return Ok(());
+    }
+    let place = Place { namespace, annotated: None, service_account };
+    add_to(container, volumes, place, &config.credentials, around)
 }
 
 /// The API server's words for a missing secret.

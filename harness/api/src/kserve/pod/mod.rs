@@ -30,6 +30,7 @@ use super::names;
 use super::storage_container::ClusterStorageContainer;
 
 pub(super) use agent::PORT as AGENT_PORT;
+pub(super) use credentials::add_download_credentials;
 pub use storage_initializer::{
     CLAIM_VOLUME, PROVISION_VOLUME, STORAGE_INITIALIZER, StorageUris, storage_uris,
 };

@@ -1,10 +1,13 @@
 //! The plan of an InferenceService: children and status from what is observed. Expected values are those of upstream's
 //! envtests (`rawkube_controller_test.go`, `canary_controller_test.go`, `controller_test.go`) and of its unit tests.
 
+mod ca_bundle;
 mod canary;
 mod components;
 mod graph;
+mod image_volumes;
 mod knative;
+mod local_model_agent;
 mod local_models;
 mod multi_node;
 mod on_demand;

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Pod, Taint, Toleration};
 
 use super::{Candidate, Place, Refusal, affinity, resources, spread};
-use crate::controllers::selector;
+use crate::controllers::{pods, selector};
+use crate::world::Key;
 
 /// Whether a node can take a pod.
 pub(super) fn fit(candidate: &Candidate<'_>, place: &Place<'_>, places: &[Place<'_>]) -> Result<(), Refusal> {
@@ -35,8 +36,26 @@ pub(super) fn fit(candidate: &Candidate<'_>, place: &Place<'_>, places: &[Place<
         return Err(Refusal::passing("node(s) didn't have free ports for the requested pod ports"));
     }
     fit_resources(candidate, place)?;
+    if !volumes_match(candidate, place) {
+        return Err(Refusal::fixed("node(s) didn't match PersistentVolume's node affinity"));
+    }
     spread::fit(candidate, place, places)?;
     affinity::fit(candidate, place, places)
+}
+
+/// Whether the volumes of the pod's claims can be on the node.
+fn volumes_match(candidate: &Candidate<'_>, place: &Place<'_>) -> bool {
+    let world = candidate.world;
+    pods::claims(candidate.pod).all(|name| {
+        let claim =
+            world.persistent_volume_claims.get(&Key::new(candidate.key.namespace.as_str(), name.as_str()));
+        let bound = claim.and_then(|claim| claim.spec.as_ref()?.volume_name.as_deref());
+        let volume = bound.and_then(|bound| world.persistent_volumes.get(&Key::cluster(bound)));
+        let affinity =
+            volume.and_then(|volume| volume.spec.as_ref()?.node_affinity.as_ref()?.required.as_ref());
+        affinity
+            .is_none_or(|required| required.node_selector_terms.iter().any(|term| term_matches(term, place)))
+    })
 }
 
 /// Requests against what is left; says everything that is missing.
