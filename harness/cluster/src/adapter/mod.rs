@@ -1,6 +1,7 @@
 //! The thin part: watches feed the world, queues call the controllers, an executor carries out their effects.
 
 mod autoscale;
+mod event_limit;
 mod execute;
 mod external_metrics;
 mod metrics;

@@ -15,12 +15,13 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::event_limit::EventLimit;
 use crate::{controllers::scheduler, effect::Note, world::Key};
 
 /// Events that wait to be written; more are dropped.
 const WAITING: usize = 1024;
 /// Events that are remembered, so that a repetition is counted instead of written again.
-const REMEMBERED: usize = 1024;
+const REMEMBERED: usize = 4096;
 
 /// Where events are handed in.
 #[derive(Debug, Clone)]
@@ -67,6 +68,7 @@ pub(crate) async fn record(
 ) {
     let mut seen: BTreeMap<Note, (Key, i32)> = BTreeMap::new();
     let mut order: VecDeque<Note> = VecDeque::new();
+    let mut limit = EventLimit::default();
     loop {
         let note = tokio::select! {
             () = stop.cancelled() => return,
@@ -77,6 +79,9 @@ pub(crate) async fn record(
             continue;
         }
         let now = Timestamp::now();
+        if !limit.allows(note.component, &note.uid, now) {
+            continue;
+        }
         if let Some((key, count)) = seen.get_mut(&note) {
             *count += 1;
             let api = Api::<Event>::namespaced(client.clone(), &key.namespace);
