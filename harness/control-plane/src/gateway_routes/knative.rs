@@ -1,5 +1,6 @@
 //! Knative's Routes, Revisions and their Endpoints.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use windtunnel_api::knative::{DEFAULT_TIMEOUT_S, Route, private_service_name};

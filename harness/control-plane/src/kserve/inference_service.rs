@@ -41,7 +41,7 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
         Ok(copy) => effects.extend(copy.map(|copy| Effect::Apply(copy.wrap()))),
         Err(fault) => {
             // Upstream stops here without a word in the status.
-            let status = windtunnel_api::kserve::status::not_reconciled(service, "ReconcileFailed", &fault);
+            let status = plan::not_reconciled(service, "ReconcileFailed", &fault);
             effects.extend(written(key, service, status, now_ns));
             return effects;
         }
