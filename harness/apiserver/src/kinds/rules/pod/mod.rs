@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::subdomain;
 use crate::{
     kinds::names::{check_label, qualified_name_faults},
-    object::{at, integer, list, text},
+    object::{integer, list, text},
     status::FieldError,
 };
 
