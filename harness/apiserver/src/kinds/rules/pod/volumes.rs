@@ -92,16 +92,7 @@ fn source(volume: &Value, field: &str, errors: &mut Vec<FieldError>) {
                 errors.push(FieldError::forbidden(format!("{field}.sizeLimit"), why));
             }
         }
-        "hostPath" => {
-            if required("path", errors) {
-                no_steps_back(text(source, &["path"]), &format!("{field}.path"), errors);
-                let found = text(source, &["type"]);
-                if !HOST_PATH_TYPES.contains(&found) {
-                    let at = format!("{field}.type");
-                    errors.push(FieldError::not_supported(at, &found.into(), &HOST_PATH_TYPES));
-                }
-            }
-        }
+        "hostPath" => host_path(source, &field, errors),
         "secret" | "configMap" => {
             required(if kind == "secret" { "secretName" } else { "name" }, errors);
             mode(source, "defaultMode", &field, errors);
@@ -133,6 +124,18 @@ fn source(volume: &Value, field: &str, errors: &mut Vec<FieldError>) {
             projected(source, &field, errors);
         }
         _ => {}
+    }
+}
+
+fn host_path(source: &Value, field: &str, errors: &mut Vec<FieldError>) {
+    let (path, kind) = (text(source, &["path"]), text(source, &["type"]));
+    if path.is_empty() {
+        errors.push(FieldError::required(format!("{field}.path"), ""));
+        return;
+    }
+    no_steps_back(path, &format!("{field}.path"), errors);
+    if !HOST_PATH_TYPES.contains(&kind) {
+        errors.push(FieldError::not_supported(format!("{field}.type"), &kind.into(), &HOST_PATH_TYPES));
     }
 }
 
