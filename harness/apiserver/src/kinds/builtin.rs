@@ -414,7 +414,8 @@ pub(crate) const ROWS: &[Row] = &[
     .columns(&columns::EVENT_V1),
     row("networking.k8s.io", "v1", "ingressclasses", "IngressClass", "networking.v1.IngressClass")
         .cluster()
-        .generation(Generation::Spec),
+        .generation(Generation::Spec)
+        .validate(rules::network_policy::ingress_class),
     row("networking.k8s.io", "v1", "ingresses", "Ingress", "networking.v1.Ingress")
         .short(&["ing"])
         .status()
@@ -426,6 +427,7 @@ pub(crate) const ROWS: &[Row] = &[
         .short(&["netpol"])
         .generation(Generation::Spec)
         .complete(defaults::network::network_policy)
+        .validate(rules::network_policy::network_policy)
         .columns(&columns::NETWORK_POLICY),
     row("networking.k8s.io", "v1", "ipaddresses", "IPAddress", "networking.v1.IPAddress")
         .short(&["ip"])

@@ -9,6 +9,7 @@ mod eviction;
 mod garbage;
 mod load;
 mod metrics;
+mod pod_rules;
 mod policies;
 mod quotas;
 mod rules;

@@ -81,27 +81,32 @@ system priority class"
 fn data_keys(object: &Value, fields: &[&str], errors: &mut Vec<FieldError>) {
     for field in fields {
         for key in object.get(field).and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key) {
-            let at = format!("{field}[{key}]");
-            let value = Value::from(key.as_str());
-            if key.len() > 253 {
-                errors.push(FieldError::invalid(at.as_str(), &value, "must be no more than 253 characters"));
-            }
-            if key.is_empty() || !key.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._".contains(&c)) {
-                errors.push(FieldError::invalid(
-                    at,
-                    &value,
-                    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or \
-'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
-                ));
-            } else if key == "." || key == ".." {
-                errors.push(FieldError::invalid(
-                    at,
-                    &value,
-                    if key == "." { "must not be '.'" } else { "must not be '..'" },
-                ));
+            for why in config_key_faults(key) {
+                errors.push(FieldError::invalid(format!("{field}[{key}]"), &key.as_str().into(), why));
             }
         }
     }
+}
+
+/// Faults of a key of a ConfigMap or Secret.
+pub(super) fn config_key_faults(key: &str) -> Vec<&'static str> {
+    let mut faults = Vec::new();
+    if key.len() > 253 {
+        faults.push("must be no more than 253 characters");
+    }
+    if key.is_empty() || !key.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._".contains(&c)) {
+        faults.push(
+            "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or \
+'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
+        );
+    } else if key == "." {
+        faults.push("must not be '.'");
+    } else if key == ".." {
+        faults.push("must not be '..'");
+    } else if key.starts_with("..") {
+        faults.push("must not start with '..'");
+    }
+    faults
 }
 
 /// `immutable: true` can't be taken back, nor the data changed.
