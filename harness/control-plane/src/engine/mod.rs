@@ -73,6 +73,7 @@ pub(crate) struct Engine {
     external_metrics: keda::Metrics,
     scaled: keda::Loops,
     sources: Sources,
+    listeners: keda::Listeners,
     polls: JoinSet<Poll>,
 }
 
@@ -128,6 +129,7 @@ impl Engine {
             external_metrics,
             scaled: keda::Loops::default(),
             sources: Sources::default(),
+            listeners: keda::Listeners::default(),
             polls: JoinSet::new(),
         }
     }
@@ -166,6 +168,7 @@ impl Engine {
                     Err(error) => tracing::error!(%error, "a poll was lost"),
                 },
                 Some(ask) = asks.recv() => self.asked(ask),
+                Some(question) = self.listeners.next() => self.poll(question, None),
                 report = stats.recv(), if reports => match report {
                     Ok(report) => self.report(&report),
                     Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "concurrency reports were lost"),
@@ -206,7 +209,11 @@ impl Engine {
                 Key::HttpRoute(of) => gateway_routes::reconcile_route(&self.world, of, now_ns),
                 Key::Gateway(of) => gateway_routes::reconcile_gateway(&self.world, of, now_ns),
                 Key::GatewayClass(of) => gateway_routes::reconcile_class(&self.world, of, now_ns),
-                Key::ScaledObject(of) => self.scaled.changed(&self.world, of, now_ns),
+                Key::ScaledObject(of) => {
+                    let effects = self.scaled.changed(&self.world, of, now_ns);
+                    self.listeners.follow(&self.client, self.scaled.listening());
+                    effects
+                }
                 Key::Scale(of) => {
                     let step = self.loops.changed(&self.world, of, now_ns);
                     self.follow(of, step);
