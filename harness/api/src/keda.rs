@@ -154,6 +154,9 @@ pub struct TriggerAuthenticationSpec {
     /// Parameters from the environment of the target's containers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<AuthenticationEnvironment>,
+    /// Parameters that are tokens of service accounts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bound_service_account_token: Vec<BoundServiceAccountToken>,
     /// The identity of pods; only `none` needs no cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_identity: Option<PodIdentity>,
@@ -208,6 +211,16 @@ pub struct AuthenticationEnvironment {
     /// The container; absent means the ScaledObject's, or the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_name: Option<String>,
+}
+
+/// A token of a service account as a parameter.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BoundServiceAccountToken {
+    /// The parameter of the trigger.
+    pub parameter: String,
+    /// The service account, of the TriggerAuthentication's namespace.
+    pub service_account_name: String,
 }
 
 /// The identity of pods.

@@ -26,10 +26,16 @@ pub fn workspace(path: impl AsRef<Path>) -> PathBuf {
 /// A tool that `ci/setup` installs, by name, or from the search path.
 #[must_use]
 pub fn tool(name: &str) -> Option<PathBuf> {
-    let ours = cache().map(|cache| cache.join("test-tools/bin"));
+    let ours = tools().map(|tools| tools.join("bin"));
     let search = std::env::var_os("PATH").unwrap_or_default();
     let candidates = ours.into_iter().chain(std::env::split_paths(&search)).map(|folder| folder.join(name));
     candidates.into_iter().find(|path| path.is_file())
+}
+
+/// The folder of Python packages that `ci/setup` makes, for `PYTHONPATH`; `None` where it has not run.
+#[must_use]
+pub fn tools() -> Option<PathBuf> {
+    cache().map(|cache| cache.join("test-tools")).filter(|folder| folder.is_dir())
 }
 
 /// The folder into which `ci/setup` unpacks Debian packages, as if it were the root folder; `None` where it could not.

@@ -74,6 +74,7 @@ pub(crate) struct Engine {
     external_metrics: keda::Metrics,
     scaled: keda::Loops,
     sources: Sources,
+    listeners: keda::Listeners,
     polls: JoinSet<Poll>,
     /// Whether there may be local models: the watches of the kinds that only these need wait for it.
     local_models: tokio::sync::watch::Sender<bool>,
@@ -133,6 +134,7 @@ impl Engine {
             external_metrics,
             scaled: keda::Loops::default(),
             sources: Sources::default(),
+            listeners: keda::Listeners::default(),
             polls: JoinSet::new(),
             local_models: tokio::sync::watch::Sender::new(false),
             ca_bundles: tokio::sync::watch::Sender::new(false),
@@ -178,6 +180,7 @@ impl Engine {
                     Err(error) => tracing::error!(%error, "a poll was lost"),
                 },
                 Some(ask) = asks.recv() => self.asked(ask),
+                Some(question) = self.listeners.next() => self.poll(question, None),
                 report = stats.recv(), if reports => match report {
                     Ok(report) => self.report(&report),
                     Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "concurrency reports were lost"),
@@ -220,7 +223,11 @@ impl Engine {
                 Key::GatewayClass(of) => gateway_routes::reconcile_class(&self.world, of, now_ns),
                 Key::LocalModelNode(of) => kserve::reconcile_local_model_node(&self.world, of),
                 Key::LocalModel(of) => kserve::reconcile_local_model(&self.world, of),
-                Key::ScaledObject(of) => self.scaled.changed(&self.world, of, now_ns),
+                Key::ScaledObject(of) => {
+                    let effects = self.scaled.changed(&self.world, of, now_ns);
+                    self.listeners.follow(&self.client, self.scaled.listening());
+                    effects
+                }
                 Key::Scale(of) => {
                     let step = self.loops.changed(&self.world, of, now_ns);
                     self.follow(of, step);

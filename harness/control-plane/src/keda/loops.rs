@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 use windtunnel_api::keda::ScaledObject;
 use windtunnel_kernel::autoscale::keda::triggers::kafka::Offsets;
-use windtunnel_kernel::autoscale::keda::{Answer, Decision, Executor, Observation, Reading, hpa};
+use windtunnel_kernel::autoscale::keda::{Answer, Decision, Executor, Observation, Reading, Trigger, hpa};
 
 use super::object::{self, Definition, Fault};
 use super::sample::reading;
@@ -47,8 +47,8 @@ struct Loop {
 struct Running {
     definition: Definition,
     executor: Executor,
-    /// What each Kafka trigger saw last.
-    offsets: Vec<Offsets>,
+    /// What each Kafka trigger saw last, by its place.
+    offsets: BTreeMap<usize, Offsets>,
 }
 
 impl Loops {
@@ -110,6 +110,14 @@ impl Loops {
             return Effects::new();
         }
         let mut step = Step { key, object, status: Status::of(object), effects: Effects::new() };
+        if let Some(trigger) = polled.pushed {
+            found.follow_push(&mut step, polled, trigger, now_ns);
+            step.effects.extend(step.status.effect(key));
+            return step.effects;
+        }
+        if let Ok(running) = &mut found.running {
+            running.learn(&polled.triggers);
+        }
         match found.judge(world, &step, polled) {
             Ok((target, autoscaler)) => {
                 let interval_ns = found.follow(world, &mut step, target, autoscaler, polled, now_ns);
@@ -125,6 +133,24 @@ impl Loops {
         step.effects
     }
 
+    /// Who is to be listened to: a question a scaler, to be asked each time that the scaler says it is active.
+    #[must_use]
+    pub fn listening(&self) -> Vec<Question> {
+        let mut questions = Vec::new();
+        for (key, found) in &self.loops {
+            let Ok(running) = &found.running else { continue };
+            if running.definition.annotations.is_paused() {
+                continue;
+            }
+            let triggers = running.definition.spec.triggers.iter().enumerate();
+            let pushing = triggers.filter(|(_, trigger)| trigger.kind == "external-push");
+            questions.extend(
+                pushing.map(|(index, _)| Question { pushed: Some(index), ..found.question(key, |_| false) }),
+            );
+        }
+        questions
+    }
+
     /// What to ask before an autoscaler's question for a metric can be answered.
     ///
     /// # Errors
@@ -138,8 +164,11 @@ impl Loops {
             return Err(PAUSED.to_owned());
         }
         let is_composite = metric == hpa::COMPOSITE_METRIC && definition.formula.is_some();
-        let asked = |index: usize| is_composite || definition.metrics[index].as_deref() == Some(metric);
-        if !(0..definition.metrics.len()).any(asked) {
+        let named = definition.triggers.iter().zip(&definition.metrics);
+        let named = named.filter(|(_, name)| name.as_deref() == Some(metric));
+        let at: Vec<usize> = named.map(|(trigger, _)| trigger.index).collect();
+        let asked = |index: usize| is_composite || at.contains(&index);
+        if !is_composite && at.is_empty() {
             return Err(nothing());
         }
         Ok(found.question(key, asked))
@@ -160,6 +189,7 @@ impl Loops {
         let found = self.loops.get_mut(key).filter(|found| found.stamp == polled.stamp);
         let running = found.ok_or_else(nothing)?.running.as_mut().map_err(|fault| fault.clone())?;
         let target = polled.target.as_ref().map_err(|why| object::target_fault(why))?;
+        running.learn(&polled.triggers);
         let observation = running.observe(target, &polled.samples, now_ns);
         if metric == hpa::COMPOSITE_METRIC && running.definition.formula.is_some() {
             let triggers = 0..running.definition.triggers.len();
@@ -199,17 +229,19 @@ impl Loop {
                 .expect("the least of specs can be read"),
             triggers: Vec::new(),
             asked: Vec::new(),
+            pushed: None,
         };
         let Ok(running) = &self.running else { return nothing() };
         let definition = &running.definition;
         let is_paused = definition.annotations.is_paused();
-        let asked = (0..definition.triggers.len()).map(|index| !is_paused && is_asked(index)).collect();
+        let asked = (0..definition.spec.triggers.len()).map(|index| !is_paused && is_asked(index)).collect();
         Question {
             key: key.clone(),
             stamp,
             spec: definition.spec.clone(),
             triggers: definition.triggers.clone(),
             asked,
+            pushed: None,
         }
     }
 
@@ -219,7 +251,7 @@ impl Loop {
         world: &World,
         step: &Step<'_>,
         polled: &'a Polled,
-    ) -> Result<(&'a Target, HorizontalPodAutoscaler), Fault> {
+    ) -> Result<(&'a Target, Option<HorizontalPodAutoscaler>), Fault> {
         let running = self.running.as_ref().map_err(Clone::clone)?;
         let target = polled.target.as_ref().map_err(|why| object::target_fault(why))?;
         if let Some(fault) = object::conflict(world, step.key, step.object, &running.definition, target) {
@@ -234,7 +266,7 @@ impl Loop {
         world: &World,
         step: &mut Step<'_>,
         target: &Target,
-        autoscaler: HorizontalPodAutoscaler,
+        autoscaler: Option<HorizontalPodAutoscaler>,
         polled: &Polled,
         now_ns: u64,
     ) -> u64 {
@@ -244,9 +276,10 @@ impl Loop {
         step.describe(target, &running.definition);
         let was_paused = step.status.is("Paused", "True");
         if let Some(replicas) = decision.replicas {
-            step.scale(target, &running.definition, &decision, replicas);
+            let active = active(&running.definition, &decision);
+            step.scale(target, &running.definition, &decision, replicas, &active);
         }
-        let own = ObjectKey::of(&autoscaler);
+        let own = step.key.sibling(hpa::name(&running.definition.spec, &step.key.name));
         let before = step.status.field("hpaName").as_str().map(|name| step.key.sibling(name));
         let is_ours = |key: &ObjectKey| {
             let owners = world.autoscalers.get(key).map(|found| found.owner_references().to_vec());
@@ -269,9 +302,11 @@ impl Loop {
             self.is_started = false;
             step.status.set("Ready", "True", "ScaledObjectReady", PAUSED);
         } else {
-            step.status.put("hpaName", own.name.into());
-            self.autoscaler = Some(Box::new(autoscaler.clone()));
-            step.effects.push(Effect::Apply(autoscaler.wrap()));
+            if let Some(autoscaler) = autoscaler {
+                step.status.put("hpaName", own.name.into());
+                self.autoscaler = Some(Box::new(autoscaler.clone()));
+                step.effects.push(Effect::Apply(autoscaler.wrap()));
+            }
             if !self.is_started {
                 for trigger in &running.definition.spec.triggers {
                     step.event("Normal", "KEDAScalersStarted", &format!("Scaler {} is built", trigger.kind));
@@ -295,6 +330,26 @@ impl Loop {
     }
 }
 
+impl Loop {
+    /// An external scaler has said by itself that it is active.
+    fn follow_push(&mut self, step: &mut Step<'_>, polled: &Polled, trigger: usize, now_ns: u64) {
+        let (Ok(running), Ok(target)) = (&mut self.running, &polled.target) else { return };
+        let definition = &running.definition;
+        let named = definition.triggers.iter().zip(&definition.metrics);
+        let metric = named.filter(|(known, _)| known.index == trigger).find_map(|(_, name)| name.clone());
+        // Before the first poll nothing has been checked yet, and that poll is under way.
+        let Some(metric) = metric.filter(|_| self.is_started) else { return };
+        let decision = running.executor.pushed(now_ns, target.replicas);
+        if let Some(replicas) = decision.replicas {
+            step.scale(target, &running.definition, &decision, replicas, &[&metric]);
+        }
+        if running.executor.last_active_ns() == Some(now_ns) {
+            step.status.put("lastActiveTime", json!(time(now_ns)));
+            step.status.activate(&decision, running.definition.annotations.force_activation);
+        }
+    }
+}
+
 impl Running {
     fn new(object: &ScaledObject) -> Result<Self, Fault> {
         let definition = object::read(object)?;
@@ -308,19 +363,29 @@ impl Running {
             count.and_then(|count| i32::try_from(count).ok()).unwrap_or(0)
         };
         let failures: Vec<i32> = definition.metrics.iter().map(failures).collect();
-        let offsets = vec![Offsets::default(); definition.triggers.len()];
+        let offsets = BTreeMap::new();
         Ok(Self { executor: executor.resumed(last_active_ns, &failures), definition, offsets })
     }
 
+    /// Takes what only the sources know of the triggers.
+    fn learn(&mut self, triggers: &[Trigger]) {
+        if self.definition.triggers != triggers {
+            self.definition.triggers = triggers.to_vec();
+            self.definition.metrics = triggers.iter().map(Trigger::metric_name).collect();
+            self.executor.ask_for(triggers.to_vec());
+        }
+    }
+
     fn observe(&mut self, target: &Target, samples: &[Sample], now_ns: u64) -> Observation {
-        let triggers = self.definition.triggers.iter().zip(&mut self.offsets).enumerate();
+        let triggers = self.definition.triggers.iter().enumerate();
         let readings: Vec<Reading> = triggers
-            .map(|(index, (trigger, offsets))| {
+            .map(|(index, trigger)| {
+                let offsets = self.offsets.entry(trigger.index).or_default();
                 reading(trigger, samples.get(index).unwrap_or(&Sample::NotAsked), offsets, now_ns)
             })
             .collect();
         let formula = self.definition.formula.as_ref();
-        let composite = formula.and_then(|formula| formula.of_readings(&self.definition.spec, &readings));
+        let composite = formula.and_then(|formula| formula.of_readings(&self.definition.triggers, &readings));
         Observation {
             now_ns,
             current_replicas: target.replicas,
@@ -380,7 +445,14 @@ impl Step<'_> {
         self.status.put("triggersTypes", kinds.join(",").into());
     }
 
-    fn scale(&mut self, target: &Target, definition: &Definition, decision: &Decision, replicas: i32) {
+    fn scale(
+        &mut self,
+        target: &Target,
+        definition: &Definition,
+        decision: &Decision,
+        replicas: i32,
+        active: &[&str],
+    ) {
         let name = &definition.spec.scale_target_ref.name;
         let path = sources::path(&target.api_version(), &self.key.namespace, &target.resource, name);
         self.effects.push(Effect::Scale { path: format!("{path}/scale"), replicas });
@@ -393,7 +465,7 @@ impl Step<'_> {
             let cause = if is_forced {
                 "caused by forced activation annotation".to_owned()
             } else {
-                format!("triggered by {}", active(definition, decision).join(";"))
+                format!("triggered by {}", active.join(";"))
             };
             let message = format!("Scaled {kind} {namespace}/{name} from {before} to {replicas}, {cause}");
             self.event("Normal", "KEDAScaleTargetActivated", &message);

@@ -3,7 +3,7 @@
 //! [`Loops`] is pure: it is told what has changed ([`Loops::changed`]) and what a poll found ([`Loops::polled`]), and
 //! returns writes; its clock is handed in. The decisions are the kernel's
 //! ([`windtunnel_kernel::autoscale::keda`]). The private `sources` ask Prometheus, RabbitMQ and the API server and give
-//! back a [`Polled`]; the engine runs the two against each other. [`Metrics`] serves the values that the
+//! back a [`Polled`], and listen to external scalers that tell by themselves; the engine runs the two against each other. [`Metrics`] serves the values that the
 //! HorizontalPodAutoscalers ask for as `external.metrics.k8s.io`.
 //!
 //! It works only where nobody else does: where we have made the ScaledObjects' definition (it carries
@@ -15,6 +15,7 @@
 //!
 //! Source: kedacore/keda 8b4f083c (August 2026), `controllers/keda` and `pkg/scaling`.
 
+mod listeners;
 mod loops;
 mod object;
 mod sample;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use windtunnel_kernel::autoscale::keda::{ScaledObjectSpec, Trigger};
 use windtunnel_kernel::duration;
 
+pub(crate) use listeners::Listeners;
 pub use loops::Loops;
 pub use sample::{Polled, Sample, Target};
 pub(crate) use serve::Ask;
@@ -44,10 +46,6 @@ pub const KEDA_OPERATOR: &str = "keda-operator";
 /// What holds a ScaledObject until its target has been left alone.
 pub const FINALIZER: &str = "finalizer.keda.sh";
 
-/// Why Kafka is refused.
-pub(crate) const KAFKA_REFUSAL: &str = "kafka is not supported: there is no client for the offsets of consumer groups \
-     here; use prometheus with the lag that an exporter measures";
-
 /// What a poll is to find out.
 #[derive(Clone, Debug)]
 pub struct Question {
@@ -57,10 +55,12 @@ pub struct Question {
     pub stamp: String,
     /// Its spec.
     pub spec: ScaledObjectSpec,
-    /// Its triggers.
+    /// Its triggers, as far as they are known: an external one may stand for several metrics.
     pub triggers: Vec<Trigger>,
-    /// Which of them to ask.
+    /// Which triggers of the spec to ask.
     pub asked: Vec<bool>,
+    /// The trigger of the spec whose external scaler says by itself that it is active; nobody is asked then.
+    pub pushed: Option<usize>,
 }
 
 impl Question {

@@ -7,10 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 use windtunnel_api::keda::ScaledObject;
-use windtunnel_kernel::autoscale::hpa::spec::LabelSelector;
 use windtunnel_kernel::autoscale::keda::{Annotations, Formula, KedaError, ScaledObjectSpec, Trigger, hpa};
 
-use super::{KAFKA_REFUSAL, NAME_LABEL, Target};
+use super::{NAME_LABEL, Target};
 use crate::world::{ObjectKey, World};
 
 /// Longest value of a label.
@@ -33,7 +32,8 @@ pub(super) struct Definition {
     pub(super) annotations: Annotations,
     pub(super) triggers: Vec<Trigger>,
     pub(super) formula: Option<Formula>,
-    /// The metric of each trigger that the HorizontalPodAutoscaler asks for; `None` of cpu and memory.
+    /// The metric of each trigger that the HorizontalPodAutoscaler asks for; `None` of cpu and memory, and of an external
+    /// scaler that has not been asked yet.
     pub(super) metrics: Vec<Option<String>>,
 }
 
@@ -55,9 +55,6 @@ pub(super) fn read(object: &ScaledObject) -> Result<Definition, Fault> {
         format!("{}: {error}", if is_trigger { TRIGGERS } else { COUNTS })
     };
     spec.check().map_err(place)?;
-    if let Some(index) = spec.triggers.iter().position(|trigger| trigger.kind == "kafka") {
-        return Err(format!("{TRIGGERS}: triggers[{index}].type: {KAFKA_REFUSAL}"));
-    }
     let triggers = Trigger::read_all(&spec.triggers).map_err(place)?;
     if spec.minimum() == 0 && triggers.iter().all(Trigger::is_resource) {
         return Err(format!(
@@ -75,11 +72,7 @@ pub(super) fn read(object: &ScaledObject) -> Result<Definition, Fault> {
         }
     }
     hpa::render(&spec, &object.name_any(), &annotations).map_err(|error| format!("{AUTOSCALER}: {error}"))?;
-    let selector = LabelSelector::default();
-    let metric = |(index, trigger): (usize, &Trigger)| {
-        (!trigger.is_resource()).then(|| trigger.metric_spec(index, &selector).name().to_owned())
-    };
-    let metrics = triggers.iter().enumerate().map(metric).collect();
+    let metrics = triggers.iter().map(Trigger::metric_name).collect();
     Ok(Definition { spec, annotations, triggers, formula, metrics })
 }
 
@@ -143,7 +136,7 @@ pub(super) fn conflict(
     None
 }
 
-/// The HorizontalPodAutoscaler.
+/// The HorizontalPodAutoscaler; `None` as long as no metric is known, because one without metrics scales by cpu.
 ///
 /// # Errors
 /// What could not be written as one.
@@ -151,11 +144,15 @@ pub(super) fn autoscaler(
     object: &ScaledObject,
     definition: &Definition,
     target: &Target,
-) -> Result<HorizontalPodAutoscaler, Fault> {
+) -> Result<Option<HorizontalPodAutoscaler>, Fault> {
     let name = hpa::name(&definition.spec, &object.name_any());
     let fault = |error: &dyn std::fmt::Display| format!("{AUTOSCALER}: {error}");
-    let spec = hpa::render(&definition.spec, &object.name_any(), &definition.annotations)
-        .map_err(|error| fault(&error))?;
+    let Definition { spec, triggers, annotations, .. } = definition;
+    let spec =
+        hpa::render_for(spec, triggers, &object.name_any(), annotations).map_err(|error| fault(&error))?;
+    if spec.metrics.is_empty() {
+        return Ok(None);
+    }
     let mut spec = json!(spec);
     spec["scaleTargetRef"]["apiVersion"] = target.api_version().into();
     spec["scaleTargetRef"]["kind"] = target.kind.clone().into();
@@ -173,7 +170,7 @@ pub(super) fn autoscaler(
     labels.insert(NAME_LABEL.to_owned(), object.name_any());
     labels.extend(object.labels().clone().into_iter().filter(|(label, _)| !is_excluded(label)));
     let annotations = object.annotations().clone();
-    Ok(HorizontalPodAutoscaler {
+    Ok(Some(HorizontalPodAutoscaler {
         metadata: ObjectMeta {
             name: Some(name),
             namespace: object.namespace(),
@@ -184,7 +181,7 @@ pub(super) fn autoscaler(
         },
         spec: serde_json::from_value(spec).map_err(|error| fault(&error))?,
         status: None,
-    })
+    }))
 }
 
 /// The fault of a target that cannot be scaled.

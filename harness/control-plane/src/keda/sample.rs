@@ -1,6 +1,7 @@
 //! What the sources of metrics said, before it is a reading of the kernel.
 
 use windtunnel_kernel::autoscale::keda::triggers::Scaler;
+use windtunnel_kernel::autoscale::keda::triggers::external::External;
 use windtunnel_kernel::autoscale::keda::triggers::kafka::{Offsets, Partition};
 use windtunnel_kernel::autoscale::keda::triggers::rabbitmq::Queue;
 use windtunnel_kernel::autoscale::keda::{Reading, Trigger};
@@ -21,6 +22,13 @@ pub enum Sample {
     Queues(Vec<Queue>),
     /// `kafka`: the partitions of the topic.
     Partitions(Vec<Partition>),
+    /// `external`: what somebody else's scaler says.
+    External {
+        /// Values of the metric.
+        values: Vec<f64>,
+        /// Whether it says that it is active.
+        is_active: bool,
+    },
 }
 
 /// The target of a ScaledObject, as it was found.
@@ -61,8 +69,12 @@ pub struct Polled {
     pub stamp: String,
     /// The target, or why it cannot be scaled.
     pub target: Result<Target, String>,
-    /// A sample a trigger.
+    /// The triggers, with what only the sources know of them: the environment, and the metrics of external scalers.
+    pub triggers: Vec<Trigger>,
+    /// A sample a trigger of these.
     pub samples: Vec<Sample>,
+    /// The trigger whose external scaler said by itself that it is active; see [`super::Question::pushed`].
+    pub pushed: Option<usize>,
 }
 
 /// What a sample means for its trigger.
@@ -82,6 +94,9 @@ pub(super) fn reading(trigger: &Trigger, sample: &Sample, offsets: &mut Offsets,
         (Scaler::RabbitMq(rabbitmq), Sample::Queues(queues)) => Reading::Measured(rabbitmq.measure(queues)),
         (Scaler::Kafka(kafka), Sample::Partitions(partitions)) => {
             Reading::Measured(kafka.measure(partitions, offsets))
+        }
+        (Scaler::External(_), Sample::External { values, is_active }) => {
+            Reading::Measured(External::measure(values, *is_active))
         }
         _ => failed("the trigger was not asked".to_owned()),
     }

@@ -90,6 +90,17 @@ impl Status {
                 self.set("Ready", "False", "TriggerError", message);
             }
         }
+        self.activate(decision, is_forced);
+        if has_fallback && decision.fallback {
+            let message = "At least one trigger is falling back on this scaled object";
+            self.set("Fallback", "True", "FallbackExists", message);
+        } else {
+            self.set("Fallback", "False", "NoFallbackFound", "No fallbacks are active on this scaled object");
+        }
+    }
+
+    /// The `Active` condition after a decision.
+    pub(super) fn activate(&mut self, decision: &Decision, is_forced: bool) {
         let message = match decision.active {
             ActiveState::Active if is_forced => {
                 "Scaling is performed because activation is being forced by annotation"
@@ -100,12 +111,6 @@ impl Status {
             ActiveState::Unknown => "",
         };
         self.set("Active", decision.active.status(), decision.active.reason(), message);
-        if has_fallback && decision.fallback {
-            let message = "At least one trigger is falling back on this scaled object";
-            self.set("Fallback", "True", "FallbackExists", message);
-        } else {
-            self.set("Fallback", "False", "NoFallbackFound", "No fallbacks are active on this scaled object");
-        }
     }
 
     /// The write that it takes, if any.

@@ -1,9 +1,13 @@
-//! The loops of ScaledObjects on a world in memory, in virtual time: the test plays RabbitMQ and the API server.
+//! The loops of ScaledObjects on a world in memory, in virtual time: the test plays RabbitMQ, an external scaler and the API
+//! server.
 
 use serde_json::{Value, json};
 use windtunnel_api::keda::ScaledObject;
-use windtunnel_control_plane::keda::{Loops, Polled, Sample, Target};
+use windtunnel_control_plane::keda::{Loops, Polled, Question, Sample, Target};
 use windtunnel_control_plane::{Effect, Kept, Kind, Object, ObjectKey, World};
+use windtunnel_kernel::autoscale::keda::Trigger;
+use windtunnel_kernel::autoscale::keda::triggers::Scaler;
+use windtunnel_kernel::autoscale::keda::triggers::external::ExternalMetric;
 use windtunnel_kernel::autoscale::keda::triggers::rabbitmq::Queue;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -18,6 +22,8 @@ struct Stage {
     now_ns: u64,
     replicas: i32,
     queue: Result<i64, String>,
+    /// Names, targets and values of an external scaler's metrics, and whether it says that it is active.
+    external: Result<(Vec<(&'static str, f64, f64)>, bool), String>,
     events: Vec<String>,
     has_autoscaler: bool,
     finalizers: Vec<String>,
@@ -32,6 +38,7 @@ impl Stage {
             now_ns: START_NS,
             replicas: 1,
             queue: Ok(0),
+            external: Ok((Vec::new(), false)),
             events: Vec::new(),
             has_autoscaler: false,
             finalizers: Vec::new(),
@@ -77,7 +84,7 @@ impl Stage {
         while let Some(due_ns) = self.loops.next_due_ns().filter(|due_ns| *due_ns <= end_ns) {
             self.now_ns = self.now_ns.max(due_ns);
             for question in self.loops.due(self.now_ns) {
-                let polled = self.polled(&question.stamp);
+                let polled = self.polled(&question);
                 let effects = self.loops.polled(&self.world, &question.key, &polled, self.now_ns);
                 self.carry_out(effects);
             }
@@ -85,13 +92,46 @@ impl Stage {
         self.now_ns = end_ns;
     }
 
-    fn polled(&self, stamp: &str) -> Polled {
-        let sample = match &self.queue {
-            Ok(messages) => {
-                Sample::Queues(vec![Queue { messages: *messages, ready: *messages, ..Queue::default() }])
-            }
-            Err(why) => Sample::Failed(why.clone()),
+    /// What a source says about a trigger.
+    fn asked(&self, trigger: &Trigger) -> Vec<(Trigger, Sample)> {
+        let Scaler::External(settings) = &trigger.scaler else {
+            let sample = match &self.queue {
+                Ok(messages) => {
+                    Sample::Queues(vec![Queue { messages: *messages, ready: *messages, ..Queue::default() }])
+                }
+                Err(why) => Sample::Failed(why.clone()),
+            };
+            return vec![(trigger.clone(), sample)];
         };
+        match &self.external {
+            Ok((metrics, is_active)) => metrics
+                .iter()
+                .map(|(name, target, value)| {
+                    let metric = ExternalMetric { name: (*name).to_owned(), target: *target };
+                    let trigger =
+                        Trigger { scaler: Scaler::External(settings.with(metric)), ..trigger.clone() };
+                    (trigger, Sample::External { values: vec![*value], is_active: *is_active })
+                })
+                .collect(),
+            Err(why) => vec![(trigger.clone(), Sample::Failed(why.clone()))],
+        }
+    }
+
+    fn polled(&self, question: &Question) -> Polled {
+        let mut found = Vec::new();
+        for index in 0..question.spec.triggers.len() {
+            let known: Vec<&Trigger> =
+                question.triggers.iter().filter(|trigger| trigger.index == index).collect();
+            if !question.asked[index] {
+                found.extend(known.into_iter().map(|trigger| (trigger.clone(), Sample::NotAsked)));
+            } else if let (Scaler::External(_), Err(why)) = (&known[0].scaler, &self.external) {
+                let failed = |trigger: &Trigger| (trigger.clone(), Sample::Failed(why.clone()));
+                found.extend(known.into_iter().map(failed));
+            } else {
+                found.extend(self.asked(known[0]));
+            }
+        }
+        let (triggers, samples) = found.into_iter().unzip();
         let target = Target {
             group: "apps".to_owned(),
             version: "v1".to_owned(),
@@ -100,13 +140,14 @@ impl Stage {
             replicas: self.replicas,
             ready_replicas: self.replicas,
         };
-        Polled { stamp: stamp.to_owned(), target: Ok(target), samples: vec![sample] }
+        let (stamp, pushed) = (question.stamp.clone(), question.pushed);
+        Polled { stamp, target: Ok(target), triggers, samples, pushed }
     }
 
     /// What an autoscaler gets for a metric.
     fn ask(&mut self, metric: &str) -> Result<i64, String> {
         let question = self.loops.question(&self.key, metric)?;
-        let polled = self.polled(&question.stamp);
+        let polled = self.polled(&question);
         self.loops.answer(&self.key, metric, &polled, self.now_ns)
     }
 
@@ -313,7 +354,8 @@ fn what_cannot_work_says_why() {
     for (spec, part) in [
         (cpu, "scaledobject has only cpu/memory triggers AND minReplica is 0"),
         (json!({"minReplicaCount": 5, "maxReplicaCount": 3}), "minReplicaCount"),
-        (json!({"triggers": [{"type": "kafka", "metadata": {}}]}), "kafka is not supported"),
+        (json!({"triggers": [{"type": "kafka", "metadata": {}}]}), "triggers[0].metadata.consumerGroup"),
+        (json!({"triggers": [{"type": "external", "metadata": {}}]}), "triggers[0].metadata.scalerAddress"),
         (json!({"triggers": [{"type": "redis", "metadata": {}}]}), "redis"),
         (json!({"scaleTargetRef": {"name": ""}}), "ScaledObject.spec.scaleTargetRef.name is missing"),
     ] {
@@ -354,6 +396,76 @@ fn deletion_gives_the_old_size_back() {
         Some("ScaledObjectDeleted: ScaledObject was deleted")
     );
     assert_eq!(stage.loops.next_due_ns(), None);
+}
+
+fn external(kind: &str) -> Stage {
+    Stage::new(&json!({"triggers": [{"type": kind, "metadata": {"scalerAddress": "scaler:9000"}}]}))
+}
+
+/// Metrics would have other names than those that the scaler is asked for, or none would count.
+#[test]
+fn external_scalers_name_their_metrics() {
+    let mut stage = external("external");
+    stage.external = Err("connection refused".to_owned());
+    stage.advance(1);
+    // Without a metric an autoscaler would go by cpu.
+    assert_eq!((stage.replicas, stage.has_autoscaler), (1, false));
+    assert_eq!(stage.condition("Ready"), pair("False", "TriggerError"));
+    stage.external = Ok((vec![("waiting", 5.0, 12.0), ("running", 2.5, 1.0)], true));
+    stage.advance(10);
+    assert!(stage.has_autoscaler);
+    let status = stage.object()["status"].clone();
+    assert_eq!(status["externalMetricNames"], json!(["s0-waiting", "s0-running"]));
+    assert_eq!(status["triggersActivity"]["s0-running"], json!({"isActive": true}));
+    let autoscaler =
+        stage.world.object(Kind::HorizontalPodAutoscaler, &ObjectKey::new("ns", "keda-hpa-worker"));
+    let metrics = autoscaler.expect("an autoscaler").to_json()["spec"]["metrics"].clone();
+    let of = |at: usize| {
+        (metrics[at]["external"]["metric"]["name"].clone(), metrics[at]["external"]["target"].clone())
+    };
+    let target = |value: &str| json!({"type": "AverageValue", "averageValue": value});
+    assert_eq!(of(0), (json!("s0-waiting"), target("5")));
+    assert_eq!(of(1), (json!("s0-running"), target("2500m")));
+    assert_eq!(stage.ask("s0-waiting"), Ok(12_000));
+    assert_eq!(stage.ask("s0-running"), Ok(1_000));
+    // The autoscaler keeps what it asks for while the scaler is away.
+    stage.external = Err("connection refused".to_owned());
+    stage.advance(10);
+    assert_eq!(stage.ask("s0-waiting"), Err("connection refused".to_owned()));
+    assert!(stage.has_autoscaler);
+    // It names another metric, and no longer the first.
+    stage.external = Ok((vec![("running", 2.5, 1.0)], false));
+    stage.advance(10);
+    assert_eq!(stage.ask("s0-waiting"), Err("no matching metrics found for s0-waiting".to_owned()));
+    assert_eq!(stage.object()["status"]["externalMetricNames"], json!(["s0-running"]));
+}
+
+/// A request that wakes a target would wait for the next poll, up to half a minute.
+#[test]
+fn external_scalers_push() {
+    let mut stage = external("external-push");
+    stage.external = Ok((vec![("requests", 5.0, 0.0)], false));
+    stage.advance(1);
+    assert_eq!(stage.replicas, 0);
+    let listening = stage.loops.listening();
+    assert_eq!(listening.iter().map(|question| question.pushed).collect::<Vec<_>>(), [Some(0)]);
+    stage.events.clear();
+    stage.advance(2);
+    let polled = stage.polled(&listening[0]);
+    let effects = stage.loops.polled(&stage.world, &listening[0].key, &polled, stage.now_ns);
+    stage.carry_out(effects);
+    assert_eq!((stage.replicas, stage.condition("Active")), (1, pair("True", "ScalerActive")));
+    let expected =
+        "KEDAScaleTargetActivated: Scaled apps/v1.Deployment ns/worker from 0 to 1, triggered by s0-requests";
+    assert_eq!(stage.events, [expected]);
+    assert_eq!(stage.object()["status"]["lastActiveTime"], "2026-01-01T00:00:03Z");
+    // Polls go on as they were, and find out that nothing is to do; the cool-down is from the push on.
+    stage.advance(58);
+    assert_eq!((stage.replicas, stage.condition("Active")), (1, pair("False", "ScalerCooldown")));
+    stage.advance(12);
+    assert_eq!(stage.replicas, 0);
+    stage.annotate(json!({"autoscaling.keda.sh/paused": "true"}));
+    assert!(stage.loops.listening().is_empty(), "a paused object listens to nobody");
 }
 
 /// Two controllers would fight where upstream's operator is.

@@ -173,7 +173,7 @@ fn triggers_that_keda_refuses_are_refused() {
             "sqs",
             &[],
             &[],
-            "type: \"sqs\" is not allowed, expected rabbitmq, kafka, prometheus, cron, cpu or memory",
+            "type: \"sqs\" is not allowed, expected rabbitmq, kafka, prometheus, cron, cpu, memory, external or external-push",
         ),
     ];
     for (kind, base, more, message) in rows {

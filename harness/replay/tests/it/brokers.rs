@@ -1,10 +1,12 @@
-//! Debian's RabbitMQ and Prometheus, each in a folder of its own, on free ports of this machine.
+//! Debian's RabbitMQ and Prometheus, librdkafka's Kafka and a scaler on gRPC's own server, each in a folder of its own, on
+//! free ports of this machine.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use windtunnel_testkit::{Background, debian, until};
@@ -20,6 +22,8 @@ pub(crate) struct RabbitMq {
     _folder: tempfile::TempDir,
     /// Port of the management API; user and password are `guest`.
     pub(crate) port: u16,
+    /// Port of AMQP.
+    pub(crate) amqp: u16,
 }
 
 impl RabbitMq {
@@ -67,7 +71,7 @@ impl RabbitMq {
             .stdout(fs::File::create(at("output")).expect("a file"))
             .stderr(Stdio::null())
             .spawn_in_background();
-        let broker = Self { _server: server, _names: names, _folder: folder, port };
+        let broker = Self { _server: server, _names: names, _folder: folder, port, amqp };
         let output = broker._folder.path().join("output");
         until(
             "RabbitMQ's management API",
@@ -138,6 +142,129 @@ impl Prometheus {
             |(answer, _)| answer.1.contains("\"1\"]"),
         );
         Some(Self { _server: server, _folder: folder, port })
+    }
+}
+
+/// A program that answers one line of text with another. It ends when it is dropped.
+struct Program {
+    background: Background,
+    answers: mpsc::Receiver<String>,
+    name: &'static str,
+}
+
+impl Program {
+    /// Starts a Python program of `tests/scripts`, whose first line says that it is up; `None` where the wheel is not there.
+    fn start(name: &'static str, wheel: &str, arguments: &[&Path]) -> Option<(Self, String)> {
+        let tools = windtunnel_testkit::tools().filter(|tools| tools.join(wheel).is_dir())?;
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts").join(name);
+        let mut background = Command::new("python3")
+            .arg(script)
+            .args(arguments)
+            .env("PYTHONPATH", tools)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn_in_background();
+        let output = BufReader::new(background.child().stdout.take().expect("its output"));
+        let (sender, answers) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let program = Self { background, answers, name };
+        let first = program.answer("its start");
+        Some((program, first))
+    }
+
+    fn ask(&mut self, line: &str) -> String {
+        let input = self.background.child().stdin.as_mut().expect("its input");
+        writeln!(input, "{line}").expect("a line");
+        self.answer(line)
+    }
+
+    fn tell(&mut self, line: &str) {
+        assert_eq!(self.ask(line), "done", "{line}");
+    }
+
+    fn answer(&self, to: &str) -> String {
+        let answer = self.answers.recv_timeout(START_WITHIN);
+        answer.unwrap_or_else(|error| panic!("{} does not answer to {to:?}: {error}", self.name))
+    }
+}
+
+/// A Kafka cluster of two brokers. It ends when it is dropped.
+pub(crate) struct Kafka {
+    program: Program,
+    /// `HOST:PORT,HOST:PORT`.
+    pub(crate) servers: String,
+}
+
+impl Kafka {
+    /// Starts it; `None` where librdkafka is not there.
+    pub(crate) fn start() -> Option<Self> {
+        let (program, servers) = Program::start("kafka_broker.py", "confluent_kafka", &[])?;
+        Some(Self { program, servers })
+    }
+
+    /// Puts messages into a partition of a topic; topics have four.
+    pub(crate) fn produce(&mut self, topic: &str, partition: i32, count: usize) {
+        self.program.tell(&format!("produce {topic} {partition} {count}"));
+    }
+
+    /// Says that a consumer group has read everything before an offset.
+    pub(crate) fn commit(&mut self, group: &str, topic: &str, partition: i32, offset: i64) {
+        self.program.tell(&format!("commit {group} {topic} {partition} {offset}"));
+    }
+}
+
+/// An external scaler of one metric. It ends when it is dropped.
+pub(crate) struct Scaler {
+    program: Program,
+    _folder: tempfile::TempDir,
+    /// Where it listens.
+    pub(crate) port: u16,
+    /// Its certificate, with TLS.
+    pub(crate) certificate: String,
+}
+
+impl Scaler {
+    /// Starts it, with TLS for `localhost` or without; `None` where grpcio is not there.
+    pub(crate) fn start(has_tls: bool) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let interface = windtunnel_testkit::workspace(
+            "harness/control-plane/src/keda/sources/external/externalscaler.proto",
+        );
+        let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| folder.path().join(name));
+        let mut arguments = vec![interface.as_path(), folder.path()];
+        let mut text = String::new();
+        if has_tls {
+            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+            text = made.cert.pem();
+            fs::write(&certificate, &text).expect("a file");
+            fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
+            arguments.extend([certificate.as_path(), key.as_path()]);
+        }
+        let (program, port) = Program::start("external_scaler.py", "grpc_tools", &arguments)?;
+        let port = port.parse().expect("a port");
+        Some(Self { program, _folder: folder, port, certificate: text })
+    }
+
+    /// What it answers from now on.
+    pub(crate) fn set(&mut self, metric: &str, target: &str, value: &str, is_active: bool) {
+        self.program.tell(&format!("set {metric} {target} {value} {}", u8::from(is_active)));
+    }
+
+    /// Metadata of the objects that it was asked about, by namespace and name.
+    pub(crate) fn seen(&mut self) -> serde_json::Value {
+        serde_json::from_str(&self.program.ask("seen")).expect("an object")
+    }
+
+    /// Waits until somebody listens to it.
+    pub(crate) fn wait_for_a_stream(&mut self) {
+        until("a stream", START_WITHIN, || self.program.ask("streams"), |count| count != "0");
     }
 }
 

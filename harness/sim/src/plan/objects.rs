@@ -209,6 +209,12 @@ fn check_keda(
                     cron.timezone
                 ));
             }
+            Scaler::External(_) => {
+                return Err(format!(
+                    "triggers[{index}] asks a program of somebody else's, which no simulation can know; fly it with \
+                     --mode live, or describe what it measures as a prometheus, rabbitmq or kafka trigger"
+                ));
+            }
             Scaler::Cron(_) | Scaler::Resource(_) => None,
         };
         if let Some((broker, name)) = needed

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ConfigMap, PodSpec, Secret};
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, PodSpec, Secret, ServiceAccount};
+use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::Value;
 use windtunnel_api::keda::{ClusterTriggerAuthentication, TriggerAuthentication, TriggerAuthenticationSpec};
 
 use super::super::{KEDA_NAMESPACE, Question};
+
+/// How long a service account's token is good, seconds: upstream's default. Every poll has a new one.
+const TOKEN_S: i64 = 3600;
 
 /// What a scaler can ask for. Values of a TriggerAuthentication win where a parameter may come from it.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -81,11 +86,45 @@ impl Parameters {
 
     /// A parameter from the TriggerAuthentication, the metadata, or the environment variable that `KEYFromEnv` names.
     pub(super) fn any(&self, key: &str) -> Option<&str> {
+        self.secret(key).or_else(|| self.written(key))
+    }
+
+    /// A parameter of the metadata, or of the environment variable that `KEYFromEnv` names.
+    pub(super) fn written(&self, key: &str) -> Option<&str> {
         let from_environment = || {
             let variable = self.metadata.get(&format!("{key}FromEnv"))?;
             self.environment.get(variable).map(String::as_str)
         };
-        self.secret(key).or_else(|| self.plain(key)).or_else(from_environment).filter(|text| !text.is_empty())
+        self.plain(key).or_else(from_environment).filter(|text| !text.is_empty())
+    }
+
+    /// Whether the metadata say that something is so, as Go reads truth.
+    pub(super) fn is_true(&self, key: &str) -> bool {
+        matches!(self.plain(key), Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
+    }
+
+    /// The metadata with the values of environment variables under the names of the parameters that they are for.
+    pub(super) fn settings(&self) -> BTreeMap<String, String> {
+        let mut settings = self.metadata.clone();
+        for key in self.metadata.keys().filter_map(|key| key.strip_suffix("FromEnv")) {
+            if let Some(value) = self.written(key) {
+                settings.insert(key.to_owned(), value.to_owned());
+            }
+        }
+        settings
+    }
+
+    /// The metadata as an external scaler gets them: `KEYFromEnv` has the variable's value, and is left out without one.
+    pub(super) fn for_external(&self) -> BTreeMap<String, String> {
+        let value = |(key, text): (&String, &String)| {
+            let text = if key.ends_with("FromEnv") {
+                self.environment.get(text).filter(|value| !value.is_empty())?
+            } else {
+                text
+            };
+            Some((key.clone(), text.clone()))
+        };
+        self.metadata.iter().filter_map(value).collect()
     }
 
     /// A parameter of the TriggerAuthentication only.
@@ -116,7 +155,8 @@ fn refuse_clouds(spec: &TriggerAuthenticationSpec, name: &str) -> Result<(), Str
     match spec.other.keys().next() {
         None => Ok(()),
         Some(field) => Err(format!(
-            "TriggerAuthentication {name:?}: {field} is not supported, expected secretTargetRef, configMapTargetRef or env"
+            "TriggerAuthentication {name:?}: {field} is not supported, expected secretTargetRef, configMapTargetRef, \
+             env or boundServiceAccountToken"
         )),
     }
 }
@@ -135,7 +175,24 @@ async fn parameters(
         let value = secret_key(client, namespace, &source.name, &source.key).await?;
         found.insert(source.parameter.clone(), value);
     }
+    for source in &spec.bound_service_account_token {
+        let token = token(client, namespace, &source.service_account_name).await?;
+        found.insert(source.parameter.clone(), token);
+    }
     Ok(found)
+}
+
+/// A fresh token of a service account.
+async fn token(client: &Client, namespace: &str, account: &str) -> Result<String, String> {
+    let place = format!("boundServiceAccountToken: ServiceAccount {namespace}/{account}");
+    let request = TokenRequest {
+        spec: Some(TokenRequestSpec { expiration_seconds: Some(TOKEN_S), ..TokenRequestSpec::default() }),
+        ..TokenRequest::default()
+    };
+    let api = Api::<ServiceAccount>::namespaced(client.clone(), namespace);
+    let made = api.create_token_request(account, &PostParams::default(), &request).await;
+    let made = made.map_err(|error| format!("{place}: {error}"))?;
+    made.status.and_then(|status| status.token).ok_or_else(|| format!("{place} has got no token"))
 }
 
 async fn secret_key(client: &Client, namespace: &str, name: &str, key: &str) -> Result<String, String> {

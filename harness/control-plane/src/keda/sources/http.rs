@@ -1,4 +1,4 @@
-//! HTTP requests to sources: TLS with the system's authorities or a trigger's own, basic authentication, limits.
+//! HTTP requests to sources: addresses, basic authentication, limits.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,16 +6,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use percent_encoding::percent_decode_str;
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+
+use super::tls::{Tls, config};
 
 /// Larger answers are failures.
 const LIMIT_BYTES: usize = 16 * 1024 * 1024;
@@ -26,17 +23,6 @@ type Requests = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Http {
     usual: Arc<OnceLock<Requests>>,
-}
-
-/// How a server is trusted, and the client's own certificate.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Tls {
-    /// Trust whoever answers.
-    pub(super) is_unsafe: bool,
-    /// Authorities beside the system's, PEM.
-    pub(super) ca: Option<String>,
-    /// Certificate and key of the client, PEM.
-    pub(super) client: Option<(String, String)>,
 }
 
 /// An address without its user, who is sent as basic authentication.
@@ -134,73 +120,7 @@ fn make(tls: &Tls) -> Result<Requests, String> {
     Ok(Client::builder(TokioExecutor::new()).build(connector))
 }
 
-fn config(tls: &Tls) -> Result<ClientConfig, String> {
-    let builder = ClientConfig::builder();
-    let builder = if tls.is_unsafe {
-        let provider = Arc::clone(builder.crypto_provider());
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-    } else if let Some(ca) = &tls.ca {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
-            let certificate = certificate.map_err(|error| format!("parameter ca is no PEM: {error:?}"))?;
-            roots.add(certificate).map_err(|error| format!("parameter ca: {error}"))?;
-        }
-        builder.with_root_certificates(roots)
-    } else {
-        match builder.with_native_roots() {
-            Ok(builder) => builder,
-            // A machine without authorities can still speak plain HTTP.
-            Err(_) => ClientConfig::builder().with_root_certificates(RootCertStore::empty()),
-        }
-    };
-    let Some((certificate, key)) = &tls.client else { return Ok(builder.with_no_client_auth()) };
-    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|error| format!("parameter cert is no PEM: {error:?}"))?;
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-        .map_err(|error| format!("parameter key is no PEM: {error:?}"))?;
-    builder.with_client_auth_cert(chain, key).map_err(|error| format!("parameters cert and key: {error}"))
-}
-
-/// Trusts everybody, as `unsafeSsl` asks for.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {

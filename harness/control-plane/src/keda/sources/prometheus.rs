@@ -7,7 +7,8 @@ use serde_json::Value;
 use windtunnel_kernel::autoscale::keda::triggers::prometheus::Prometheus;
 
 use super::authentication::Parameters;
-use super::http::{Http, Tls, basic};
+use super::http::{Http, basic};
+use super::tls::Tls;
 
 /// The values that the query gives.
 ///
@@ -90,7 +91,7 @@ fn tls(parameters: &Parameters) -> Result<Tls, String> {
         (true, Some(certificate), Some(key)) => Some((certificate, key)),
         (true, ..) => return Err("authModes tls needs the parameters cert and key".to_owned()),
     };
-    Ok(Tls { is_unsafe: parameters.plain("unsafeSsl") == Some("true"), ca: text("ca"), client })
+    Ok(Tls { is_unsafe: parameters.is_true("unsafeSsl"), ca: text("ca"), client })
 }
 
 /// The values of an instant vector or a scalar.

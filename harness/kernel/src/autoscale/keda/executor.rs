@@ -231,6 +231,20 @@ impl Executor {
         self
     }
 
+    /// Takes triggers of which more is known than the `spec` says: with the metrics that external scalers name. What is
+    /// known of a metric that stays is kept.
+    pub fn ask_for(&mut self, triggers: Vec<Trigger>) {
+        let before = |trigger: &Trigger| {
+            let is_same = |known: &Trigger| {
+                known.index == trigger.index && known.metric_name() == trigger.metric_name()
+            };
+            let at = self.triggers.iter().position(is_same)?;
+            Some((self.health[at], self.cached[at].clone()))
+        };
+        let (health, cached) = triggers.iter().map(|trigger| before(trigger).unwrap_or_default()).unzip();
+        (self.health, self.cached, self.triggers) = (health, cached, triggers);
+    }
+
     /// Failures in a row, by trigger. Without a fallback nobody counts.
     #[must_use]
     pub fn health(&self) -> &[Health] {
@@ -329,11 +343,45 @@ impl Executor {
         }
     }
 
+    /// Decides when an external scaler says by itself that it is active (`external-push`): up from zero or idle, or the time
+    /// of the last activity. That it is no longer active, only polls find out.
+    pub fn pushed(&mut self, now_ns: u64, current_replicas: i32) -> Decision {
+        let situation = Situation {
+            now_ns,
+            current: current_replicas,
+            active: true,
+            failed: false,
+            last_active_ns: self.last_active_ns,
+            created_ns: self.created_ns,
+        };
+        let request = request_scale(&self.spec, &self.annotations, &situation);
+        if request.is_last_active {
+            self.last_active_ns = Some(now_ns);
+        }
+        let is_paused = self.annotations.is_paused();
+        Decision {
+            replicas: request.replicas,
+            active: request.active,
+            ready: request.ready,
+            fallback: self.is_falling_back(),
+            paused: is_paused || self.annotations.paused_scale_in || self.annotations.paused_scale_out,
+            has_hpa: !is_paused,
+            requeue_after_ns: self.spec.polling_interval_ns(),
+            explanation: Explanation {
+                current: current_replicas,
+                active: !is_paused,
+                why: request.why,
+                ..Explanation::default()
+            },
+        }
+    }
+
     /// What the HorizontalPodAutoscaler gets when it asks for a trigger's value, which it does at its own pace: asking
     /// counts failures just as polling does. With `useCachedMetrics` it gets what the last poll gave. With modifiers, ask
     /// for every trigger and take [`Executor::composite`] of the answers.
     pub fn answer(&mut self, trigger: usize, observation: &Observation) -> Answer {
-        let uses_cache = self.spec.triggers.get(trigger).is_some_and(|trigger| trigger.use_cached_metrics);
+        let spec = self.triggers.get(trigger).and_then(|trigger| self.spec.triggers.get(trigger.index));
+        let uses_cache = spec.is_some_and(|trigger| trigger.use_cached_metrics);
         if let (true, Some(Some(cached))) = (uses_cache, self.cached.get(trigger)) {
             return cached.clone();
         }

@@ -21,7 +21,7 @@ use std::fmt;
 
 use self::reader::Reader;
 use super::fallback::Reading;
-use super::{KedaError, ScaledObjectSpec};
+use super::{KedaError, ScaledObjectSpec, Trigger};
 
 /// A formula, read.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,11 +121,11 @@ impl Formula {
         Ok(Some(formula))
     }
 
-    /// Its value for what the triggers of `spec` gave, cut at thousandths as their metrics are; `None` where it asks for
+    /// Its value for what the triggers gave, cut at thousandths as their metrics are; `None` where it asks for
     /// one that failed, or has no value.
     #[must_use]
-    pub fn of_readings(&self, spec: &ScaledObjectSpec, readings: &[Reading]) -> Option<f64> {
-        let named = spec.triggers.iter().zip(readings).filter_map(|(trigger, reading)| match reading {
+    pub fn of_readings(&self, triggers: &[Trigger], readings: &[Reading]) -> Option<f64> {
+        let named = triggers.iter().zip(readings).filter_map(|(trigger, reading)| match reading {
             Reading::Measured(measured) => {
                 Some((trigger.name.clone()?, (measured.value * 1000.0).trunc() / 1000.0))
             }

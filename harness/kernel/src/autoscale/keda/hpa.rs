@@ -31,18 +31,32 @@ pub fn name(spec: &ScaledObjectSpec, name: &str) -> String {
 /// # Errors
 /// A trigger that KEDA would refuse, or two with the same metric.
 pub fn render(spec: &ScaledObjectSpec, name: &str, annotations: &Annotations) -> Result<HpaSpec, KedaError> {
+    render_for(spec, &Trigger::read_all(&spec.triggers)?, name, annotations)
+}
+
+/// As [`render`], for triggers of which more is known than the `spec` says: with the metrics that external scalers name.
+/// Those that have not been asked yet have no metric.
+///
+/// # Errors
+/// See [`render`].
+pub fn render_for(
+    spec: &ScaledObjectSpec,
+    triggers: &[Trigger],
+    name: &str,
+    annotations: &Annotations,
+) -> Result<HpaSpec, KedaError> {
     let selector = LabelSelector {
         match_labels: BTreeMap::from([("scaledobject.keda.sh/name".to_string(), name.to_string())]),
         match_expressions: Vec::new(),
     };
     let mut metrics: Vec<MetricSpec> = Vec::new();
-    for (index, trigger) in Trigger::read_all(&spec.triggers)?.iter().enumerate() {
-        let metric = trigger.metric_spec(index, &selector);
+    for trigger in triggers {
+        let Some(metric) = trigger.metric_spec(&selector) else { continue };
         let is_twice = matches!(metric, MetricSpec::External { .. })
             && metrics.iter().any(|other| other.name() == metric.name());
         if is_twice {
             let expected = "another name than that of an earlier trigger";
-            return Err(KedaError::new(format!("triggers[{index}]"), metric.name(), expected));
+            return Err(KedaError::new(format!("triggers[{}]", trigger.index), metric.name(), expected));
         }
         metrics.push(metric);
     }

@@ -9,7 +9,7 @@
 //! | part | what it does |
 //! | --- | --- |
 //! | [`spec`], [`annotations`] | a ScaledObject's `spec` and annotations |
-//! | [`triggers`] | RabbitMQ, Kafka, Prometheus, cron, cpu and memory: value, activity, target |
+//! | [`triggers`] | RabbitMQ, Kafka, Prometheus, cron, cpu and memory, external scalers: value, activity, target |
 //! | [`executor`] | polling, cool-down, idle, pauses, errors |
 //! | [`fallback`] | values in place of failing triggers |
 //! | [`formula`] | one value out of those of named triggers (`scalingModifiers`) |

@@ -151,12 +151,16 @@ impl Keda {
                     }
                 },
                 Kind::Resource(_) => Reading::Resource,
+                // The plan has refused it.
+                Kind::External(_) => {
+                    Reading::Failed { message: "external scalers are not simulated".to_owned() }
+                }
             })
             .collect::<Vec<_>>();
         let spec = self.executor.spec();
         // Sound: the plan has read it.
         let formula = Formula::of(spec).ok().flatten();
-        let composite = formula.and_then(|formula| formula.of_readings(spec, &readings));
+        let composite = formula.and_then(|formula| formula.of_readings(self.executor.triggers(), &readings));
         Observation {
             now_ns: target.now_ns,
             current_replicas: target.wanted(),

@@ -1,6 +1,7 @@
 //! Triggers: what a broker, a query or a calendar says becomes a value, an activity and a target.
 
 pub mod cron;
+pub mod external;
 pub mod kafka;
 pub mod metadata;
 pub mod prometheus;
@@ -10,6 +11,7 @@ pub mod resource;
 use serde::{Deserialize, Serialize};
 
 use self::cron::Cron;
+use self::external::External;
 use self::kafka::Kafka;
 use self::metadata::Metadata;
 use self::prometheus::Prometheus;
@@ -32,6 +34,8 @@ pub struct Measured {
 /// A trigger with its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trigger {
+    /// Its place among the object's triggers. External ones may stand for several metrics, each with the same place.
+    pub index: usize,
     /// What it asks.
     pub scaler: Scaler,
     /// Kind of its target.
@@ -53,6 +57,8 @@ pub enum Scaler {
     Cron(Cron),
     /// `cpu` or `memory`.
     Resource(Resource),
+    /// `external` or `external-push`.
+    External(External),
 }
 
 impl Trigger {
@@ -78,11 +84,13 @@ impl Trigger {
             "cpu" | "memory" => {
                 Scaler::Resource(Resource::read(&trigger.kind, trigger.metric_type, &metadata)?)
             }
+            "external" => Scaler::External(External::read(false, &metadata)?),
+            "external-push" => Scaler::External(External::read(true, &metadata)?),
             other => {
                 return Err(KedaError::new(
                     format!("triggers[{index}].type"),
                     format!("{other:?}"),
-                    "rabbitmq, kafka, prometheus, cron, cpu or memory, whose formulas are known here",
+                    "rabbitmq, kafka, prometheus, cron, cpu, memory, external or external-push, whose formulas are known here",
                 ));
             }
         };
@@ -91,7 +99,7 @@ impl Trigger {
             let place = format!("triggers[{index}].metricType");
             return Err(KedaError::new(place, "Utilization", "AverageValue or Value"));
         }
-        Ok(Self { scaler, metric_type, name: trigger.name.clone() })
+        Ok(Self { index, scaler, metric_type, name: trigger.name.clone() })
     }
 
     /// Kind and name.
@@ -103,6 +111,8 @@ impl Trigger {
             Scaler::Prometheus(_) => "prometheus",
             Scaler::Cron(_) => "cron",
             Scaler::Resource(resource) => &resource.name,
+            Scaler::External(External { is_push: false, .. }) => "external",
+            Scaler::External(External { is_push: true, .. }) => "external-push",
         };
         match &self.name {
             Some(name) => format!("{kind} {name}"),
@@ -122,7 +132,7 @@ impl Trigger {
         self.metric_type == MetricType::Value
     }
 
-    /// Its target; 0 of cpu and memory.
+    /// Its target; 0 of cpu and memory, and of an external scaler that has not been asked yet.
     #[must_use]
     pub fn target(&self) -> f64 {
         match &self.scaler {
@@ -133,14 +143,23 @@ impl Trigger {
             }
             Scaler::Cron(_) => 1.0,
             Scaler::Resource(_) => 0.0,
+            Scaler::External(external) => external
+                .metric
+                .as_ref()
+                .map_or(0.0, |metric| Quantity::from_milli(thousandths(metric.target)).as_f64()),
         }
     }
 
-    /// The metric that the HorizontalPodAutoscaler gets for it.
+    /// Name of its metric: the one that the HorizontalPodAutoscaler asks KEDA for. `None` of cpu and memory, and of an
+    /// external scaler that has not been asked yet.
     #[must_use]
-    pub fn metric_spec(&self, index: usize, selector: &LabelSelector) -> MetricSpec {
+    pub fn metric_name(&self) -> Option<String> {
         let own_name = match &self.scaler {
-            Scaler::Resource(resource) => return resource.metric_spec(),
+            Scaler::Resource(_) => return None,
+            // As the scaler has it, whatever signs there are in it.
+            Scaler::External(external) => {
+                return external.metric.as_ref().map(|metric| format!("s{}-{}", self.index, metric.name));
+            }
             Scaler::RabbitMq(rabbitmq) => {
                 format!("rabbitmq-{}", metadata::query_escape(&rabbitmq.queue_name))
             }
@@ -148,12 +167,20 @@ impl Trigger {
             Scaler::Prometheus(_) => "prometheus".to_string(),
             Scaler::Cron(cron) => cron.metric_name(),
         };
-        let name = format!("s{index}-{}", own_name.replace(['/', '.', ':', '%', '(', ')'], "-"));
-        let target = Quantity::from_f64(self.target());
-        MetricSpec::External {
-            metric: MetricIdentifier { name, selector: Some(selector.clone()) },
-            target: if self.is_total() { Target::Value(target) } else { Target::AverageValue(target) },
+        Some(format!("s{}-{}", self.index, own_name.replace(['/', '.', ':', '%', '(', ')'], "-")))
+    }
+
+    /// The metric that the HorizontalPodAutoscaler gets for it; `None` of an external scaler that has not been asked yet.
+    #[must_use]
+    pub fn metric_spec(&self, selector: &LabelSelector) -> Option<MetricSpec> {
+        if let Scaler::Resource(resource) = &self.scaler {
+            return Some(resource.metric_spec());
         }
+        let target = Quantity::from_f64(self.target());
+        Some(MetricSpec::External {
+            metric: MetricIdentifier { name: self.metric_name()?, selector: Some(selector.clone()) },
+            target: if self.is_total() { Target::Value(target) } else { Target::AverageValue(target) },
+        })
     }
 }
 
