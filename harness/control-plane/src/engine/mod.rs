@@ -107,13 +107,15 @@ impl Engine {
         decisions: broadcast::Sender<AutoscaleDecision>,
     ) -> Self {
         live_config.set_profile(profile);
+        let mut world = World::new(profile);
+        world.gateway_address = Some(gateway.address());
         Self {
             client,
             gateway,
             live_config,
             decisions,
             clock: Clock::new(),
-            world: World::new(profile),
+            world,
             unsynced: 0,
             loops: Loops::default(),
             table: RouteTable::default(),
@@ -206,6 +208,7 @@ impl Engine {
                 Key::HttpRoute(of) => gateway_routes::reconcile_route(&self.world, of, now_ns),
                 Key::Gateway(of) => gateway_routes::reconcile_gateway(&self.world, of, now_ns),
                 Key::GatewayClass(of) => gateway_routes::reconcile_class(&self.world, of, now_ns),
+                Key::Ingress(of) => gateway_routes::reconcile_ingress(&self.world, of),
                 Key::ScaledObject(of) => self.scaled.changed(&self.world, of, now_ns),
                 Key::Scale(of) => {
                     let step = self.loops.changed(&self.world, of, now_ns);
@@ -370,6 +373,8 @@ impl Engine {
                 | Kind::HttpRoute
                 | Kind::Gateway
                 | Kind::GatewayClass
+                | Kind::Ingress
+                | Kind::IngressClass
         );
     }
 

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Secret, Service as CoreService, ServiceAccount};
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use kube::api::ListParams;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
@@ -69,6 +69,7 @@ pub(super) fn start(client: &Client, changes: &Sender<Change>) -> JoinSet<()> {
     watches.all::<Endpoints>();
     watches.all::<HorizontalPodAutoscaler>();
     watches.all::<Ingress>();
+    watches.all::<IngressClass>();
     watches.all::<Secret>();
     watches.all::<ServiceAccount>();
     watches.all::<ClusterStorageContainer>();

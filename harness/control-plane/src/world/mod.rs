@@ -12,7 +12,7 @@ pub(crate) mod kind_types {
     pub(crate) use k8s_openapi::api::core::v1::{
         ConfigMap, Endpoints, Pod, Secret, Service as CoreService, ServiceAccount,
     };
-    pub(crate) use k8s_openapi::api::networking::v1::Ingress;
+    pub(crate) use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
     pub(crate) use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
     pub(crate) use windtunnel_api::istio::VirtualService;
     pub(crate) use windtunnel_api::keda::{
@@ -27,6 +27,7 @@ pub(crate) mod kind_types {
 }
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use key::{Key, ObjectKey};
@@ -36,7 +37,7 @@ pub(crate) use kinds::{with_kind, with_object};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Secret, Service as CoreService, ServiceAccount};
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
 use windtunnel_api::istio::VirtualService;
 use windtunnel_api::keda::{ClusterTriggerAuthentication, ScaledObject, TriggerAuthentication};
@@ -105,6 +106,8 @@ pub struct World {
     pub autoscalers: Store<HorizontalPodAutoscaler>,
     /// Ingresses.
     pub ingresses: Store<Ingress>,
+    /// Classes of Ingresses.
+    pub ingress_classes: Store<IngressClass>,
     /// Classes of Gateways.
     pub gateway_classes: Store<GatewayClass>,
     /// Gateways.
@@ -125,6 +128,8 @@ pub struct World {
     pub served: BTreeSet<Kind>,
     /// Whether the definitions of KEDA's kinds are ours.
     pub has_own_keda: bool,
+    /// Where the gateway takes requests, as far as anybody can call that.
+    pub gateway_address: Option<SocketAddr>,
     /// Upstream as it is, or as it is meant.
     pub profile: Profile,
     /// What the autoscaler thinks of each revision.
