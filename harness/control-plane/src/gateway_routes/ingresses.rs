@@ -66,9 +66,8 @@ pub(super) fn add(world: &World, table: &mut RouteTable) {
             }
         }
         if let Some(fallback) = &spec.default_backend {
-            if hosts.is_empty() {
-                hosts.insert(ANY_HOST.to_owned());
-            }
+            // Also what has a host of no rule.
+            hosts.insert(ANY_HOST.to_owned());
             if let Some(backend) = target(world, key, fallback, &mut backends) {
                 let rule = Rule { backends: vec![backend], timeout_ms: NO_TIMEOUT_MS, ..Rule::default() };
                 fallbacks.push(Route { hosts: hosts.into_iter().collect(), rules: vec![rule] });

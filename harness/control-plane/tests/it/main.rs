@@ -4,6 +4,7 @@
 mod admission;
 mod autoscaling;
 mod chain;
+mod ingresses;
 mod keda;
 mod sandbox;
 mod server;
