@@ -23,7 +23,7 @@ fn class(sandbox: &mut Sandbox, name: &str, controller: &str, annotations: &Valu
     );
 }
 
-fn ingress(sandbox: &mut Sandbox, name: &str, spec: Value) {
+fn ingress(sandbox: &mut Sandbox, name: &str, spec: &Value) {
     let metadata = json!({"name": name, "namespace": "default"});
     sandbox.put::<Ingress>(serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap());
 }
@@ -53,7 +53,7 @@ async fn requests_go_where_kubernetes_says() {
     ingress(
         &mut sandbox,
         "web",
-        json!({
+        &json!({
             "ingressClassName": "windtunnel",
             "defaultBackend": path("", "", "fallback")["backend"],
             "rules": [
@@ -76,8 +76,8 @@ async fn requests_go_where_kubernetes_says() {
     );
     let paths = json!([path("Prefix", "/", "foreign")]);
     let rules = json!([{"host": "b.example.com", "http": {"paths": paths}}]);
-    ingress(&mut sandbox, "foreign", json!({"ingressClassName": "other", "rules": rules}));
-    ingress(&mut sandbox, "classless", json!({"rules": rules}));
+    ingress(&mut sandbox, "foreign", &json!({"ingressClassName": "other", "rules": rules}));
+    ingress(&mut sandbox, "classless", &json!({"rules": rules}));
 
     let gateway =
         Gateway::bind("127.0.0.1:0".parse().unwrap(), windtunnel_gateway::Options::default()).await.unwrap();
@@ -116,7 +116,7 @@ fn an_ingress_says_where_it_is_served() {
     class(&mut sandbox, "windtunnel", OURS, &json!({}));
     let fallback = path("", "", "fallback")["backend"].clone();
     for name in ["windtunnel", "other"] {
-        ingress(&mut sandbox, name, json!({"ingressClassName": name, "defaultBackend": fallback}));
+        ingress(&mut sandbox, name, &json!({"ingressClassName": name, "defaultBackend": fallback}));
     }
     let key = |name: &str| ObjectKey::new("default", name);
     assert!(gateway_routes::reconcile_ingress(&sandbox.world, &key("windtunnel")).is_empty(), "no address");
