@@ -115,6 +115,10 @@ impl ControlPlane {
     ) -> Result<Self, ControlPlaneError> {
         if options.install {
             install::install(&client, &options.domain).await?;
+            // An address that stands for all of a machine's leads nowhere from inside the cluster.
+            if !gateway.address().ip().is_unspecified() {
+                install::local_gateway(&client, gateway.address()).await?;
+            }
         }
         let (decisions, _) = broadcast::channel(DECISIONS_KEPT);
         let stop = CancellationToken::new();

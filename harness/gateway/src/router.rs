@@ -42,7 +42,7 @@ struct Revisions {
     leaving: Vec<Arc<Revision>>,
 }
 
-/// The rules of each host, the most specific first. A wildcard's name begins with `*.`.
+/// The rules of each host, the most specific first. A wildcard's name begins with `*.`, or with `?.` for a single label.
 type Hosts = BTreeMap<String, Vec<Case>>;
 
 /// A rule under one of its matches.
@@ -194,7 +194,8 @@ impl Router {
 
 /// The rules of the host itself, else those of the nearest wildcard above it, else those for every host.
 fn cases<'a>(hosts: &'a Hosts, host: &str) -> Option<&'a Vec<Case>> {
-    hosts.get(host).or_else(|| {
+    let one_label = || hosts.get(&format!("?.{}", host.split_once('.')?.1));
+    hosts.get(host).or_else(one_label).or_else(|| {
         let mut rest = host;
         while let Some((_, parent)) = rest.split_once('.') {
             if let Some(found) = hosts.get(&format!("*.{parent}")) {

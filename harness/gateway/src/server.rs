@@ -72,6 +72,7 @@ pub struct Gateway {
 /// Controls a [`Gateway`] from elsewhere.
 #[derive(Clone)]
 pub struct GatewayHandle {
+    address: SocketAddr,
     router: Arc<Router>,
     stats: broadcast::Sender<RevisionStat>,
 }
@@ -83,6 +84,12 @@ impl std::fmt::Debug for GatewayHandle {
 }
 
 impl GatewayHandle {
+    /// Where the gateway listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Replaces the whole route table, atomically. A split whose revisions and shares did not change keeps its
     /// position; requests on their way to pods that are gone finish there.
     pub fn apply(&self, table: RouteTable) {
@@ -126,7 +133,7 @@ impl Gateway {
         };
         let tasks =
             vec![tokio::spawn(acceptor.run()), tokio::spawn(report(Arc::clone(&router), aborting.clone()))];
-        let handle = GatewayHandle { router, stats };
+        let handle = GatewayHandle { address, router, stats };
         Ok(Self { address, handle, options, stopping, aborting, connections, tasks })
     }
 

@@ -42,7 +42,7 @@ pub struct RouteTable {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     /// Host names without port, compared without regard to case; `*.example.com` stands for every name below
-    /// it, `*` for every name.
+    /// it, `?.example.com` for every name one label below it, `*` for every name. The most specific has a request.
     pub hosts: Vec<String>,
     /// What happens to a request: the rule with the most specific match has it (exact path, then the longest regular
     /// expression, then the longest prefix; a method; more headers; more query parameters; then the first in order).

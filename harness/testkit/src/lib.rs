@@ -38,6 +38,12 @@ pub fn tools() -> Option<PathBuf> {
     cache().map(|cache| cache.join("test-tools")).filter(|folder| folder.is_dir())
 }
 
+/// The folder into which `ci/setup` installs KServe's SDK, for `PYTHONPATH`; `None` where it did not.
+#[must_use]
+pub fn kserve_sdk() -> Option<PathBuf> {
+    cache().map(|cache| cache.join("kserve-sdk")).filter(|folder| folder.join(".installed").is_file())
+}
+
 /// The folder into which `ci/setup` unpacks Debian packages, as if it were the root folder; `None` where it could not.
 #[must_use]
 pub fn debian() -> Option<PathBuf> {

@@ -108,6 +108,39 @@ pub fn revision_of(configuration: &Configuration) -> Revision {
     revision
 }
 
+/// The Service by which a Route, or one of its tags, has a name inside the cluster: another name for `gateway`.
+#[must_use]
+pub fn placeholder_service_of(route: &Route, tag: Option<&str>, gateway: &str) -> CoreService {
+    let name = route.metadata.name.as_deref().unwrap_or_default();
+    let mut labels = BTreeMap::from([(names::ROUTE.to_owned(), name.to_owned())]);
+    if let Some(service) = route.metadata.labels.as_ref().and_then(|labels| labels.get(names::SERVICE)) {
+        labels.insert(names::SERVICE.to_owned(), service.clone());
+    }
+    CoreService {
+        metadata: ObjectMeta {
+            name: Some(tag.map_or_else(|| name.to_owned(), |tag| format!("{tag}-{name}"))),
+            namespace: route.metadata.namespace.clone(),
+            labels: Some(labels),
+            owner_references: owner(route),
+            ..ObjectMeta::default()
+        },
+        spec: Some(CoreServiceSpec {
+            type_: Some("ExternalName".to_owned()),
+            external_name: Some(gateway.to_owned()),
+            session_affinity: Some("None".to_owned()),
+            ports: Some(vec![ServicePort {
+                name: Some("http2".to_owned()),
+                port: 80,
+                protocol: Some("TCP".to_owned()),
+                target_port: Some(IntOrString::Int(80)),
+                ..ServicePort::default()
+            }]),
+            ..CoreServiceSpec::default()
+        }),
+        ..CoreService::default()
+    }
+}
+
 /// Name of the Service whose Endpoints are a revision's ready pods.
 #[must_use]
 pub fn private_service_name(revision: &str) -> String {

@@ -22,6 +22,9 @@ pub const DEFAULT_TIMEOUT_S: i64 = 300;
 const DEFAULT_PORT: i32 = 8080;
 const DEFAULT_PROGRESS_DEADLINE_S: i32 = 600;
 
+/// Name of a container that has none.
+const USER_CONTAINER: &str = "user-container";
+
 /// Name of a revision's Deployment.
 #[must_use]
 pub fn deployment_name(revision: &str) -> String {
@@ -56,6 +59,7 @@ pub fn deployment_of(revision: &Revision, initial_replicas: i32) -> Result<Deplo
     let name = revision.metadata.name.as_deref().unwrap_or_default();
     let mut pod = pod_fields::pod_spec(&revision.spec.pod)?;
     let (_, port) = serving_port(&revision.spec);
+    name_containers(&mut pod.containers);
     let serving = serving_index(&pod);
     for (index, container) in pod.containers.iter_mut().enumerate() {
         if Some(index) == serving {
@@ -125,6 +129,20 @@ pub(super) fn progress_deadline_s(revision: &Revision) -> i32 {
         }
     });
     seconds.filter(|seconds| *seconds > 0).unwrap_or(DEFAULT_PROGRESS_DEADLINE_S)
+}
+
+/// Gives containers without a name Knative's, which a pod can't do without: `user-container`, with its number where there
+/// are several.
+fn name_containers(containers: &mut [Container]) {
+    let several = containers.len() > 1;
+    let mut taken: Vec<String> = containers.iter().map(|container| container.name.clone()).collect();
+    for (index, container) in containers.iter_mut().enumerate().filter(|(_, found)| found.name.is_empty()) {
+        let plain = (!several).then(|| USER_CONTAINER.to_owned());
+        let numbered = (index..).map(|number| format!("{USER_CONTAINER}-{number}"));
+        let name = plain.into_iter().chain(numbered).find(|name| !taken.contains(name)).unwrap_or_default();
+        container.name.clone_from(&name);
+        taken.push(name);
+    }
 }
 
 /// The container that has ports, else the one with KServe's name, else the first.

@@ -11,8 +11,8 @@ mod status;
 mod types;
 
 pub use children::{
-    configuration_of, private_service_name, private_service_of, revision_name, revision_of, route_of,
-    route_url,
+    configuration_of, placeholder_service_of, private_service_name, private_service_of, revision_name,
+    revision_of, route_of, route_url,
 };
 pub use deployment::{AGGRESSIVE_PROBE_MS, DEFAULT_TIMEOUT_S, deployment_name, deployment_of, serving_port};
 pub use rollout::{

@@ -16,6 +16,8 @@ pub const REVISION: &str = "serving.knative.dev/revision";
 pub const REVISION_UID: &str = "serving.knative.dev/revisionUID";
 /// Label of a Revision: `pending`, `active` (a Route points at it) or `reserve` (none does any more).
 pub const ROUTING_STATE: &str = "serving.knative.dev/routingState";
+/// Label with the name of the Route.
+pub const ROUTE: &str = "serving.knative.dev/route";
 /// Annotation of a Revision with the Routes that point at it.
 pub const ROUTES: &str = "serving.knative.dev/routes";
 /// Annotation of a Revision: when its routing state changed last, as in RFC 3339.

@@ -1,5 +1,6 @@
 //! The command line as users and scripts see it: real processes, real files, real kubectl and a real browser.
 
+mod clients;
 mod conform;
 mod explain;
 mod graph_router;

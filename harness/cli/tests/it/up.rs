@@ -9,9 +9,9 @@ use windtunnel_testkit::{tool, workspace};
 use super::{file, processes_under, stderr, stdout, windtunnel};
 
 /// A local KServe that is taken down with the test, also when the test fails.
-pub(super) struct Local {
-    pub(super) folder: tempfile::TempDir,
-    kubeconfig: PathBuf,
+pub(crate) struct Local {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) kubeconfig: PathBuf,
 }
 
 impl Local {
@@ -20,7 +20,7 @@ impl Local {
         Self::start_in(tempfile::tempdir().unwrap(), &["--storage", &storage])
     }
 
-    fn start_in(folder: tempfile::TempDir, arguments: &[&str]) -> Self {
+    pub(crate) fn start_in(folder: tempfile::TempDir, arguments: &[&str]) -> Self {
         let output = windtunnel(folder.path()).args(["up", "--detach"]).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
         let printed = stdout(&output);
@@ -29,7 +29,7 @@ impl Local {
         Self { folder, kubeconfig }
     }
 
-    pub(super) fn kubectl(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Output {
         self.kubectl_with(arguments, "")
     }
 
@@ -56,14 +56,14 @@ impl Drop for Local {
     }
 }
 
-pub(super) fn gateway(folder: &Path) -> String {
+pub(crate) fn gateway(folder: &Path) -> String {
     let output = windtunnel(folder).args(["status", "--output", "json"]).output().unwrap();
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     status["gateway"].as_str().unwrap().trim_start_matches("http://").to_owned()
 }
 
 /// One HTTP exchange by hand: what curl would send.
-pub(super) fn post(address: &str, host: &str, path: &str, body: &str) -> String {
+pub(crate) fn post(address: &str, host: &str, path: &str, body: &str) -> String {
     use std::io::Read;
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     let length = body.len();

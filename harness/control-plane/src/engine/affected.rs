@@ -98,6 +98,8 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
             keys.extend(components(world));
             keys.push(Key::Gateway(key));
         }
+        Object::Ingress(_) => keys.push(Key::Ingress(key)),
+        Object::IngressClass(_) => keys.extend(world.ingresses.keys().cloned().map(Key::Ingress)),
         Object::GatewayClass(_) => {
             let of_class =
                 world.gateways.iter().filter(|(_, found)| found.spec.gateway_class_name == key.name);
@@ -129,7 +131,6 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
         Object::Secret(_)
         | Object::ServiceAccount(_)
         | Object::HorizontalPodAutoscaler(_)
-        | Object::Ingress(_)
         | Object::VirtualService(_)
         | Object::OpenTelemetryCollector(_) => {}
     }
@@ -156,6 +157,7 @@ fn owner(key: &ObjectKey, metadata: &ObjectMeta) -> Option<Key> {
         ("serving.kserve.io", "InferenceService") => Some(Key::InferenceService(of)),
         ("serving.kserve.io", "InferenceGraph") => Some(Key::InferenceGraph(of)),
         ("serving.knative.dev", "Service") => Some(Key::Service(of)),
+        ("serving.knative.dev", "Route") => Some(Key::Route(of)),
         ("serving.knative.dev", "Configuration") => Some(Key::Configuration(of)),
         ("serving.knative.dev", "Revision") => Some(Key::Revision(of)),
         ("keda.sh", "ScaledObject") => Some(Key::ScaledObject(of)),

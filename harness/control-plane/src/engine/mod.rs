@@ -113,13 +113,15 @@ impl Engine {
         decisions: broadcast::Sender<AutoscaleDecision>,
     ) -> Self {
         live_config.set_profile(profile);
+        let mut world = World::new(profile);
+        world.gateway_address = Some(gateway.address());
         Self {
             client,
             gateway,
             live_config,
             decisions,
             clock: Clock::new(),
-            world: World::new(profile),
+            world,
             unsynced: 0,
             loops: Loops::default(),
             table: RouteTable::default(),
@@ -223,6 +225,7 @@ impl Engine {
                 Key::GatewayClass(of) => gateway_routes::reconcile_class(&self.world, of, now_ns),
                 Key::LocalModelNode(of) => kserve::reconcile_local_model_node(&self.world, of),
                 Key::LocalModel(of) => kserve::reconcile_local_model(&self.world, of),
+                Key::Ingress(of) => gateway_routes::reconcile_ingress(&self.world, of),
                 Key::ScaledObject(of) => {
                     let effects = self.scaled.changed(&self.world, of, now_ns);
                     self.listeners.follow(&self.client, self.scaled.listening());
@@ -403,6 +406,8 @@ impl Engine {
                 | Kind::HttpRoute
                 | Kind::Gateway
                 | Kind::GatewayClass
+                | Kind::Ingress
+                | Kind::IngressClass
         );
     }
 

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service as CoreService,
     ServiceAccount,
 };
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use kube::api::ListParams;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
@@ -100,6 +100,7 @@ pub(super) fn start(client: &Client, changes: &Sender<Change>, wanted: &Wanted) 
     watches.all::<Endpoints>();
     watches.all::<HorizontalPodAutoscaler>();
     watches.all::<Ingress>();
+    watches.all::<IngressClass>();
     watches.all::<Secret>();
     watches.all::<ServiceAccount>();
     watches.all::<ClusterStorageContainer>();

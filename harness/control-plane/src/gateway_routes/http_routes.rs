@@ -19,9 +19,9 @@ use crate::autoscaler;
 use crate::world::{ObjectKey, Target, World};
 
 /// The host that stands for every one.
-const ANY_HOST: &str = "*";
+pub(super) const ANY_HOST: &str = "*";
 /// Timeout of a rule that names none, in milliseconds: none in the Gateway API, which a proxy cannot keep.
-const NO_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1000;
+pub(super) const NO_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Adds all HTTPRoutes that one of our Gateways accepts, oldest first, and the Services behind them.
 pub(super) fn add(world: &World, table: &mut RouteTable) {
@@ -85,12 +85,12 @@ pub(super) fn service(route: &ObjectKey, reference: &HttpBackendRef) -> Option<(
 }
 
 /// A Service's name in the gateway: that of the Service for its port 80, which is the one that KServe gives it.
-fn revision_key(service: &ObjectKey, port: i32) -> RevisionKey {
+pub(super) fn revision_key(service: &ObjectKey, port: i32) -> RevisionKey {
     let name = if port == 80 { service.name.clone() } else { format!("{}:{port}", service.name) };
     RevisionKey::new(service.namespace.clone(), name)
 }
 
-fn backend(world: &World, service: &ObjectKey, port: i32) -> RevisionBackend {
+pub(super) fn backend(world: &World, service: &ObjectKey, port: i32) -> RevisionBackend {
     let spec = world.core_services.get(service).and_then(|found| found.spec.as_ref());
     let mut ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
     let name = ports.find(|found| found.port == port).map(|found| found.name.clone().unwrap_or_default());

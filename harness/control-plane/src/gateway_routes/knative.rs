@@ -3,27 +3,27 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use windtunnel_api::knative::{DEFAULT_TIMEOUT_S, Route, private_service_name};
-use windtunnel_api::kserve::names;
-use windtunnel_gateway::{Backend, RevisionBackend, RevisionKey, Route as GatewayRoute, RouteTable};
+use windtunnel_api::knative::{DEFAULT_TIMEOUT_S, private_service_name};
+use windtunnel_gateway::{Backend, RevisionBackend, RevisionKey, Route as GatewayRoute, RouteTable, Rule};
 
+use super::knative_hosts::{self, host};
 use crate::world::{ObjectKey, Target, World};
 
-/// Adds all Routes and Revisions. A Route's hosts are its URL's, its names inside the cluster, and, for the predictor
-/// of an InferenceService, those of the InferenceService; a tagged target has a host of its own.
+/// Adds all Routes and Revisions. A tagged target of a Route has a host of its own, and a tag's name inside the cluster.
 pub(super) fn add(world: &World, table: &mut RouteTable) {
     let routes = &mut table.routes;
     for (key, route) in &world.routes {
         let Some(status) = &route.status else { continue };
-        let mut tagged: BTreeMap<&str, Vec<(&str, u32)>> = BTreeMap::new();
+        let mut tagged: BTreeMap<&str, (Option<&str>, Vec<(&str, u32)>)> = BTreeMap::new();
         for target in &status.traffic {
             let Some(revision) = target.revision_name.as_deref() else { continue };
             if let Some(host) = target.url.as_deref().and_then(host) {
                 let percent = target.percent.and_then(|percent| u32::try_from(percent).ok()).unwrap_or(0);
-                tagged.entry(host).or_default().push((revision, percent));
+                let tagged = tagged.entry(host).or_insert_with(|| (target.tag.as_deref(), Vec::new()));
+                tagged.1.push((revision, percent));
             }
         }
-        for (host, revisions) in tagged {
+        for (host, (tag, revisions)) in tagged {
             let backends = match revisions.as_slice() {
                 // A tag leads to its revision, whatever part of the route's own traffic that has.
                 [(revision, _)] => vec![Backend { revision: gateway_key(key, revision), percent: 100 }],
@@ -36,7 +36,9 @@ pub(super) fn add(world: &World, table: &mut RouteTable) {
                     .collect(),
             };
             let timeout_ms = timeout_ms(world, key, revisions.iter().map(|(revision, _)| *revision));
-            routes.push(GatewayRoute::split(vec![host.to_owned()], backends, timeout_ms));
+            let mut hosts = vec![host.to_owned()];
+            hosts.extend(tag.iter().flat_map(|tag| knative_hosts::of_tag(key, tag)));
+            routes.push(GatewayRoute::split(hosts, backends, timeout_ms));
         }
         let mut shares = status.shares();
         shares.retain(|(_, percent)| *percent > 0);
@@ -44,11 +46,20 @@ pub(super) fn add(world: &World, table: &mut RouteTable) {
             continue;
         }
         let timeout_ms = timeout_ms(world, key, shares.iter().map(|(revision, _)| *revision));
-        let backends = shares
+        let backends: Vec<_> = shares
             .into_iter()
             .map(|(revision, percent)| Backend { revision: gateway_key(key, revision), percent })
             .collect();
-        routes.push(GatewayRoute::split(hosts(world, key, route), backends, timeout_ms));
+        if let Some(share) = knative_hosts::share(world, key, route) {
+            let rule = Rule {
+                matches: share.matches,
+                filters: share.filters,
+                backends: backends.clone(),
+                timeout_ms,
+            };
+            routes.push(GatewayRoute { hosts: share.hosts, rules: vec![rule] });
+        }
+        routes.push(GatewayRoute::split(knative_hosts::own(key, route), backends, timeout_ms));
     }
     table.revisions.extend(world.revisions.iter().map(|(key, revision)| RevisionBackend {
         key: gateway_key(key, &key.name),
@@ -105,37 +116,4 @@ fn timeout_ms<'a>(world: &World, key: &ObjectKey, revisions: impl Iterator<Item 
     let seconds = known.map(|revision| revision.timeout_s()).max();
     let default = u64::try_from(DEFAULT_TIMEOUT_S).unwrap_or(0);
     seconds.unwrap_or(default).saturating_mul(1000)
-}
-
-fn hosts(world: &World, key: &ObjectKey, route: &Route) -> Vec<String> {
-    let url = route.status.as_ref().and_then(|status| status.url.as_deref());
-    let mut hosts: Vec<String> = url.and_then(host).map(str::to_owned).into_iter().collect();
-    let mut local = |name: &str| {
-        let namespace = &key.namespace;
-        for end in ["svc.cluster.local", "svc"] {
-            hosts.push(format!("{name}.{namespace}.{end}"));
-        }
-        hosts.push(format!("{name}.{namespace}"));
-    };
-    local(&key.name);
-    let service =
-        route.metadata.labels.as_ref().and_then(|labels| labels.get(names::INFERENCE_SERVICE_LABEL));
-    let known = service.and_then(|service| world.inference_services.get(&key.sibling(service.clone())));
-    let predictor = known.and_then(|known| known.spec.predictor.name.as_deref());
-    let is_predictor = |service: &&String| names::predictor_service_name(service, predictor) == key.name;
-    if let Some(service) = service.filter(is_predictor) {
-        local(service);
-        let status_url = known.and_then(|known| known.status.as_ref()?.url.as_deref());
-        let from_route = url.map(|url| url.replacen("-predictor", "", 1));
-        hosts.extend(status_url.and_then(host).map(str::to_owned));
-        hosts.extend(from_route.as_deref().and_then(host).map(str::to_owned));
-    }
-    hosts.sort();
-    hosts.dedup();
-    hosts
-}
-
-fn host(url: &str) -> Option<&str> {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split('/').next().filter(|host| !host.is_empty())
 }

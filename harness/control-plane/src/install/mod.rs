@@ -5,20 +5,22 @@ pub mod webhooks;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Namespace, Service};
+use k8s_openapi::api::networking::v1::{IngressClass, IngressClassSpec};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use windtunnel_api::gateway_api::{Gateway, GatewayClass, GatewayClassSpec, GatewaySpec, Listener};
-use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE};
+use windtunnel_api::kserve::config::{CONFIG_MAP, CONFIG_NAMESPACE, INGRESS_CLASS};
 use windtunnel_api::kserve::plan::KubernetesVersion;
 use windtunnel_api::kserve::{ClusterServingRuntime, ClusterStorageContainer, KserveConfig};
 use windtunnel_api::{crds, runtimes};
@@ -35,6 +37,9 @@ pub const CONFIG_GC: &str = "config-gc";
 pub const CONFIG_NETWORK: &str = "config-network";
 /// ConfigMap of the domains.
 pub const CONFIG_DOMAIN: &str = "config-domain";
+
+/// Name of the Service that leads to our gateway from inside the cluster, in Knative's namespace.
+pub const LOCAL_GATEWAY: &str = "knative-local-gateway";
 
 /// Name of the class of our Gateways.
 pub const GATEWAY_CLASS: &str = "windtunnel";
@@ -68,14 +73,46 @@ pub async fn install(client: &Client, domain: &str) -> Result<(), ControlPlaneEr
     let shipped = runtimes::shipped().into_iter().map(|runtime| create_if_absent(&cluster, runtime));
     let containers = Api::<ClusterStorageContainer>::all(client.clone());
     let classes = Api::<GatewayClass>::all(client.clone());
+    let ingress_classes = Api::<IngressClass>::all(client.clone());
     let gateways = Api::<Gateway>::namespaced(client.clone(), CONFIG_NAMESPACE);
     tokio::try_join!(
         try_join_all(maps),
         try_join_all(shipped),
         create_if_absent(&containers, runtimes::storage_container()),
         create_if_absent(&classes, gateway_class()),
+        create_if_absent(&ingress_classes, ingress_class()),
         create_if_absent(&gateways, gateway()),
     )?;
+    Ok(())
+}
+
+/// Makes the Service that leads to the gateway from inside the cluster, with the gateway's address of this start.
+///
+/// # Errors
+/// The object that the API server refuses.
+pub async fn local_gateway(client: &Client, gateway: SocketAddr) -> Result<(), ControlPlaneError> {
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": LOCAL_GATEWAY, "namespace": KNATIVE_NAMESPACE},
+        "spec": {"ports": [{"name": "http2", "port": 80, "protocol": "TCP"}]},
+    });
+    let endpoints = json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {"name": LOCAL_GATEWAY, "namespace": KNATIVE_NAMESPACE},
+        "subsets": [{
+            "addresses": [{"ip": gateway.ip().to_string()}],
+            "ports": [{"name": "http2", "port": gateway.port(), "protocol": "TCP"}],
+        }],
+    });
+    let parameters = PatchParams::apply(MANAGED_BY.1).force();
+    let failed = |kind: &str| {
+        let what = format!("{kind} {KNATIVE_NAMESPACE}/{LOCAL_GATEWAY}");
+        move |source: kube::Error| ControlPlaneError::Install { what, source: Box::new(source) }
+    };
+    let services = Api::<Service>::namespaced(client.clone(), KNATIVE_NAMESPACE);
+    services.patch(LOCAL_GATEWAY, &parameters, &Patch::Apply(service)).await.map_err(failed("Service"))?;
+    let all = Api::<Endpoints>::namespaced(client.clone(), KNATIVE_NAMESPACE);
+    all.patch(LOCAL_GATEWAY, &parameters, &Patch::Apply(endpoints)).await.map_err(failed("Endpoints"))?;
     Ok(())
 }
 
@@ -116,6 +153,17 @@ pub(crate) async fn kubernetes_version(client: &Client) -> Option<KubernetesVers
 fn gateway_class() -> GatewayClass {
     let controller_name = gateway_routes::CONTROLLER.to_owned();
     GatewayClass::new(GATEWAY_CLASS, GatewayClassSpec { controller_name, ..GatewayClassSpec::default() })
+}
+
+/// The class of the Ingresses that our gateway serves; not the default one, which is for whoever runs the cluster to say.
+fn ingress_class() -> IngressClass {
+    IngressClass {
+        metadata: ObjectMeta { name: Some(INGRESS_CLASS.to_owned()), ..ObjectMeta::default() },
+        spec: Some(IngressClassSpec {
+            controller: Some(gateway_routes::INGRESS_CONTROLLER.to_owned()),
+            ..IngressClassSpec::default()
+        }),
+    }
 }
 
 /// The Gateway that routes of InferenceServices name: HTTP, for routes of every namespace.

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::core::v1::Service;
 use serde_json::json;
 use windtunnel_api::condition;
-use windtunnel_api::knative::{Route, RouteStatus, names, roll_out, rollout_duration_s, route_status};
+use windtunnel_api::knative::{
+    Route, RouteStatus, names, placeholder_service_of, roll_out, rollout_duration_s, route_status,
+};
+use windtunnel_api::kserve::config::LOCAL_GATEWAY_HOST;
 
+use super::is_controlled_by;
 use crate::clock::time;
 use crate::effect::{Effect, Effects};
-use crate::world::{Kind, ObjectKey, World};
+use crate::world::{Kept, Kind, ObjectKey, World};
 
 /// Domain of routes when no ConfigMap names one.
 const DEFAULT_DOMAIN: &str = "example.com";
@@ -34,6 +39,7 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
     let rolled_out = roll_out(route, &mut status, exists, duration_s, now_ns);
     condition::stamp(&mut status.conditions, &time(now_ns));
     let mut effects = routing_states(world, key, route, &status, now_ns);
+    effects.extend(placeholders(world, key, route, &status));
     let stored = route.metadata.annotations.as_ref().and_then(|found| found.get(names::ROLLOUT_STATE));
     if stored != rolled_out.annotation.as_ref() {
         let patch = json!({"metadata": {"annotations": {names::ROLLOUT_STATE: rolled_out.annotation}}});
@@ -43,6 +49,29 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
     effects.extend(wait_ns.map(|wait_ns| Effect::Requeue { after_ms: wait_ns.div_ceil(1_000_000) }));
     effects.extend(Effect::status::<Route, _>(key, route.status.as_ref(), &status));
     effects
+}
+
+/// The Services by which the Route and its tags have names inside the cluster. A Service of somebody else's stays as it is.
+fn placeholders(world: &World, key: &ObjectKey, route: &Route, status: &RouteStatus) -> Effects {
+    let tags = status.traffic.iter().filter_map(|target| target.tag.as_deref());
+    let wanted: Vec<_> = std::iter::once(None)
+        .chain(tags.map(Some))
+        .map(|tag| placeholder_service_of(route, tag, LOCAL_GATEWAY_HOST))
+        .collect();
+    let uid = route.metadata.uid.as_ref();
+    let owned = uid.into_iter().flat_map(|uid| world.controlled_by::<Service>(uid));
+    let gone = owned
+        .filter(|found| found.metadata.deletion_timestamp.is_none())
+        .filter(|found| wanted.iter().all(|wanted| wanted.metadata.name != found.metadata.name))
+        .map(|found| Effect::Delete { kind: Kind::CoreService, key: ObjectKey::of(&**found) })
+        .collect::<Effects>();
+    let free = |name: &str| {
+        let found = world.core_services.get(&key.sibling(name));
+        found.is_none_or(|found| is_controlled_by(&found.metadata, uid))
+    };
+    let wanted =
+        wanted.into_iter().filter(|wanted| free(wanted.metadata.name.as_deref().unwrap_or_default()));
+    gone.into_iter().chain(wanted.map(|wanted| Effect::Apply(wanted.wrap()))).collect()
 }
 
 /// Revisions that the Route points at become `active` before it does; those of its Configurations that it

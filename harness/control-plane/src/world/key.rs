@@ -82,6 +82,8 @@ pub enum Key {
     HttpRoute(ObjectKey),
     /// A Gateway: what is said about it.
     Gateway(ObjectKey),
+    /// An Ingress: where it is served.
+    Ingress(ObjectKey),
     /// A GatewayClass: whether it is ours.
     GatewayClass(ObjectKey),
     /// An InferenceService.
@@ -109,6 +111,7 @@ impl fmt::Display for Key {
             Self::Service(key) => write!(f, "Service {key}"),
             Self::HttpRoute(key) => write!(f, "HTTPRoute {key}"),
             Self::Gateway(key) => write!(f, "Gateway {key}"),
+            Self::Ingress(key) => write!(f, "Ingress {key}"),
             Self::GatewayClass(key) => write!(f, "GatewayClass {key}"),
             Self::InferenceService(key) => write!(f, "InferenceService {key}"),
             Self::TrainedModel(key) => write!(f, "TrainedModel {key}"),

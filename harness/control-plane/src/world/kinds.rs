@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service as CoreService,
     ServiceAccount,
 };
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -230,6 +230,7 @@ kinds! {
     ReplicaSet, replica_sets, namespaced, "`apps` ReplicaSet";
     HorizontalPodAutoscaler, autoscalers, namespaced, "`autoscaling` HorizontalPodAutoscaler";
     Ingress, ingresses, namespaced, "`networking.k8s.io` Ingress";
+    IngressClass, ingress_classes, cluster, "`networking.k8s.io` IngressClass";
     GatewayClass, gateway_classes, cluster, "`gateway.networking.k8s.io` GatewayClass";
     Gateway, gateways, namespaced, "`gateway.networking.k8s.io` Gateway";
     HttpRoute, http_routes, namespaced, "`gateway.networking.k8s.io` HTTPRoute";

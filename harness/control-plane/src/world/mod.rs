@@ -13,7 +13,7 @@ pub(crate) mod kind_types {
         ConfigMap, Endpoints, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret,
         Service as CoreService, ServiceAccount,
     };
-    pub(crate) use k8s_openapi::api::networking::v1::Ingress;
+    pub(crate) use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
     pub(crate) use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
     pub(crate) use windtunnel_api::istio::VirtualService;
     pub(crate) use windtunnel_api::keda::{
@@ -28,6 +28,7 @@ pub(crate) mod kind_types {
 }
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use key::{Key, ObjectKey, Target};
@@ -40,7 +41,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service as CoreService,
     ServiceAccount,
 };
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use windtunnel_api::gateway_api::{Gateway, GatewayClass, HttpRoute};
 use windtunnel_api::istio::VirtualService;
 use windtunnel_api::keda::{ClusterTriggerAuthentication, ScaledObject, TriggerAuthentication};
@@ -116,6 +117,8 @@ pub struct World {
     pub autoscalers: Store<HorizontalPodAutoscaler>,
     /// Ingresses.
     pub ingresses: Store<Ingress>,
+    /// Classes of Ingresses.
+    pub ingress_classes: Store<IngressClass>,
     /// Classes of Gateways.
     pub gateway_classes: Store<GatewayClass>,
     /// Gateways.
@@ -139,6 +142,8 @@ pub struct World {
     pub kubernetes: Option<KubernetesVersion>,
     /// Whether the definitions of KEDA's kinds are ours.
     pub has_own_keda: bool,
+    /// Where the gateway takes requests, as far as anybody can call that.
+    pub gateway_address: Option<SocketAddr>,
     /// Upstream as it is, or as it is meant.
     pub profile: Profile,
     /// What each autoscaler thinks.

@@ -4,6 +4,7 @@
 mod admission;
 mod autoscaling;
 mod chain;
+mod ingresses;
 mod keda;
 mod local_model_agent;
 mod local_models;

@@ -122,12 +122,21 @@ impl Default for KserveConfig {
     }
 }
 
+/// Full name of the Service that leads to our gateway from inside the cluster.
+pub const LOCAL_GATEWAY_HOST: &str = "knative-local-gateway.knative-serving.svc.cluster.local";
+/// Name of the class of the Ingresses that our gateway serves.
+pub const INGRESS_CLASS: &str = "windtunnel";
+
 impl KserveConfig {
-    /// What an installation of ours begins with: hosts below `domain`, and HTTPRoutes, which our gateway serves.
+    /// What an installation of ours begins with: hosts below `domain`, and HTTPRoutes, or without them Ingresses, which our
+    /// gateway serves.
     #[must_use]
     pub fn installed(domain: &str) -> Self {
         let mut config = Self { ingress_domain: domain.to_owned(), ..Self::default() };
         config.ingress.enable_gateway_api = true;
+        config.ingress.ingress_class_name = Some(INGRESS_CLASS.to_owned());
+        config.ingress.local_gateway_service = LOCAL_GATEWAY_HOST.to_owned();
+        config.ingress.knative_local_gateway_service = LOCAL_GATEWAY_HOST.to_owned();
         config
     }
 }
