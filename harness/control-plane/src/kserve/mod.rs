@@ -2,6 +2,7 @@
 //! written.
 
 mod children;
+mod failure;
 mod inference_graph;
 mod inference_service;
 mod trained_models;
@@ -10,6 +11,7 @@ use windtunnel_api::kserve::runtime::Runtime;
 
 use crate::world::{ObjectKey, World};
 
+pub(crate) use failure::failure_event;
 pub use inference_graph::reconcile as reconcile_graph;
 pub use inference_service::reconcile;
 pub use trained_models::reconcile as reconcile_trained_model;
