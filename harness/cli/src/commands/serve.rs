@@ -1,5 +1,6 @@
 //! `windtunnel serve …`: what runs inside containers. Flags are those of the official servers.
 
+pub(crate) mod controller;
 mod graph_router;
 
 use std::os::unix::process::CommandExt;
@@ -26,6 +27,8 @@ pub(crate) enum Serve {
     StorageInitializer(StorageInitializer),
     /// Routes requests through the steps of an InferenceGraph.
     GraphRouter(graph_router::GraphRouter),
+    /// The control plane, for any cluster: controllers, webhooks, metrics and probes.
+    Controller(Box<controller::Controller>),
 }
 
 /// The model server.
@@ -62,6 +65,7 @@ impl Serve {
             Self::Predictor(predictor) => predictor.execute(),
             Self::StorageInitializer(initializer) => initializer.execute(),
             Self::GraphRouter(router) => router.execute(),
+            Self::Controller(controller) => controller.execute(),
         }
     }
 }

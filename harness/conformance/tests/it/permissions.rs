@@ -6,7 +6,34 @@ use windtunnel_apiserver::Authorization;
 use windtunnel_control_plane::install::rbac::{CLUSTER, CONFIGURATION, Grant, SERVICE_ACCOUNT};
 
 /// What is granted and needed, but not by the suite on the embedded cluster, with the reason.
-const ELSEWHERE: &[(&str, &str, &str, &str)] = &[];
+const ELSEWHERE: &[(&str, &str, &str, &str)] = &[
+    ("create", "networking.istio.io", "virtualservices", ISTIO),
+    ("delete", "networking.istio.io", "virtualservices", ISTIO),
+    ("patch", "networking.istio.io", "virtualservices", ISTIO),
+    ("watch", "networking.istio.io", "virtualservices", ISTIO),
+    (
+        "delete",
+        "opentelemetry.io",
+        "opentelemetrycollectors",
+        "a service that no longer scales by its metrics",
+    ),
+    ("delete", "serving.kserve.io", "trainedmodels", CONTROL_PLANE),
+    ("create", "", "configmaps", CONTROL_PLANE),
+    ("patch", "", "configmaps", CONTROL_PLANE),
+    ("get", "keda.sh", "triggerauthentications", CONTROL_PLANE),
+    ("get", "keda.sh", "clustertriggerauthentications", CONTROL_PLANE),
+    ("patch", "keda.sh", "scaledobjects/status", CONTROL_PLANE),
+    ("get", "", "secrets", CONTROL_PLANE),
+    ("get", "", "configmaps", CONTROL_PLANE),
+    ("get", "apps", "statefulsets", CONTROL_PLANE),
+    ("get", "apps", "deployments/scale", CONTROL_PLANE),
+    ("patch", "apps", "deployments/scale", CONTROL_PLANE),
+    ("get", "apps", "statefulsets/scale", CONTROL_PLANE),
+    ("patch", "apps", "statefulsets/scale", CONTROL_PLANE),
+];
+const ISTIO: &str = "Istio's kinds are not on the embedded cluster";
+const CONTROL_PLANE: &str =
+    "a test of the control plane needs it: what_the_suite_does_not_ask_for_is_needed_too";
 
 /// One thing that is granted: role, verb, group and resource.
 type Part = (String, String, String, String);

@@ -209,6 +209,8 @@ where
     match api.create(&PostParams::default(), &object).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        // Webhooks of ours that do not run yet refuse also what is there.
+        Err(_) if matches!(api.get_opt(&object.name_any()).await, Ok(Some(_))) => Ok(()),
         Err(source) => Err(ControlPlaneError::Install {
             what: format!("{} {}", K::kind(&()), object.name_any()),
             source: Box::new(source),

@@ -77,8 +77,8 @@ pub const CLUSTER: &[(&str, &[Grant])] = &[
         "children",
         &[
             grant("apps", &["deployments"], OWN),
-            grant("", &["services", "configmaps"], &["create", "delete", "patch"]),
-            grant("", &["services"], WATCH),
+            grant("", &["services"], OWN),
+            grant("", &["configmaps"], &["create", "patch"]),
             grant("autoscaling", &["horizontalpodautoscalers"], OWN),
             grant("networking.k8s.io", &["ingresses"], OWN),
             grant("gateway.networking.k8s.io", &["httproutes"], OWN),

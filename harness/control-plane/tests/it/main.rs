@@ -4,7 +4,11 @@
 mod admission;
 mod autoscaling;
 mod chain;
+mod failover;
 mod keda;
+mod permissions;
+mod platform;
+mod robust;
 mod sandbox;
 mod server;
 mod standard;
