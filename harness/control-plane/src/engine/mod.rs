@@ -250,7 +250,7 @@ impl Engine {
                 Ok(Some(effects)) => self.write(key.clone(), effects),
                 Ok(None) if self.dirty.is_in_flight(&key) => {}
                 Ok(None) => self.dirty.done(&key, metrics::Outcome::Success, false),
-                Err(panic) => self.fail(key.clone(), &format!("internal error: {}", text(&*panic))),
+                Err(panic) => self.fail(&key, &format!("internal error: {}", text(&*panic))),
             }
             last = Some(key);
         }
@@ -436,7 +436,7 @@ impl Engine {
             if let Key::ScaledObject(of) = &key {
                 self.scaled.write_failed(of, self.clock.now_ns());
             }
-            self.fail(key, &error);
+            self.fail(&key, &error);
             return;
         }
         self.retries.remove(&key);
@@ -446,9 +446,9 @@ impl Engine {
     }
 
     /// Has a key looked at again after a failure, later each time; a lasting one is told to the object's user.
-    fn fail(&mut self, key: Key, error: &str) {
-        self.dirty.done(&key, metrics::Outcome::Error, true);
-        self.metrics.retried(&key);
+    fn fail(&mut self, key: &Key, error: &str) {
+        self.dirty.done(key, metrics::Outcome::Error, true);
+        self.metrics.retried(key);
         let retry = self.retries.entry(key.clone()).or_insert(Retry { attempts: 0, due: None });
         let wait = RETRY_FIRST.saturating_mul(1 << retry.attempts.min(16)).min(RETRY_LONGEST);
         retry.attempts += 1;
@@ -456,7 +456,7 @@ impl Engine {
         let attempts = retry.attempts;
         tracing::warn!(error, attempts, again_in_ms = wait.as_millis(), "failed and is tried again");
         if attempts == TOLD_AFTER
-            && let Some(event) = kserve::failure_event(&self.world, &key, error)
+            && let Some(event) = kserve::failure_event(&self.world, key, error)
         {
             let client = self.client.clone();
             self.metrics.wrote(event.kind(), event.operation(), event.reason());
