@@ -1,7 +1,7 @@
 //! The server handle: state behind one lock, and the signals that wake watchers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     hash::{BuildHasher, Hasher, RandomState},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -24,7 +24,7 @@ use crate::{
     http_layer,
     metrics::Metrics,
     pipeline::{self, Answer, Context, NAMESPACES, Request, State},
-    security::{Peer, Pki, User, tokens::Tokens},
+    security::{Authorization, AuthorizationLog, Peer, Pki, User, tokens::Tokens},
     status::ApiError,
     store::{Batch, Key, Store},
     webhook::{Clients, Transcript},
@@ -264,8 +264,14 @@ impl ApiServer {
     /// `managedFields`.
     #[must_use]
     pub fn client_named(&self, program: &'static str) -> kube::Client {
+        self.client_as(User::master("system:admin"), program)
+    }
+
+    /// As [`ApiServer::client_named`], as any user: the roles say what it may do.
+    #[must_use]
+    pub fn client_as(&self, user: User, program: &'static str) -> kube::Client {
         let server = self.clone();
-        let peer = Peer::Trusted(Arc::new(User::master("system:admin")));
+        let peer = Peer::Trusted(Arc::new(user));
         let service = tower::service_fn(move |mut request: http::Request<kube::client::Body>| {
             let (server, peer) = (server.clone(), peer.clone());
             let agent = http::HeaderValue::from_static(program);
@@ -273,6 +279,17 @@ impl ApiServer {
             async move { Ok::<_, Infallible>(http_layer::respond(&server, &peer, request).await) }
         });
         kube::Client::new(service, "default")
+    }
+
+    /// Keeps from now on what users other than administrators ask for and what the roles say to it.
+    pub fn log_authorizations(&self) {
+        self.read().rbac.log.get_or_init(AuthorizationLog::default);
+    }
+
+    /// The different decisions since [`ApiServer::log_authorizations`].
+    #[must_use]
+    pub fn authorizations(&self) -> BTreeSet<Authorization> {
+        self.read().rbac.log.get().map(AuthorizationLog::entries).unwrap_or_default()
     }
 
     /// Serves HTTP/1.1 and HTTP/2 over TLS on `listener` until `shutdown` is cancelled, then ends the open

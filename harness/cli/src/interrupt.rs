@@ -16,8 +16,15 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Starts listening; call it inside the runtime.
+    /// Listens for both signals, and says so when the first one comes; call it inside the runtime.
     pub(crate) fn listen() -> std::io::Result<Self> {
+        Self::listen_and(|| {
+            eprintln!("windtunnel: interrupted; ending what was started (again to end at once)");
+        })
+    }
+
+    /// Listens for both signals, and calls this at the first one; call it inside the runtime.
+    pub(crate) fn listen_and(told_first: impl Fn() + Send + 'static) -> std::io::Result<Self> {
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let listener = Self { token: CancellationToken::new(), terminated: Arc::new(AtomicBool::new(false)) };
@@ -31,7 +38,7 @@ impl Interrupt {
                 if told.token.is_cancelled() {
                     std::process::exit(told.exit().code()); // pods end with us: they hold the other end of a pipe
                 }
-                eprintln!("windtunnel: interrupted; ending what was started (again to end at once)");
+                told_first();
                 told.token.cancel();
             }
         });

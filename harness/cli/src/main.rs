@@ -3,6 +3,7 @@
 mod commands;
 mod exit;
 mod interrupt;
+mod log;
 mod progress;
 
 use std::process::ExitCode;
@@ -51,7 +52,6 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    install_panic_report();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -59,9 +59,15 @@ fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Passed.into() };
         }
     };
-    let log =
-        tracing_subscriber::EnvFilter::try_from_env("WINDTUNNEL_LOG").unwrap_or_else(|_| "error".into());
-    tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr).init();
+    match &arguments.verb {
+        Verb::Serve(commands::serve::Serve::Controller(controller)) => {
+            controller.begin_log();
+        }
+        _ => {
+            install_panic_report();
+            log::begin(log::Format::Text, None);
+        }
+    }
 
     let outcome = match arguments.verb {
         Verb::Run(run) => run.execute(),

@@ -32,7 +32,7 @@ use kube::{
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use windtunnel_apiserver::ApiServer;
+use windtunnel_apiserver::{ApiServer, User};
 
 use crate::{
     ClusterError, Options,
@@ -185,6 +185,18 @@ impl EmbeddedCluster {
     #[must_use]
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// A client of the cluster, in process, as a service account: its roles say what it may do.
+    #[must_use]
+    pub fn service_account_client(&self, namespace: &str, name: &str) -> Client {
+        self.api.client_as(User::service_account(namespace, name), "windtunnel")
+    }
+
+    /// The API server itself.
+    #[must_use]
+    pub fn api_server(&self) -> &ApiServer {
+        &self.api
     }
 
     /// What keeps containers apart from the machine and from each other.

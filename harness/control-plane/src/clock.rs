@@ -19,6 +19,11 @@ impl Clock {
         Self { start_unix_ns: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), start: Instant::now() }
     }
 
+    /// When the clock was started, in nanoseconds since the Unix epoch.
+    pub(crate) fn start_unix_ns(&self) -> u64 {
+        self.start_unix_ns
+    }
+
     /// Nanoseconds since the Unix epoch.
     pub(crate) fn now_ns(&self) -> u64 {
         let passed = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);

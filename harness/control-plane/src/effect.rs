@@ -66,6 +66,45 @@ pub enum Effect {
 pub type Effects = Vec<Effect>;
 
 impl Effect {
+    /// The kind of what is written; `Scale` for the subresource of anything.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        match self {
+            Self::Create(object) | Self::Apply(object) => format!("{:?}", object.kind()),
+            Self::Patch { kind, .. } | Self::Delete { kind, .. } => format!("{kind:?}"),
+            Self::Scale { .. } => "Scale".to_owned(),
+            Self::Event { .. } => "Event".to_owned(),
+            Self::Requeue { .. } => String::new(),
+        }
+    }
+
+    /// What is done, in one word.
+    #[must_use]
+    pub fn operation(&self) -> &'static str {
+        match self {
+            Self::Create(_) | Self::Event { .. } => "create",
+            Self::Apply(_) => "apply",
+            Self::Patch { status: true, .. } => "patch-status",
+            Self::Patch { .. } | Self::Scale { .. } => "patch",
+            Self::Delete { .. } => "delete",
+            Self::Requeue { .. } => "none",
+        }
+    }
+
+    /// Why it is done, in one word. What is applied may have another reason: see [`crate::Need`].
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Create(_) | Self::Apply(_) => "new",
+            Self::Patch { status: true, .. } => "status",
+            Self::Patch { .. } => "changed",
+            Self::Scale { .. } => "scaled",
+            Self::Delete { .. } => "unwanted",
+            Self::Event { .. } => "event",
+            Self::Requeue { .. } => "none",
+        }
+    }
+
     /// Makes an object.
     pub fn create<K: Kept>(object: K) -> Self {
         Self::Create(object.wrap())

@@ -4,12 +4,16 @@
 //! changed for its duration by the other's own clock, so clocks need not agree; every write carries the version that
 //! was read, so two cannot both take it; a holder that cannot renew in time stops working before anyone may take over.
 
+use std::pin::pin;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::watch_object;
 use kube::{Api, Client};
 use tokio::time::Instant;
 
@@ -28,6 +32,13 @@ pub struct LeaderElection {
     pub renew_within: Duration,
     /// Time between two tries.
     pub retry: Duration,
+}
+
+impl LeaderElection {
+    /// Once the Lease cannot be renewed, how long writes have to end before another may begin.
+    pub(crate) fn grace(&self) -> Duration {
+        self.duration.saturating_sub(self.renew_within)
+    }
 }
 
 impl LeaderElection {
@@ -61,8 +72,10 @@ impl Candidate {
         Self { leases: Api::namespaced(client, &election.namespace), election, seen: None }
     }
 
-    /// Waits until this candidate holds the Lease.
+    /// Waits until this candidate holds the Lease. It looks again with each try's time, and at once when the Lease is
+    /// given back.
     pub(crate) async fn acquire(&mut self) {
+        let mut watch = pin!(watch_object(self.leases.clone(), &self.election.name).default_backoff());
         loop {
             match self.attempt().await {
                 Ok(true) => {
@@ -74,7 +87,17 @@ impl Candidate {
                     tracing::warn!(%error, "the Lease of the leader election cannot be read or written")
                 }
             }
-            tokio::time::sleep(self.election.retry).await;
+            let again = Instant::now() + self.election.retry;
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep_until(again) => break,
+                    event = watch.next() => match event {
+                        Some(Ok(lease)) if lease.as_ref().is_none_or(is_free) => break,
+                        Some(_) => {}
+                        None => tokio::time::sleep_until(again).await,
+                    },
+                }
+            }
         }
     }
 
@@ -168,6 +191,12 @@ impl Candidate {
             ..before
         }
     }
+}
+
+/// Whether nobody holds the Lease.
+fn is_free(lease: &Lease) -> bool {
+    let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
+    holder.is_none_or(str::is_empty)
 }
 
 /// Somebody else's write in between means that somebody else holds it.

@@ -37,17 +37,21 @@ pub mod keda;
 pub mod knative;
 pub mod kserve;
 pub mod local_model_agent;
+pub mod metrics;
 
 mod clock;
 mod effect;
+mod endpoint;
 mod engine;
 mod error;
+mod health;
 mod leader;
 mod world;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use windtunnel_apiserver::Admission;
@@ -57,12 +61,16 @@ pub use windtunnel_kernel::Profile;
 pub use admission::LiveConfig;
 pub use autoscaler::AutoscaleDecision;
 pub use effect::{Effect, Effects, merge_difference};
+pub use endpoint::{Endpoint, EndpointError, Pages};
 pub use error::ControlPlaneError;
+pub use health::Health;
 pub use leader::LeaderElection;
-pub use world::{Kept, Key, Kind, Object, ObjectKey, ScaleView, Store, Target, World};
+pub use world::{Kept, Key, Kind, Need, Object, ObjectKey, ScaleView, Store, Target, World};
 
 /// How many decisions a slow receiver may fall behind before it loses the oldest.
 const DECISIONS_KEPT: usize = 1024;
+/// Wait before controllers that failed are started again.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
 
 /// How a control plane runs.
 #[derive(Clone, Debug)]
@@ -79,6 +87,8 @@ pub struct Options {
     pub external_metrics: keda::Metrics,
     /// How it takes part in a leader election; absent works without one, for a control plane that is alone.
     pub leader_election: Option<LeaderElection>,
+    /// Where it counts what it does.
+    pub metrics: metrics::Metrics,
 }
 
 impl Default for Options {
@@ -90,6 +100,7 @@ impl Default for Options {
             profile: Profile::default(),
             external_metrics: keda::Metrics::default(),
             leader_election: None,
+            metrics: metrics::Metrics::default(),
         }
     }
 }
@@ -100,6 +111,8 @@ pub struct ControlPlane {
     decisions: broadcast::Sender<AutoscaleDecision>,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    health: Health,
+    metrics: metrics::Metrics,
 }
 
 impl ControlPlane {
@@ -115,15 +128,32 @@ impl ControlPlane {
     ) -> Result<Self, ControlPlaneError> {
         if options.install {
             install::install(&client, &options.domain).await?;
-            // An address that stands for all of a machine's leads nowhere from inside the cluster.
-            if !gateway.address().ip().is_unspecified() {
-                install::local_gateway(&client, gateway.address()).await?;
-            }
+            install::local_gateway(&client, gateway.address()).await?;
         }
         let (decisions, _) = broadcast::channel(DECISIONS_KEPT);
         let stop = CancellationToken::new();
-        let task = tokio::spawn(lead(client, gateway, options, decisions.clone(), stop.clone()));
-        Ok(Self { decisions, stop, task })
+        let (health, metrics) = (Health::default(), options.metrics.clone());
+        let client = metrics::counted(client, &metrics);
+        let leading = lead(client, gateway, options, decisions.clone(), health.clone(), stop.clone());
+        let ended = health.clone();
+        let task = tokio::spawn(async move {
+            // Told also when the task is cut off or panics.
+            let _ended = Ended(ended);
+            leading.await;
+        });
+        Ok(Self { decisions, stop, task, health, metrics })
+    }
+
+    /// How it is, for probes.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &metrics::Metrics {
+        &self.metrics
     }
 
     /// The webhooks with the default configuration; those of [`ControlPlane::admission_with`] follow the
@@ -148,6 +178,7 @@ impl ControlPlane {
 
     /// Stops the controllers; writes that are under way are finished.
     pub async fn stop(mut self) {
+        self.health.set_stopping();
         self.stop.cancel();
         if let Err(error) = (&mut self.task).await
             && error.is_panic()
@@ -157,44 +188,88 @@ impl ControlPlane {
     }
 }
 
-/// Runs the controllers, as long as this control plane leads if there is an election.
+/// Runs the controllers. With an election they only watch until this control plane leads, and begin anew when it has
+/// lost the lead.
 async fn lead(
     client: kube::Client,
     gateway: GatewayHandle,
     options: Options,
     decisions: broadcast::Sender<AutoscaleDecision>,
+    health: Health,
     stop: CancellationToken,
 ) {
-    let engine = || {
-        let live_config = options.live_config.clone();
-        engine::Engine::new(
-            client.clone(),
-            gateway.clone(),
-            live_config,
-            options.profile,
-            options.external_metrics.clone(),
-            decisions.clone(),
-        )
-    };
-    let Some(election) = options.leader_election.clone() else { return engine().run(stop).await };
-    let mut candidate = leader::Candidate::new(client.clone(), election);
     while !stop.is_cancelled() {
+        let term = stop.child_token();
+        let (leads, leadership) = watch::channel(options.leader_election.is_none());
+        let engine =
+            engine::Engine::new(client.clone(), gateway.clone(), &options, decisions.clone(), health.clone());
+        // A task of its own: the Lease is renewed also while the engine thinks.
+        let mut work = AbortOnDrop(Some(tokio::spawn(engine.run(term.clone(), leadership))));
+        let Some(election) = &options.leader_election else {
+            health.set_leads(true);
+            work.ended().await;
+            health.set_leads(false);
+            continue;
+        };
+        let tell = |is_leader: bool| {
+            options.metrics.leads(&election.name, is_leader);
+            health.set_leads(is_leader);
+            leads.send_replace(is_leader);
+        };
+        tell(false);
+        let mut candidate = leader::Candidate::new(client.clone(), election.clone());
         tokio::select! {
             () = candidate.acquire() => {}
-            () = stop.cancelled() => return,
+            () = work.ended() => continue,
         }
-        let term = stop.child_token();
-        let mut work = std::pin::pin!(engine().run(term.clone()));
+        tell(true);
         tokio::select! {
-            () = &mut work => {}
+            () = work.ended() => {}
             () = candidate.keep() => {
+                tell(false);
                 term.cancel();
-                work.await;
+                // What is not written by then must not be written at all.
+                let _ = tokio::time::timeout(election.grace(), work.ended()).await;
             }
         }
+        tell(false);
         if stop.is_cancelled() {
             candidate.release().await;
         }
+    }
+}
+
+/// A task that ends with this value.
+struct AbortOnDrop(Option<JoinHandle<()>>);
+
+impl AbortOnDrop {
+    /// Waits for the task's end; after one that was not asked for a moment longer, so that a fault does not fill the log.
+    async fn ended(&mut self) {
+        let Some(task) = &mut self.0 else { return };
+        let ended = task.await;
+        self.0 = None;
+        if let Err(error) = ended {
+            tracing::error!(%error, "the controllers' task failed and is started again");
+            tokio::time::sleep(RESTART_AFTER).await;
+        }
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// Tells that the control plane has ended.
+struct Ended(Health);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.set_leads(false);
+        self.0.set_ended();
     }
 }
 

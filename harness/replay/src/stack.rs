@@ -8,9 +8,12 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
+use windtunnel_api::kserve::KserveConfig;
+use windtunnel_api::kserve::config::CONFIG_NAMESPACE;
 use windtunnel_cluster::{EmbeddedCluster, Image};
-use windtunnel_control_plane::ControlPlane;
+use windtunnel_control_plane::install::{self, rbac};
 use windtunnel_control_plane::local_model_agent::{LocalModelAgent, Options as AgentOptions};
+use windtunnel_control_plane::{ControlPlane, Endpoint, Pages};
 use windtunnel_gateway::Gateway;
 
 use crate::FlightError;
@@ -37,6 +40,8 @@ pub struct StackOptions {
     pub nodes: u16,
     /// Knative's ConfigMaps by name (`config-autoscaler`), each with the keys that differ from the defaults.
     pub knative: BTreeMap<String, BTreeMap<String, String>>,
+    /// Whether the API server keeps what the controllers are allowed and refused, for tests of their permissions.
+    pub log_authorizations: bool,
     /// Where the API server listens; port 0 lets the system choose.
     pub api_listen: SocketAddr,
     /// Where the gateway listens; port 0 lets the system choose.
@@ -57,6 +62,7 @@ impl StackOptions {
             images: Vec::new(),
             nodes: 1,
             knative: BTreeMap::new(),
+            log_authorizations: false,
             api_listen: loopback,
             gateway_listen: loopback,
         }
@@ -100,6 +106,7 @@ pub struct EmbeddedStack {
     gateway: Gateway,
     control_plane: ControlPlane,
     local_model_agent: LocalModelAgent,
+    endpoint: Endpoint,
 }
 
 impl EmbeddedStack {
@@ -111,7 +118,10 @@ impl EmbeddedStack {
         let gateway = Gateway::bind(options.gateway_listen, windtunnel_gateway::Options::default())
             .await
             .map_err(|source| FlightError::Gateway { address: options.gateway_listen, source })?;
-        let control_plane_options = windtunnel_control_plane::Options::default();
+        let control_plane_options = windtunnel_control_plane::Options {
+            install: false,
+            ..windtunnel_control_plane::Options::default()
+        };
         let cluster = EmbeddedCluster::start(windtunnel_cluster::Options {
             directory: options.directory.clone(),
             data_directory: options.data_directory.clone(),
@@ -123,12 +133,32 @@ impl EmbeddedStack {
             ..windtunnel_cluster::Options::default()
         })
         .await?;
-        let control_plane = ControlPlane::start(cluster.client(), gateway.handle(), control_plane_options)
+        // What a cluster's administrator does; the controllers go on as who they are.
+        let not_started = |error: &dyn std::fmt::Display| FlightError::ControlPlane(error.to_string());
+        let admin = cluster.client();
+        install::install(&admin, &control_plane_options.domain).await.map_err(|error| not_started(&error))?;
+        let parts = rbac::Parts { election: false, webhooks: false };
+        let agents = rbac::agent(CONFIG_NAMESPACE, &KserveConfig::default().local_model.job_namespace);
+        for access in [rbac::controllers(CONFIG_NAMESPACE, parts), agents] {
+            install::install_access(&admin, access).await.map_err(|error| not_started(&error))?;
+        }
+        install::local_gateway(&admin, gateway.handle().address()).await.map_err(|error| not_started(&error))?;
+        if options.log_authorizations {
+            cluster.api_server().log_authorizations();
+        }
+        let controllers = cluster.service_account_client(CONFIG_NAMESPACE, rbac::SERVICE_ACCOUNT);
+        let control_plane = ControlPlane::start(controllers, gateway.handle(), control_plane_options)
             .await
-            .map_err(|error| FlightError::ControlPlane(error.to_string()))?;
+            .map_err(|error| not_started(&error))?;
+        let pages =
+            Pages { metrics: Some(control_plane.metrics().clone()), health: Some(control_plane.health()) };
+        let endpoint = Endpoint::start(SocketAddr::from(([127, 0, 0, 1], 0)), pages)
+            .await
+            .map_err(|error| not_started(&error))?;
         // All nodes are this machine, so one agent is enough for them.
-        let local_model_agent = LocalModelAgent::start(cluster.client(), AgentOptions::default());
-        let stack = Self { cluster, gateway, control_plane, local_model_agent };
+        let agent = cluster.service_account_client(CONFIG_NAMESPACE, rbac::AGENT);
+        let local_model_agent = LocalModelAgent::start(agent, AgentOptions::default());
+        let stack = Self { cluster, gateway, control_plane, local_model_agent, endpoint };
         stack.configure_knative(&options.knative).await?;
         Ok(stack)
     }
@@ -170,10 +200,17 @@ impl EmbeddedStack {
         &self.control_plane
     }
 
+    /// Where the control plane's metrics and probes are.
+    #[must_use]
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.endpoint.address()
+    }
+
     /// Ends everything: controllers first, then the gateway when its last request is answered, then the pods.
     pub async fn stop(self) {
         self.local_model_agent.stop().await;
         self.control_plane.stop().await;
+        self.endpoint.stop().await;
         self.gateway.shutdown().await;
         self.cluster.stop().await;
     }

@@ -117,7 +117,7 @@ fn check_may_create(write: &Write<'_, '_>, request: &Request, name: &str) -> Res
         name: name.to_owned(),
         ..Attributes::default()
     };
-    let decision = write.state.rbac.authorize(&request.user, &attributes);
+    let decision = write.state.rbac.authorize_request(&request.user, &attributes);
     if decision.allowed { Ok(()) } else { Err(refusal(&request.user, &attributes, &decision)) }
 }
 

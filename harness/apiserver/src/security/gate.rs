@@ -32,7 +32,7 @@ pub(crate) fn gate(server: &ApiServer, peer: &Peer, head: &Parts) -> Result<Arc<
     }
     let query = head.uri.query().unwrap_or_default();
     let attributes = Attributes::of(head.method.as_str(), head.uri.path(), query);
-    let decision = server.read().rbac.authorize(&user, &attributes);
+    let decision = server.read().rbac.authorize_request(&user, &attributes);
     if decision.allowed { Ok(user) } else { Err(impersonation::refusal(&user, &attributes, &decision)) }
 }
 

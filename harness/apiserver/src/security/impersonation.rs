@@ -140,7 +140,7 @@ mod tests {
         let seen = std::cell::RefCell::new(Vec::new());
         let user = follow(&asked, &User::master("root"), |attributes| {
             seen.borrow_mut().push(format!("{} {}", attributes.rule_resource(), attributes.name));
-            Decision { allowed: true, reason: String::new() }
+            Decision { allowed: true, ..Decision::default() }
         })
         .unwrap();
         assert_eq!(user.groups, ["devs", "ops", "system:authenticated"]);
@@ -168,7 +168,7 @@ cluster scope"
     fn a_service_account_brings_its_groups() {
         let asked = headers(&[("impersonate-user", "system:serviceaccount:n:a")]);
         let user =
-            follow(&asked, &User::master("root"), |_| Decision { allowed: true, reason: String::new() })
+            follow(&asked, &User::master("root"), |_| Decision { allowed: true, ..Decision::default() })
                 .unwrap();
         assert_eq!(
             user.groups,

@@ -6,6 +6,7 @@
 
 pub(crate) mod attributes;
 mod authentication;
+mod authorization_log;
 mod gate;
 mod impersonation;
 pub(crate) mod pki;
@@ -17,6 +18,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 pub(crate) use authentication::check_token;
+pub use authorization_log::Authorization;
+pub(crate) use authorization_log::AuthorizationLog;
 pub(crate) use gate::{Peer, gate};
 pub(crate) use impersonation::refusal;
 pub use pki::{Identity, Pki, PkiError};
@@ -51,6 +54,14 @@ impl User {
             groups: vec![MASTERS.to_owned(), AUTHENTICATED.to_owned()],
             ..Self::default()
         }
+    }
+
+    /// A service account, as its tokens and certificates would have it.
+    #[must_use]
+    pub fn service_account(namespace: &str, name: &str) -> Self {
+        let mut groups = service_account_groups(namespace);
+        groups.push(AUTHENTICATED.to_owned());
+        Self { name: format!("system:serviceaccount:{namespace}:{name}"), groups, ..Self::default() }
     }
 
     pub(crate) fn anonymous() -> Self {

@@ -258,3 +258,47 @@ async fn a_new_pod_takes_the_pull_secrets_of_its_account() {
     let made = pods.create(&Default::default(), &pod.unwrap()).await.unwrap();
     assert_eq!(made.spec.unwrap().image_pull_secrets.unwrap()[0].name, "s");
 }
+
+/// Whoever wants to know whether a role grants too much reads it here.
+#[tokio::test]
+async fn decisions_are_logged_with_the_role_that_allows_them() {
+    use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+    use kube::api::{Patch, PatchParams, PostParams};
+
+    let server = ApiServer::new(windtunnel_apiserver::Options::default());
+    let admin = server.client();
+    let role: ClusterRole = serde_json::from_value(json!({"metadata": {"name": "patcher"}, "rules": [
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch"]},
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["mine"], "verbs": ["get"]}]}))
+    .unwrap();
+    let binding: ClusterRoleBinding = serde_json::from_value(json!({"metadata": {"name": "b"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "patcher"},
+        "subjects": [{"kind": "ServiceAccount", "namespace": "n", "name": "a"}]}))
+    .unwrap();
+    Api::all(admin.clone()).create(&PostParams::default(), &role).await.unwrap();
+    Api::all(admin).create(&PostParams::default(), &binding).await.unwrap();
+    server.log_authorizations();
+
+    let account = server.client_as(windtunnel_apiserver::User::service_account("n", "a"), "test");
+    let maps = Api::<ConfigMap>::namespaced(account, "default");
+    assert!(maps.get("other").await.is_err());
+    assert!(maps.get_opt("mine").await.unwrap().is_none());
+    let apply = Patch::Apply(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "new"}}));
+    let refused = maps.patch("new", &PatchParams::apply("test"), &apply).await.unwrap_err();
+    assert!(refused.to_string().contains("cannot create resource \"configmaps\""), "{refused}");
+
+    let seen: Vec<(String, String, Option<String>)> =
+        server.authorizations().into_iter().map(|entry| (entry.verb, entry.name, entry.role)).collect();
+    let by = |verb: &str, name: &str, role: Option<&str>| {
+        (verb.to_owned(), name.to_owned(), role.map(str::to_owned))
+    };
+    assert_eq!(
+        seen,
+        [
+            by("create", "new", None),
+            by("get", "mine", Some("patcher")),
+            by("get", "other", None),
+            by("patch", "", Some("patcher")),
+        ]
+    );
+}

@@ -1,5 +1,6 @@
 //! `windtunnel serve …`: what runs inside containers. Flags are those of the official servers.
 
+pub(crate) mod controller;
 mod graph_router;
 mod local_model_agent;
 
@@ -29,6 +30,8 @@ pub(crate) enum Serve {
     GraphRouter(graph_router::GraphRouter),
     /// Keeps the models of caches on the disk of a node.
     LocalModelAgent(local_model_agent::LocalModelAgent),
+    /// The control plane, for any cluster: controllers, webhooks, metrics and probes.
+    Controller(Box<controller::Controller>),
 }
 
 /// The model server.
@@ -66,6 +69,7 @@ impl Serve {
             Self::StorageInitializer(initializer) => initializer.execute(),
             Self::GraphRouter(router) => router.execute(),
             Self::LocalModelAgent(agent) => agent.execute(),
+            Self::Controller(controller) => controller.execute(),
         }
     }
 }

@@ -51,6 +51,9 @@ pub(crate) struct Running {
     pub(crate) server: String,
     /// URL of the gateway.
     pub(crate) gateway: String,
+    /// URL of the control plane's metrics.
+    #[serde(default)]
+    pub(crate) metrics: String,
     /// Path of the kubeconfig.
     pub(crate) kubeconfig: PathBuf,
     /// What keeps pods apart from the machine.
@@ -64,6 +67,7 @@ impl Running {
         println!("KServe runs (process {})", self.pid);
         println!("  API server  {}", self.server);
         println!("  gateway     {}   (send the service's host name in the Host header)", self.gateway);
+        println!("  metrics     {}", self.metrics);
         println!("  isolation   {}", self.isolation);
         println!("  next        kubectl --kubeconfig {} get isvc -A", self.kubeconfig.display());
         println!("              windtunnel down");

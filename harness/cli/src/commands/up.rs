@@ -138,6 +138,7 @@ impl Up {
                 pid: std::process::id(),
                 server: stack.cluster().server_url().to_string(),
                 gateway: format!("http://{}", stack.gateway_address()),
+                metrics: format!("http://{}/metrics", stack.metrics_address()),
                 kubeconfig: stack.cluster().kubeconfig().to_path_buf(),
                 isolation: format!(
                     "{}; names below cluster.local at {}",

@@ -2,6 +2,7 @@
 
 mod cases;
 mod hpa_keda;
+mod permissions;
 mod reports;
 mod rollout_vectors;
 mod suite;

@@ -8,6 +8,8 @@ use windtunnel_conformance::runner::{self, Options, Target, Verdict};
 use windtunnel_replay::{EmbeddedStack, StackOptions};
 use windtunnel_testkit::workspace;
 
+use crate::permissions;
+
 /// Ids of cases that fail for want of implementation, a line each, with the reason behind `#`.
 const KNOWN: &str = include_str!("known-failures.txt");
 /// Deadline of every wait of a known one.
@@ -27,7 +29,10 @@ fn target(stack: &EmbeddedStack) -> Target {
 async fn start(folder: &tempfile::TempDir) -> EmbeddedStack {
     let executable = std::env::current_exe().expect("this test");
     // No pod runs an image: nodes take none of the suite's pods.
-    let options = StackOptions::new(folder.path().join("cluster"), executable);
+    let options = StackOptions {
+        log_authorizations: true,
+        ..StackOptions::new(folder.path().join("cluster"), executable)
+    };
     EmbeddedStack::start(options).await.expect("an embedded cluster")
 }
 
@@ -53,6 +58,7 @@ async fn the_embedded_cluster_passes_all_cases_but_the_known_ones() {
     let began = std::time::Instant::now();
     let result = Box::pin(runner::run(&cases, &target(&stack), &Options::default(), |_| ())).await;
     let took = began.elapsed();
+    let authorizations = stack.cluster().api_server().authorizations();
     stack.stop().await;
     let result = result.expect("a reachable cluster");
 
@@ -83,6 +89,7 @@ async fn the_embedded_cluster_passes_all_cases_but_the_known_ones() {
             _ => {}
         }
     }
+    faults.extend(permissions::faults(&authorizations));
     faults.extend(known.difference(&met).map(|id| format!("{id} is on the list, but there is no such case")));
     assert!(faults.is_empty(), "{} faults in {took:?}:\n{}", faults.len(), faults.join("\n"));
     assert!(took < LIMIT, "the suite took {took:?}, its limit is {LIMIT:?}");

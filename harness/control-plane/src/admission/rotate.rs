@@ -2,13 +2,20 @@
 //! configurations in the API server, and all of it kept fresh.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
+};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Config, Event, watch_object, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +26,7 @@ use super::LiveConfig;
 use super::certificates::{CertificateError, Issued, SECRET, ensure};
 use super::serve::{ServeError, WebhookServer};
 use crate::install::webhooks::{self, WebhookAddress};
+use crate::metrics::Metrics;
 
 /// Who writes the configurations.
 const FIELD_MANAGER: &str = "kserve-controller-manager";
@@ -27,6 +35,10 @@ const FIELD_MANAGER: &str = "kserve-controller-manager";
 const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// After a failure.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// API servers learn of a new authority within this time: they watch their configurations.
+const TRUSTED_WITHIN: Duration = Duration::from_secs(2);
+/// Wait after a configuration had to be written because somebody else had changed it.
+const REGISTER_PAUSE: Duration = Duration::from_secs(1);
 /// Replicas that make certificates at the same time: how often one tries to get its own in.
 const ATTEMPTS: usize = 5;
 
@@ -87,9 +99,10 @@ impl ClusterWebhooks {
         client: Client,
         options: WebhookOptions,
         live: &LiveConfig,
+        metrics: &Metrics,
     ) -> Result<Self, WebhookSetupError> {
         let issued = certificates(&client, &options, Timestamp::now()).await?;
-        let server = Arc::new(WebhookServer::start(options.listen, &issued.identity, live).await?);
+        let server = Arc::new(WebhookServer::start(options.listen, &issued.identity, live, metrics).await?);
         register(&client, &options.address, &issued.ca_bundle_pem).await?;
         let stop = CancellationToken::new();
         let task = tokio::spawn(keep(client, options, issued, Arc::clone(&server), stop.clone()));
@@ -183,7 +196,8 @@ where
     written.map(|_| ()).map_err(api_fault(format!("applying {} {name}", K::kind(&()))))
 }
 
-/// Looks at the certificates in time, and hands new ones to the server and their authorities to the API server.
+/// Looks at the certificates in time and whenever their Secret or a configuration changes, and hands new ones to the
+/// server and their authorities to the API server.
 async fn keep(
     client: Client,
     options: WebhookOptions,
@@ -191,13 +205,29 @@ async fn keep(
     server: Arc<WebhookServer>,
     stop: CancellationToken,
 ) {
+    let secrets = Api::<Secret>::namespaced(client.clone(), &options.namespace);
+    let mut secret = pin!(watch_object(secrets, SECRET).default_backoff());
+    let validating = Api::<ValidatingWebhookConfiguration>::all(client.clone());
+    let mut validating = pin!(watcher(validating, Config::default()).default_backoff());
+    let mutating = Api::<MutatingWebhookConfiguration>::all(client.clone());
+    let mut mutating = pin!(watcher(mutating, Config::default()).default_backoff());
     let mut wait = until(issued.renew_at);
     loop {
+        let mut registered = true;
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
+            Some(event) = secret.next() => if event.is_err() { continue },
+            Some(event) = validating.next() => {
+                registered = is_registered(event, &options.address, &issued.ca_bundle_pem);
+                if registered { continue }
+            }
+            Some(event) = mutating.next() => {
+                registered = is_registered(event, &options.address, &issued.ca_bundle_pem);
+                if registered { continue }
+            }
         }
-        match renew(&client, &options, &issued, &server).await {
+        match renew(&client, &options, &issued, &server, registered).await {
             Ok(next) => {
                 wait = until(next.renew_at);
                 issued = next;
@@ -207,7 +237,59 @@ async fn keep(
                 wait = LOOK_AGAIN;
             }
         }
+        if !registered {
+            // Whoever writes something else there must not keep the API server busy with us.
+            tokio::time::sleep(REGISTER_PAUSE).await;
+        }
     }
+}
+
+/// A webhook configuration of either sort.
+trait Registered: Resource<DynamicType = ()> + Sized {
+    /// Where its webhooks are.
+    fn clients(&self) -> Vec<&WebhookClientConfig>;
+    /// The names of ours.
+    fn ours(address: &WebhookAddress) -> Vec<String>;
+}
+
+impl Registered for ValidatingWebhookConfiguration {
+    fn clients(&self) -> Vec<&WebhookClientConfig> {
+        self.webhooks.iter().flatten().map(|webhook| &webhook.client_config).collect()
+    }
+
+    fn ours(address: &WebhookAddress) -> Vec<String> {
+        webhooks::validating(address, "").iter().map(ResourceExt::name_any).collect()
+    }
+}
+
+impl Registered for MutatingWebhookConfiguration {
+    fn clients(&self) -> Vec<&WebhookClientConfig> {
+        self.webhooks.iter().flatten().map(|webhook| &webhook.client_config).collect()
+    }
+
+    fn ours(address: &WebhookAddress) -> Vec<String> {
+        vec![webhooks::mutating(address, "").name_any()]
+    }
+}
+
+/// Whether what has happened leaves our webhooks registered with our authorities.
+fn is_registered<K: Registered>(
+    event: Result<Event<K>, watcher::Error>,
+    address: &WebhookAddress,
+    ca_bundle_pem: &str,
+) -> bool {
+    let (object, gone) = match event {
+        Ok(Event::Apply(object) | Event::InitApply(object)) => (object, false),
+        Ok(Event::Delete(object)) => (object, true),
+        Ok(Event::Init | Event::InitDone) | Err(_) => return true,
+    };
+    if !K::ours(address).contains(&object.name_any()) {
+        return true;
+    }
+    let is_trusted = |client: &&WebhookClientConfig| {
+        client.ca_bundle.as_ref().is_some_and(|bundle| bundle.0 == ca_bundle_pem.as_bytes())
+    };
+    !gone && object.clients().iter().all(is_trusted)
 }
 
 fn until(time: Timestamp) -> Duration {
@@ -220,15 +302,30 @@ async fn renew(
     options: &WebhookOptions,
     before: &Issued,
     server: &WebhookServer,
+    registered: bool,
 ) -> Result<Issued, WebhookSetupError> {
     let next = certificates(client, options, Timestamp::now()).await?;
     // Callers must trust the new authority before the server shows a certificate of it.
+    let trusted_before = next.ca_bundle_pem.contains(first(&before.ca_bundle_pem));
     if next.ca_bundle_pem != before.ca_bundle_pem {
         register(client, &options.address, &next.ca_bundle_pem).await?;
+        tracing::info!("callers are told to trust the webhooks' new authority");
+        if trusted_before && next.identity != before.identity {
+            tokio::time::sleep(TRUSTED_WITHIN).await;
+        }
+    } else if !registered {
+        register(client, &options.address, &next.ca_bundle_pem).await?;
+        tracing::info!("somebody had changed the webhook configurations; they are ours again");
     }
     if next.identity != before.identity {
         server.replace(&next.identity)?;
         tracing::info!(renew_at = %next.renew_at, "the webhooks have a new certificate");
     }
     Ok(next)
+}
+
+/// The authority in use, of a bundle.
+fn first(bundle_pem: &str) -> &str {
+    const END: &str = "-----END CERTIFICATE-----";
+    bundle_pem.find(END).map_or(bundle_pem, |end| &bundle_pem[..end])
 }

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio_rustls::rustls::{self, ServerConfig};
@@ -22,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::LiveConfig;
 use super::certificates::Identity;
-use super::review::{ReviewError, Webhooks};
+use super::review::{PATHS, ReviewError, Webhooks};
+use crate::metrics::Metrics;
 
 /// The largest review that is read: an API server sends at most two objects of 3 MiB.
 const LIMIT_BYTES: usize = 8 * 1024 * 1024;
@@ -66,13 +68,15 @@ impl WebhookServer {
         address: SocketAddr,
         identity: &Identity,
         live: &LiveConfig,
+        metrics: &Metrics,
     ) -> Result<Self, ServeError> {
         let tls = Arc::new(RwLock::new(Arc::new(server_config(identity)?)));
         let listen = |source| ServeError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let stop = CancellationToken::new();
-        let accepting = accept(listener, Arc::clone(&tls), Webhooks::new(live), stop.clone());
+        let webhooks = Arc::new(Counted { webhooks: Webhooks::new(live), metrics: metrics.clone() });
+        let accepting = accept(listener, Arc::clone(&tls), webhooks, stop.clone());
         let task = tokio::spawn(accepting);
         Ok(Self { address, tls, stop, task })
     }
@@ -128,7 +132,7 @@ fn server_config(identity: &Identity) -> Result<ServerConfig, ServeError> {
 async fn accept(
     listener: TcpListener,
     tls: Arc<RwLock<Arc<ServerConfig>>>,
-    webhooks: Webhooks,
+    webhooks: Arc<Counted>,
     stop: CancellationToken,
 ) {
     let mut connections = JoinSet::new();
@@ -139,7 +143,7 @@ async fn accept(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     let config = Arc::clone(&tls.read().unwrap_or_else(PoisonError::into_inner));
-                    connections.spawn(connection(stream, config, webhooks.clone(), stop.clone()));
+                    connections.spawn(connection(stream, config, Arc::clone(&webhooks), stop.clone()));
                 }
                 Err(error) => {
                     // Out of files: others will be closed.
@@ -159,7 +163,7 @@ async fn accept(
 async fn connection(
     stream: TcpStream,
     config: Arc<ServerConfig>,
-    webhooks: Webhooks,
+    webhooks: Arc<Counted>,
     stop: CancellationToken,
 ) {
     let stream = match timeout(PATIENCE, TlsAcceptor::from(config).accept(stream)).await {
@@ -171,8 +175,8 @@ async fn connection(
         Err(_) => return,
     };
     let service = hyper::service::service_fn(move |request| {
-        let webhooks = webhooks.clone();
-        async move { Ok::<_, Infallible>(respond(&webhooks, request).await) }
+        let webhooks = Arc::clone(&webhooks);
+        async move { Ok::<_, Infallible>(webhooks.respond(request).await) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
@@ -190,28 +194,71 @@ async fn connection(
     }
 }
 
-async fn respond(webhooks: &Webhooks, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let path = request.uri().path().to_owned();
-    if path == "/healthz" || path == "/readyz" {
-        return plain(StatusCode::OK, "ok");
+/// The webhooks, and where their answers are counted.
+struct Counted {
+    webhooks: Webhooks,
+    metrics: Metrics,
+}
+
+/// A review that is being answered; it counts as broken off if it is dropped before its end.
+struct Review<'a> {
+    metrics: &'a Metrics,
+    path: &'a str,
+    since: Instant,
+    code: u16,
+}
+
+/// The status of a request whose client went away.
+const CLOSED: u16 = 499;
+
+impl Drop for Review<'_> {
+    fn drop(&mut self) {
+        self.metrics.reviewed(self.path, self.code, self.since.elapsed());
     }
-    if request.method() != Method::POST {
-        return plain(StatusCode::METHOD_NOT_ALLOWED, "webhooks take POST");
-    }
-    let body = match timeout(PATIENCE, Limited::new(request.into_body(), LIMIT_BYTES).collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) => return plain(StatusCode::BAD_REQUEST, &format!("the body was not read: {error}")),
-        Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
-    };
-    match webhooks.answer(&path, &body) {
-        Ok(review) => {
-            let mut response = Response::new(Full::new(Bytes::from(review.to_string())));
-            let json = header::HeaderValue::from_static("application/json");
-            response.headers_mut().insert(header::CONTENT_TYPE, json);
-            response
+}
+
+impl Counted {
+    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let path = request.uri().path().to_owned();
+        if path == "/healthz" || path == "/readyz" {
+            return plain(StatusCode::OK, "ok");
         }
-        Err(error @ ReviewError::UnknownPath { .. }) => plain(StatusCode::NOT_FOUND, &error.to_string()),
-        Err(error) => plain(StatusCode::BAD_REQUEST, &error.to_string()),
+        if request.method() != Method::POST {
+            return plain(StatusCode::METHOD_NOT_ALLOWED, "webhooks take POST");
+        }
+        // Paths of others must not fill the memory.
+        let Some((known, _)) = PATHS.iter().find(|(known, _)| *known == path) else {
+            return plain(StatusCode::NOT_FOUND, &ReviewError::UnknownPath { path }.to_string());
+        };
+        self.metrics.review_begun(known);
+        let mut review = Review { metrics: &self.metrics, path: known, since: Instant::now(), code: CLOSED };
+        let response = self.answer(known, request).await;
+        review.code = response.status().as_u16();
+        response
+    }
+
+    async fn answer(&self, path: &str, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let body = match timeout(PATIENCE, Limited::new(request.into_body(), LIMIT_BYTES).collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) => {
+                return plain(StatusCode::BAD_REQUEST, &format!("the body was not read: {error}"));
+            }
+            Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
+        };
+        // An object that is too much for a reviewer is refused, and the connection goes on.
+        match catch_unwind(AssertUnwindSafe(|| self.webhooks.answer(path, &body))) {
+            Ok(Ok(review)) => {
+                let mut response = Response::new(Full::new(Bytes::from(review.to_string())));
+                let json = header::HeaderValue::from_static("application/json");
+                response.headers_mut().insert(header::CONTENT_TYPE, json);
+                response
+            }
+            Ok(Err(error @ ReviewError::UnknownPath { .. })) => {
+                plain(StatusCode::NOT_FOUND, &error.to_string())
+            }
+            Ok(Err(error)) => plain(StatusCode::BAD_REQUEST, &error.to_string()),
+            Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the review failed: an internal error"),
+        }
     }
 }
 

@@ -6,34 +6,49 @@
 
 mod affected;
 mod carry_out;
+mod drift;
 mod live;
+mod queue;
+mod readiness;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use futures::FutureExt as _;
+
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch as leadership};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 use windtunnel_api::knative::default_rollout_duration_s;
 use windtunnel_gateway::{GatewayHandle, RevisionStat, RouteTable};
-use windtunnel_kernel::Profile;
 
+use crate::Options;
 use crate::admission::LiveConfig;
 use crate::autoscaler::{AutoscaleDecision, Loops, Step};
 use crate::clock::Clock;
 use crate::effect::{Effect, Effects};
+use crate::health::Health;
 use crate::keda::sources::Sources;
 use crate::keda::{self, Ask, Polled, Question};
-use crate::world::{Key, Kind, Object, ObjectKey, Target, World};
+use crate::metrics::{self, Metrics};
+use crate::world::{Key, Kind, Need, Object, ObjectKey, Target, World};
 use crate::{gateway_routes, install, knative, kserve};
 use carry_out::Outcome;
+use drift::Drift;
+use queue::Queue;
+use readiness::Readiness;
 use watch::Change;
 
 /// Keys whose writes run at the same time.
-const WRITES_AT_ONCE: usize = 64;
+pub(crate) const WRITES_AT_ONCE: usize = 64;
+/// Keys that are reconciled before the loop looks at what has come in meanwhile.
+const RECONCILES_AT_ONCE: usize = 256;
 /// Changes that may wait for the loop before watchers wait.
 const CHANGES_QUEUED: usize = 1024;
 /// Wait before the first retry of a failed write; doubles each time.
@@ -45,8 +60,14 @@ const RETRY_LONGEST: Duration = Duration::from_secs(10);
 const TABLE_PAUSE: u32 = 4;
 /// The definition that says whether KEDA is ours.
 const SCALED_OBJECTS: &str = "scaledobjects.keda.sh";
+/// The definition that says whether Knative is ours.
+const KNATIVE_SERVICES: &str = "services.serving.knative.dev";
 /// How long writes may take to finish when the control plane stops.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// A failure that comes so often in a row is told in an event.
+const TOLD_AFTER: u32 = 3;
+/// Name of the spans of reconciles.
+const RECONCILE: &str = "reconcile";
 
 /// The running state of a control plane.
 pub(crate) struct Engine {
@@ -63,23 +84,34 @@ pub(crate) struct Engine {
     table_is_stale: bool,
     /// When the table may be made again.
     table_not_before: Instant,
-    dirty: BTreeSet<Key>,
-    in_flight: BTreeSet<Key>,
+    /// Whether this control plane writes; one that stands by only keeps the world.
+    leads: bool,
+    /// Whether the objects of Knative are ours to look after: nobody has brought Knative.
+    runs_knative: bool,
+    dirty: Queue,
     /// Writes of autoscalers that wait for older ones of theirs to end; a newer one replaces an older.
     waiting: BTreeMap<Key, Effects>,
     retries: BTreeMap<Key, Retry>,
     /// Keys that want to be looked at again although nothing changes.
     requeues: BTreeMap<Key, Instant>,
     writes: JoinSet<Written>,
+    /// Events about failures.
+    events: JoinSet<()>,
     external_metrics: keda::Metrics,
     scaled: keda::Loops,
     sources: Sources,
     listeners: keda::Listeners,
     polls: JoinSet<Poll>,
     /// Whether there may be local models: the watches of the kinds that only these need wait for it.
-    local_models: tokio::sync::watch::Sender<bool>,
+    local_models: leadership::Sender<bool>,
     /// Whether there are copies of certificate authorities, which are watched then.
-    ca_bundles: tokio::sync::watch::Sender<bool>,
+    ca_bundles: leadership::Sender<bool>,
+    metrics: Metrics,
+    health: Health,
+    drift: Drift,
+    readiness: Readiness,
+    /// Reconciles so far, for their identifiers.
+    count: u64,
 }
 
 /// The end of a poll of a ScaledObject's triggers.
@@ -101,24 +133,24 @@ struct Written {
     key: Key,
     outcomes: Vec<Outcome>,
     error: Option<String>,
+    span: Span,
 }
 
 impl Engine {
     pub(crate) fn new(
         client: kube::Client,
         gateway: GatewayHandle,
-        live_config: LiveConfig,
-        profile: Profile,
-        external_metrics: keda::Metrics,
+        options: &Options,
         decisions: broadcast::Sender<AutoscaleDecision>,
+        health: Health,
     ) -> Self {
-        live_config.set_profile(profile);
-        let mut world = World::new(profile);
+        options.live_config.set_profile(options.profile);
+        let mut world = World::new(options.profile);
         world.gateway_address = Some(gateway.address());
         Self {
             client,
             gateway,
-            live_config,
+            live_config: options.live_config.clone(),
             decisions,
             clock: Clock::new(),
             world,
@@ -127,26 +159,42 @@ impl Engine {
             table: RouteTable::default(),
             table_is_stale: false,
             table_not_before: Instant::now(),
-            dirty: BTreeSet::new(),
-            in_flight: BTreeSet::new(),
+            leads: false,
+            runs_knative: false,
+            dirty: Queue::new(options.metrics.clone()),
             waiting: BTreeMap::new(),
             retries: BTreeMap::new(),
             requeues: BTreeMap::new(),
             writes: JoinSet::new(),
-            external_metrics,
+            events: JoinSet::new(),
+            external_metrics: options.external_metrics.clone(),
             scaled: keda::Loops::default(),
             sources: Sources::default(),
             listeners: keda::Listeners::default(),
             polls: JoinSet::new(),
-            local_models: tokio::sync::watch::Sender::new(false),
-            ca_bundles: tokio::sync::watch::Sender::new(false),
+            local_models: leadership::Sender::new(false),
+            ca_bundles: leadership::Sender::new(false),
+            metrics: options.metrics.clone(),
+            health,
+            drift: Drift::default(),
+            readiness: Readiness::default(),
+            count: 0,
         }
     }
 
-    /// Runs until stopped.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
-        self.world.kubernetes = install::kubernetes_version(&self.client).await;
-        self.world.has_own_keda = install::is_ours(&self.client, SCALED_OBJECTS).await;
+    /// Runs until stopped. Before it leads it only keeps the world, so that it can begin at once when it does.
+    pub(crate) async fn run(mut self, stop: CancellationToken, mut leadership: leadership::Receiver<bool>) {
+        let told = async {
+            tokio::join!(
+                install::kubernetes_version(&self.client),
+                install::is_ours(&self.client, SCALED_OBJECTS),
+                install::is_ours(&self.client, KNATIVE_SERVICES),
+            )
+        };
+        (self.world.kubernetes, self.world.has_own_keda, self.runs_knative) = tokio::select! {
+            told = told => told,
+            () = stop.cancelled() => return,
+        };
         let mut asks = self.external_metrics.serve();
         let mut stats = self.gateway.stats();
         let mut reports = true;
@@ -158,11 +206,15 @@ impl Engine {
         let mut watchers = watch::start(&self.client, &sender, &wanted);
         self.unsynced = watchers.len();
         drop(sender);
+        self.leads = *leadership.borrow_and_update();
         loop {
             self.work();
+            let more = self.has_work();
             let due = self.next_due();
             tokio::select! {
                 () = stop.cancelled() => break,
+                Ok(()) = leadership.changed() => self.leads = *leadership.borrow_and_update(),
+                () = tokio::task::yield_now(), if more => {}
                 change = changes.recv() => match change {
                     Some(change) => {
                         self.take(change);
@@ -177,6 +229,7 @@ impl Engine {
                     Ok(written) => self.finish(written),
                     Err(error) => tracing::error!(%error, "a write was lost"),
                 },
+                Some(_) = self.events.join_next() => {}
                 Some(poll) = self.polls.join_next() => match poll {
                     Ok(poll) => self.polled(poll),
                     Err(error) => tracing::error!(%error, "a poll was lost"),
@@ -184,7 +237,8 @@ impl Engine {
                 Some(ask) = asks.recv() => self.asked(ask),
                 Some(question) = self.listeners.next() => self.poll(question, None),
                 report = stats.recv(), if reports => match report {
-                    Ok(report) => self.report(&report),
+                    Ok(report) if self.leads => self.report(&report),
+                    Ok(_) => {}
                     Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "concurrency reports were lost"),
                     Err(RecvError::Closed) => reports = false,
                 },
@@ -198,19 +252,47 @@ impl Engine {
         }
     }
 
-    /// Reconciles every key that has changed and is not being written, in order, until nothing is left that
-    /// can be done now.
+    /// Reconciles keys that have changed and are not being written, in order, and makes the gateway's table.
     fn work(&mut self) {
         // A decision on half of the objects would be undone on the other half.
         if self.unsynced > 0 {
             return;
         }
-        let free: Vec<Key> = self.dirty.difference(&self.in_flight).cloned().collect();
-        for key in free {
-            if self.in_flight.len() >= WRITES_AT_ONCE {
+        let mut last = None;
+        for _ in 0..RECONCILES_AT_ONCE {
+            if !self.leads || self.dirty.in_flight() >= WRITES_AT_ONCE {
                 break;
             }
-            self.dirty.remove(&key);
+            let Some(key) = self.dirty.next(last.as_ref()) else { break };
+            let _span = self.span(&key).entered();
+            match self.reconcile(&key) {
+                Ok(Some(effects)) => self.write(key.clone(), effects),
+                Ok(None) if self.dirty.is_in_flight(&key) => {}
+                Ok(None) => self.dirty.done(&key, metrics::Outcome::Success, false),
+                Err(panic) => self.fail(&key, &format!("internal error: {}", text(&*panic))),
+            }
+            last = Some(key);
+        }
+        self.renew_table();
+    }
+
+    /// Whether keys are left that could be reconciled now.
+    fn has_work(&self) -> bool {
+        self.leads && self.unsynced == 0 && self.dirty.in_flight() < WRITES_AT_ONCE && self.dirty.has_work()
+    }
+
+    /// What the reconcilers say to a key; `None` from those that write by themselves. One that panics does no harm to
+    /// other keys.
+    fn reconcile(&mut self, key: &Key) -> std::thread::Result<Option<Effects>> {
+        let is_knatives = match key {
+            Key::Service(_) | Key::Configuration(_) | Key::Revision(_) | Key::Route(_) => true,
+            Key::Scale(of) => matches!(of, Target::Revision(_)),
+            _ => false,
+        };
+        if is_knatives && !self.runs_knative {
+            return Ok(Some(Effects::new()));
+        }
+        catch_unwind(AssertUnwindSafe(|| {
             let now_ns = self.clock.now_ns();
             let effects = match &key {
                 Key::InferenceService(of) => kserve::reconcile(&self.world, of, now_ns),
@@ -234,11 +316,32 @@ impl Engine {
                 Key::Scale(of) => {
                     let step = self.loops.changed(&self.world, of, now_ns);
                     self.follow(of, step);
-                    continue;
+                    return None;
                 }
             };
-            self.write(key, effects);
+            Some(effects)
+        }))
+    }
+
+    /// The span of the work on a key: where it has begun already, that one.
+    fn span(&mut self, key: &Key) -> Span {
+        let current = Span::current();
+        if current.metadata().is_some_and(|metadata| metadata.name() == RECONCILE) {
+            return current;
         }
+        self.count += 1;
+        let object = key.object();
+        tracing::info_span!(
+            RECONCILE,
+            controller = key.controller(),
+            kind = key.kind(),
+            namespace = object.namespace,
+            name = object.name,
+            reconcileID = %format_args!("{:x}-{}", self.clock.start_unix_ns(), self.count),
+        )
+    }
+
+    fn renew_table(&mut self) {
         let now = Instant::now();
         if self.table_is_stale && now >= self.table_not_before {
             self.table_is_stale = false;
@@ -251,37 +354,91 @@ impl Engine {
         }
     }
 
-    fn write(&mut self, key: Key, mut effects: Effects) {
-        effects.retain(|effect| match effect {
-            Effect::Apply(object) => !self.world.is_applied(object),
-            Effect::Requeue { after_ms } => {
-                self.requeues.insert(key.clone(), Instant::now() + Duration::from_millis(*after_ms));
-                false
-            }
-            _ => true,
-        });
-        if effects.is_empty() {
+    fn write(&mut self, key: Key, effects: Effects) {
+        let mut requeued = false;
+        let mut writes = Vec::with_capacity(effects.len());
+        for effect in effects {
+            let reason = match &effect {
+                Effect::Apply(object) => {
+                    let Some(need) = self.world.why_apply(object) else { continue };
+                    if let Err(due) = self.may_apply(object, need) {
+                        requeued = true;
+                        self.requeues.insert(key.clone(), due);
+                        continue;
+                    }
+                    need.as_str()
+                }
+                Effect::Requeue { after_ms } => {
+                    requeued = true;
+                    self.requeues.insert(key.clone(), Instant::now() + Duration::from_millis(*after_ms));
+                    continue;
+                }
+                other => other.reason(),
+            };
+            writes.push((effect, reason));
+        }
+        let outcome = if requeued { metrics::Outcome::RequeueAfter } else { metrics::Outcome::Success };
+        if writes.is_empty() {
             self.retries.remove(&key);
+            self.dirty.done(&key, outcome, false);
             return;
         }
-        tracing::debug!(%key, writes = effects.len(), "reconciled");
-        self.in_flight.insert(key.clone());
-        let client = self.client.clone();
-        self.writes.spawn(async move {
+        let span = self.span(&key);
+        span.in_scope(|| tracing::debug!(writes = writes.len(), "reconciled"));
+        self.dirty.send(key.clone());
+        let (client, metrics) = (self.client.clone(), self.metrics.clone());
+        let writing = async move {
             let mut outcomes = Vec::new();
-            for effect in effects {
+            for (effect, reason) in writes {
+                metrics.wrote(effect.kind(), effect.operation(), reason);
                 match carry_out::carry_out(&client, effect).await {
                     Ok(outcome) => outcomes.push(outcome),
-                    Err(error) => return Written { key, outcomes, error: Some(error) },
+                    Err(error) => return (outcomes, Some(error)),
                 }
             }
-            Written { key, outcomes, error: None }
+            (outcomes, None)
+        };
+        let writing = writing.instrument(span.clone());
+        self.writes.spawn(async move {
+            let (outcomes, error) = match AssertUnwindSafe(writing).catch_unwind().await {
+                Ok(written) => written,
+                Err(panic) => (Vec::new(), Some(format!("internal error: {}", text(&*panic)))),
+            };
+            Written { key, outcomes, error, span }
         });
     }
 
+    /// Whether an object may be applied.
+    ///
+    /// # Errors
+    /// When it may be, if somebody else keeps changing what we want.
+    fn may_apply(&mut self, object: &Object, need: Need) -> Result<(), Instant> {
+        if need != Need::Drifted {
+            return Ok(());
+        }
+        let (kind, key) = (object.kind(), object.key());
+        let allowed = self.drift.correct(kind, &key, Instant::now());
+        if let Err(due) = allowed {
+            tracing::warn!(
+                object = %format_args!("{kind:?} {key}"),
+                corrections = self.drift.count(kind, &key),
+                again_in_s = due.duration_since(Instant::now()).as_secs_f64(),
+                "somebody else keeps changing fields of this object that are ours; see its managedFields"
+            );
+        }
+        allowed
+    }
+
     fn finish(&mut self, written: Written) {
-        let Written { key, outcomes, error } = written;
-        self.in_flight.remove(&key);
+        let Written { key, outcomes, error, span } = written;
+        let _span = span.entered();
+        let (ended, requeued) = (error.is_none(), self.requeues.contains_key(&key));
+        let outcome = match (ended, requeued) {
+            (false, _) => metrics::Outcome::Error,
+            (true, true) => metrics::Outcome::RequeueAfter,
+            (true, false) => metrics::Outcome::Success,
+        };
+        self.dirty.done(&key, outcome, true);
         for Outcome { object, applied } in outcomes {
             let Some(object) = object.map(Object::trimmed) else { continue };
             if let Some(applied) = applied
@@ -292,38 +449,60 @@ impl Engine {
             }
             let affected = affected::by(&self.world, &object);
             self.note_table(object.kind());
+            self.readiness.note(&object, &self.metrics);
             if self.world.refresh(object) {
                 self.dirty.extend(affected);
             }
         }
-        match error {
-            None => {
-                self.retries.remove(&key);
+        if let Some(error) = error {
+            self.waiting.remove(&key);
+            if let Key::Scale(of) = &key {
+                self.loops.write_failed(of);
             }
-            Some(error) => {
-                self.waiting.remove(&key);
-                tracing::warn!(%key, error, "a write failed and is tried again");
-                if let Key::Scale(of) = &key {
-                    self.loops.write_failed(of);
-                }
-                if let Key::ScaledObject(of) = &key {
-                    self.scaled.write_failed(of, self.clock.now_ns());
-                }
-                let retry = self.retries.entry(key).or_insert(Retry { attempts: 0, due: None });
-                let wait = RETRY_FIRST.saturating_mul(1 << retry.attempts.min(16)).min(RETRY_LONGEST);
-                retry.attempts += 1;
-                retry.due = Some(Instant::now() + wait);
-                return;
+            if let Key::ScaledObject(of) = &key {
+                self.scaled.write_failed(of, self.clock.now_ns());
             }
+            self.fail(&key, &error);
+            return;
         }
+        self.retries.remove(&key);
         if let Some(effects) = self.waiting.remove(&key) {
             self.write(key, effects);
         }
     }
 
+    /// Has a key looked at again after a failure, later each time; a lasting one is told to the object's user.
+    fn fail(&mut self, key: &Key, error: &str) {
+        self.dirty.done(key, metrics::Outcome::Error, true);
+        self.metrics.retried(key);
+        let retry = self.retries.entry(key.clone()).or_insert(Retry { attempts: 0, due: None });
+        let wait = RETRY_FIRST.saturating_mul(1 << retry.attempts.min(16)).min(RETRY_LONGEST);
+        retry.attempts += 1;
+        retry.due = Some(Instant::now() + wait);
+        let attempts = retry.attempts;
+        tracing::warn!(error, attempts, again_in_ms = wait.as_millis(), "failed and is tried again");
+        if attempts == TOLD_AFTER
+            && let Some(event) = kserve::failure_event(&self.world, key, error)
+        {
+            let client = self.client.clone();
+            self.metrics.wrote(event.kind(), event.operation(), event.reason());
+            self.events.spawn(async move {
+                if let Err(error) = carry_out::carry_out(&client, event).await {
+                    tracing::debug!(error, "an event was not recorded");
+                }
+            });
+        }
+    }
+
     fn take(&mut self, change: Change) {
         match change {
-            Change::Synced => self.unsynced = self.unsynced.saturating_sub(1),
+            Change::Synced => {
+                self.unsynced = self.unsynced.saturating_sub(1);
+                if self.unsynced == 0 {
+                    self.health.set_synced();
+                    tracing::info!("all watches have told what there is");
+                }
+            }
             Change::Served(kind) => {
                 self.world.served.insert(kind);
                 // What could not be made without the kind can be made now.
@@ -351,6 +530,7 @@ impl Engine {
         if kserve::is_cache_looked_after(&object) {
             self.local_models.send_replace(true);
         }
+        self.readiness.note(&object, &self.metrics);
         if !self.world.apply(object) {
             return;
         }
@@ -364,6 +544,9 @@ impl Engine {
     fn deleted(&mut self, kind: Kind, key: &ObjectKey) {
         let affected = affected::by_key(&self.world, kind, key);
         live::deleted(&self.live_config, kind, key);
+        if kind == Kind::InferenceService {
+            self.readiness.forget(key);
+        }
         if self.world.remove(kind, key) {
             self.note_table(kind);
             self.dirty.extend(affected);
@@ -460,7 +643,7 @@ impl Engine {
             return;
         }
         let work = Key::ScaledObject(key);
-        if self.in_flight.contains(&work) {
+        if self.dirty.is_in_flight(&work) {
             self.waiting.insert(work, effects);
         } else {
             self.write(work, effects);
@@ -500,7 +683,7 @@ impl Engine {
             return;
         }
         let work = Loops::work_key(target);
-        if self.in_flight.contains(&work) {
+        if self.dirty.is_in_flight(&work) {
             self.waiting.insert(work, step.effects);
         } else {
             self.write(work, step.effects);
@@ -530,4 +713,10 @@ async fn sleep_until(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
+}
+
+/// What a panic says.
+fn text(panic: &(dyn Any + Send)) -> String {
+    let known = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    known.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
 }

@@ -83,6 +83,9 @@ pub(super) struct Wanted {
 /// Wait between two looks whether a kind is served that was not.
 const SERVED_AGAIN: Duration = Duration::from_secs(5);
 
+/// The same where the API server did not answer.
+const ASKED_AGAIN: Duration = Duration::from_secs(1);
+
 /// Starts a watch for every kind. They end when the receiver is dropped or the set is shut down. What few need waits until it
 /// is wanted.
 pub(super) fn start(client: &Client, changes: &Sender<Change>, wanted: &Wanted) -> JoinSet<()> {
@@ -91,9 +94,6 @@ pub(super) fn start(client: &Client, changes: &Sender<Change>, wanted: &Wanted) 
     watches.all::<InferenceService>();
     watches.all::<ServingRuntime>();
     watches.all::<ClusterServingRuntime>();
-    watches.all::<Configuration>();
-    watches.all::<Revision>();
-    watches.all::<Route>();
     watches.all::<Deployment>();
     watches.all::<ReplicaSet>();
     watches.all::<CoreService>();
@@ -117,6 +117,9 @@ pub(super) fn start(client: &Client, changes: &Sender<Change>, wanted: &Wanted) 
     watches.when::<ConfigMap>(&wanted.ca_bundles, copies);
     watches.labelled::<Pod>(kserve::INFERENCE_SERVICE_LABEL);
     watches.if_served::<Service>();
+    watches.if_served::<Configuration>();
+    watches.if_served::<Revision>();
+    watches.if_served::<Route>();
     watches.if_served::<GatewayClass>();
     watches.if_served::<Gateway>();
     watches.if_served::<HttpRoute>();
@@ -169,7 +172,17 @@ impl Watches<'_> {
         self.tasks.spawn(async move {
             let one = ListParams::default().limit(1);
             let mut counted = false;
-            while api.list_metadata(&one).await.is_err() {
+            while let Err(error) = api.list_metadata(&one).await {
+                let code = if let kube::Error::Api(status) = &error { status.code } else { 0 };
+                // An API server that does not answer may well have the kind.
+                if !matches!(code, 403 | 404) {
+                    tracing::warn!(kind = ?K::KIND, %error, "whether a kind is served is not known yet");
+                    tokio::time::sleep(ASKED_AGAIN).await;
+                    continue;
+                }
+                if code == 403 && !counted {
+                    tracing::warn!(kind = ?K::KIND, %error, "a kind is left alone: its objects may not be listed");
+                }
                 // Nobody waits for a kind that may never come.
                 if !std::mem::replace(&mut counted, true) && changes.send(Change::Synced).await.is_err() {
                     return;

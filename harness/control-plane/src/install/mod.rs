@@ -1,6 +1,8 @@
 //! What must be on the API server before the controllers: definitions, namespaces, ConfigMaps, runtimes.
 //! Everything is made only where it is absent: what is there belongs to somebody.
 
+pub mod manifests;
+pub mod rbac;
 pub mod webhooks;
 
 use std::collections::BTreeMap;
@@ -47,8 +49,10 @@ pub const GATEWAY_CLASS: &str = "windtunnel";
 pub const GATEWAY: &str = "kserve-ingress-gateway";
 
 const ESTABLISHED_WITHIN: Duration = Duration::from_secs(30);
+/// Wait before an API server is asked again that did not answer.
+const ASKED_AGAIN: Duration = Duration::from_secs(1);
 
-/// Installs everything, for host names that end with `domain`.
+/// Installs everything but the controllers' permissions, for host names that end with `domain`.
 ///
 /// # Errors
 /// The first object that the API server refuses.
@@ -86,11 +90,15 @@ pub async fn install(client: &Client, domain: &str) -> Result<(), ControlPlaneEr
     Ok(())
 }
 
-/// Makes the Service that leads to the gateway from inside the cluster, with the gateway's address of this start.
+/// Makes the Service that leads to the gateway from inside the cluster, with the gateway's address of this start. An address
+/// that stands for all of a machine's leads nowhere from there, so that there is no Service then.
 ///
 /// # Errors
 /// The object that the API server refuses.
 pub async fn local_gateway(client: &Client, gateway: SocketAddr) -> Result<(), ControlPlaneError> {
+    if gateway.ip().is_unspecified() {
+        return Ok(());
+    }
     let service = json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"name": LOCAL_GATEWAY, "namespace": KNATIVE_NAMESPACE},
@@ -128,12 +136,26 @@ fn ours(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
 /// Whether we have made the definition of this name: others' kinds have controllers of others.
 pub(crate) async fn is_ours(client: &Client, name: &str) -> bool {
     let definitions = Api::<CustomResourceDefinition>::all(client.clone());
-    match definitions.get_opt(name).await {
-        Ok(found) => found
-            .is_some_and(|found| found.labels().get(MANAGED_BY.0).is_some_and(|value| value == MANAGED_BY.1)),
-        Err(error) => {
-            tracing::warn!(name, %error, "nobody knows whose definition this is, so it is left to others");
-            false
+    loop {
+        match definitions.get_opt(name).await {
+            Ok(found) => {
+                let ours = |found: CustomResourceDefinition| {
+                    found.labels().get(MANAGED_BY.0).is_some_and(|value| value == MANAGED_BY.1)
+                };
+                return found.is_some_and(ours);
+            }
+            Err(kube::Error::Api(answer)) if answer.code == 403 => {
+                tracing::warn!(
+                    name,
+                    error = answer.message,
+                    "nobody knows whose definition this is, so it is left to others"
+                );
+                return false;
+            }
+            Err(error) => {
+                tracing::warn!(name, %error, "whose definition this is is asked again");
+                tokio::time::sleep(ASKED_AGAIN).await;
+            }
         }
     }
 }
@@ -147,6 +169,39 @@ pub(crate) async fn kubernetes_version(client: &Client) -> Option<KubernetesVers
             None
         }
     }
+}
+
+/// Makes a ServiceAccount with its roles and bindings, or brings those that are there to what it needs.
+///
+/// # Errors
+/// The first object that the API server refuses.
+pub async fn install_access(client: &Client, access: rbac::Access) -> Result<(), ControlPlaneError> {
+    let namespaced = |namespace: &Option<String>| namespace.clone().unwrap_or_default();
+    let accounts = Api::namespaced(client.clone(), &namespaced(&access.account.metadata.namespace));
+    create_if_absent(&accounts, access.account).await?;
+    put(&Api::all(client.clone()), &access.cluster_role).await?;
+    put(&Api::all(client.clone()), &access.cluster_binding).await?;
+    for role in &access.roles {
+        put(&Api::namespaced(client.clone(), &namespaced(&role.metadata.namespace)), role).await?;
+    }
+    for binding in &access.bindings {
+        put(&Api::namespaced(client.clone(), &namespaced(&binding.metadata.namespace)), binding).await?;
+    }
+    Ok(())
+}
+
+/// Makes an object what it should be, whatever it was.
+async fn put<K>(api: &Api<K>, object: &K) -> Result<(), ControlPlaneError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let params = PatchParams::apply(MANAGED_BY.1).force();
+    let name = object.name_any();
+    let written = api.patch(&name, &params, &Patch::Apply(object)).await;
+    written.map(|_| ()).map_err(|source| ControlPlaneError::Install {
+        what: format!("{} {name}", K::kind(&())),
+        source: Box::new(source),
+    })
 }
 
 /// The class of the Gateways that our gateway serves.
@@ -221,6 +276,8 @@ where
     match api.create(&PostParams::default(), &object).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        // Webhooks of ours that do not run yet refuse also what is there.
+        Err(_) if matches!(api.get_opt(&object.name_any()).await, Ok(Some(_))) => Ok(()),
         Err(source) => Err(ControlPlaneError::Install {
             what: format!("{} {}", K::kind(&()), object.name_any()),
             source: Box::new(source),

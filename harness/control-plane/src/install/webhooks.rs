@@ -51,7 +51,8 @@ impl WebhookAddress {
     }
 
     fn client(&self, path: &str, ca_bundle_pem: &str) -> WebhookClientConfig {
-        let ca_bundle = Some(ByteString(ca_bundle_pem.as_bytes().to_vec()));
+        // Without one the field is left to whoever knows it.
+        let ca_bundle = (!ca_bundle_pem.is_empty()).then(|| ByteString(ca_bundle_pem.as_bytes().to_vec()));
         match self {
             Self::Service { namespace } => WebhookClientConfig {
                 ca_bundle,

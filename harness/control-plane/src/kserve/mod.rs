@@ -2,6 +2,7 @@
 //! written.
 
 mod children;
+mod failure;
 mod inference_graph;
 mod inference_service;
 mod local_models;
@@ -11,6 +12,7 @@ use windtunnel_api::kserve::runtime::Runtime;
 
 use crate::world::{ObjectKey, World};
 
+pub(crate) use failure::failure_event;
 pub use inference_graph::reconcile as reconcile_graph;
 pub use inference_service::reconcile;
 pub(crate) use local_models::{

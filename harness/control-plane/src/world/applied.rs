@@ -18,6 +18,32 @@ pub(super) struct Applied {
     gone: VecDeque<String>,
 }
 
+/// Why an object is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It is not there.
+    New,
+    /// It is there, and this process has not applied it yet.
+    Unknown,
+    /// Something else is wanted than before.
+    Changed,
+    /// Somebody else has changed what we want.
+    Drifted,
+}
+
+impl Need {
+    /// One word, for metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Unknown => "unknown",
+            Self::Changed => "changed",
+            Self::Drifted => "drifted",
+        }
+    }
+}
+
 /// How many objects may go while the answer to one apply is on its way.
 const GONE_KEPT: usize = 1024;
 
@@ -41,23 +67,27 @@ impl Applied {
         true
     }
 
-    pub(super) fn is_so(
+    /// Why an object must be applied, if it must.
+    pub(super) fn why(
         &self,
         wanted: &Object,
         found: impl FnOnce(Kind, &ObjectKey) -> Option<Object>,
-    ) -> bool {
+    ) -> Option<Need> {
         let (kind, key) = (wanted.kind(), wanted.key());
-        let Some(entry) = self.by_object.get(&(kind, key.clone())) else { return false };
+        let Some(entry) = self.by_object.get(&(kind, key.clone())) else {
+            return Some(if found(kind, &key).is_some() { Need::Unknown } else { Need::New });
+        };
         let json = wanted.to_json();
         if entry.digest != digest(&json) {
-            return false;
+            return Some(Need::Changed);
         }
         match found(kind, &key) {
             // Made a moment ago: the watch has not told of it yet.
-            None => true,
+            None => None,
             Some(found) => {
-                found.metadata().resource_version == entry.resource_version
-                    || contains(&found.to_json(), &json)
+                let is_so = found.metadata().resource_version == entry.resource_version
+                    || contains(&found.to_json(), &json);
+                (!is_so).then_some(Need::Drifted)
             }
         }
     }

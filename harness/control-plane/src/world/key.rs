@@ -58,6 +58,15 @@ impl Target {
             Self::Revision(key) | Self::Component(key) => key,
         }
     }
+
+    /// The kind of the object that is scaled.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Revision(_) => "Revision",
+            Self::Component(_) => "Deployment",
+        }
+    }
 }
 
 impl fmt::Display for Target {
@@ -102,24 +111,71 @@ pub enum Key {
     Scale(Target),
 }
 
+impl Key {
+    /// The names of all controllers, see [`Key::controller`].
+    pub const CONTROLLERS: [&str; 15] = [
+        "inferenceservice",
+        "inferencegraph",
+        "trainedmodel",
+        "service",
+        "configuration",
+        "revision",
+        "route",
+        "podautoscaler",
+        "httproute",
+        "gateway",
+        "gatewayclass",
+        "ingress",
+        "localmodelnode",
+        "localmodel",
+        "scaledobject",
+    ];
+
+    /// The name of the controller that does this work, as metrics and logs have it.
+    #[must_use]
+    pub fn controller(&self) -> &'static str {
+        self.parts().0
+    }
+
+    /// The kind of the object that the work is about.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.parts().1
+    }
+
+    /// Namespace and name of the object that the work is about.
+    #[must_use]
+    pub fn object(&self) -> &ObjectKey {
+        self.parts().2
+    }
+
+    fn parts(&self) -> (&'static str, &'static str, &ObjectKey) {
+        match self {
+            Self::Revision(key) => ("revision", "Revision", key),
+            Self::Configuration(key) => ("configuration", "Configuration", key),
+            Self::Route(key) => ("route", "Route", key),
+            Self::Service(key) => ("service", "Service", key),
+            Self::HttpRoute(key) => ("httproute", "HTTPRoute", key),
+            Self::Gateway(key) => ("gateway", "Gateway", key),
+            Self::Ingress(key) => ("ingress", "Ingress", key),
+            Self::GatewayClass(key) => ("gatewayclass", "GatewayClass", key),
+            Self::InferenceService(key) => ("inferenceservice", "InferenceService", key),
+            Self::TrainedModel(key) => ("trainedmodel", "TrainedModel", key),
+            Self::InferenceGraph(key) => ("inferencegraph", "InferenceGraph", key),
+            Self::LocalModelNode(key) => ("localmodelnode", "LocalModelNode", key),
+            Self::LocalModel(key) if key.namespace.is_empty() => ("localmodel", "LocalModelCache", key),
+            Self::LocalModel(key) => ("localmodel", "LocalModelNamespaceCache", key),
+            Self::ScaledObject(key) => ("scaledobject", "ScaledObject", key),
+            Self::Scale(target) => ("podautoscaler", target.kind(), target.key()),
+        }
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Revision(key) => write!(f, "Revision {key}"),
-            Self::Configuration(key) => write!(f, "Configuration {key}"),
-            Self::Route(key) => write!(f, "Route {key}"),
-            Self::Service(key) => write!(f, "Service {key}"),
-            Self::HttpRoute(key) => write!(f, "HTTPRoute {key}"),
-            Self::Gateway(key) => write!(f, "Gateway {key}"),
-            Self::Ingress(key) => write!(f, "Ingress {key}"),
-            Self::GatewayClass(key) => write!(f, "GatewayClass {key}"),
-            Self::InferenceService(key) => write!(f, "InferenceService {key}"),
-            Self::TrainedModel(key) => write!(f, "TrainedModel {key}"),
-            Self::InferenceGraph(key) => write!(f, "InferenceGraph {key}"),
-            Self::LocalModelNode(key) => write!(f, "LocalModelNode {key}"),
-            Self::LocalModel(key) => write!(f, "cache of a local model {key}"),
-            Self::ScaledObject(key) => write!(f, "ScaledObject {key}"),
             Self::Scale(target) => write!(f, "autoscaler of {target}"),
+            other => write!(f, "{} {}", other.kind(), other.object()),
         }
     }
 }

@@ -31,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use applied::Need;
 pub use key::{Key, ObjectKey, Target};
 pub use kinds::{Kept, Kind, Object};
 pub(crate) use kinds::{with_kind, with_object};
@@ -207,7 +208,13 @@ impl World {
     /// all its fields.
     #[must_use]
     pub fn is_applied(&self, object: &Object) -> bool {
-        self.applied.is_so(object, |kind, key| self.object(kind, key))
+        self.why_apply(object).is_none()
+    }
+
+    /// Why this object has to be applied; `None` if applying it would change nothing.
+    #[must_use]
+    pub fn why_apply(&self, object: &Object) -> Option<Need> {
+        self.applied.why(object, |kind, key| self.object(kind, key))
     }
 
     /// An object of any kind.

@@ -4,12 +4,16 @@
 mod admission;
 mod autoscaling;
 mod chain;
+mod failover;
 mod ingresses;
 mod keda;
 mod local_model_agent;
 mod local_models;
 mod on_demand;
+mod permissions;
+mod platform;
 mod revisions;
+mod robust;
 mod sandbox;
 mod server;
 mod standard;

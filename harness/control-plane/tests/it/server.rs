@@ -15,11 +15,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use windtunnel_api::knative::{Revision, Route};
 use windtunnel_api::kserve::{InferenceService, InferenceServiceStatus};
-use windtunnel_apiserver::ApiServer;
 use windtunnel_control_plane::{ControlPlane, Options};
 use windtunnel_gateway::Gateway;
 
 use crate::digits;
+use crate::platform::Platform;
 use crate::wait::until;
 
 const FIRST: &str = "digits-predictor-00001";
@@ -34,17 +34,15 @@ struct Stage {
 
 impl Stage {
     async fn start() -> Self {
-        let server = ApiServer::new(windtunnel_apiserver::Options::default());
-        for reviewer in ControlPlane::admission() {
-            server.add_admission(reviewer);
-        }
-        let client = server.client();
+        let platform = Platform::new().await;
         let gateway = Gateway::bind("127.0.0.1:0".parse().unwrap(), windtunnel_gateway::Options::default())
             .await
             .unwrap();
-        let control_plane = ControlPlane::start(client.clone(), gateway.handle(), Options::default())
+        let options = Options { install: false, ..Options::default() };
+        let control_plane = ControlPlane::start(platform.controllers(), gateway.handle(), options)
             .await
             .expect("a control plane");
+        let client = platform.client;
         Self { client, gateway, control_plane }
     }
 

@@ -16,6 +16,7 @@ use windtunnel_control_plane::admission::review::{PATHS, ReviewError, Webhooks};
 use windtunnel_control_plane::admission::rotate::{self, ClusterWebhooks, WebhookOptions};
 use windtunnel_control_plane::install;
 use windtunnel_control_plane::install::webhooks::{WebhookAddress, mutating, validating};
+use windtunnel_control_plane::metrics::Metrics;
 
 use crate::digits;
 
@@ -213,7 +214,9 @@ impl Stage {
             listen: ([127, 0, 0, 1], port).into(),
         };
         let live = LiveConfig::default();
-        let webhooks = ClusterWebhooks::start(client.clone(), options.clone(), &live).await.unwrap();
+        let webhooks = ClusterWebhooks::start(client.clone(), options.clone(), &live, &Metrics::default())
+            .await
+            .unwrap();
         Self { client, webhooks, options, live, _server: server }
     }
 }

@@ -5,14 +5,14 @@ pub(crate) mod rules;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use serde_json::Value;
 
 pub(crate) use rules::{Rule, uncovered};
 
-use super::{User, attributes::Attributes};
+use super::{AuthorizationLog, User, attributes::Attributes};
 use crate::{
     object::{list, meta, text},
     store::Key,
@@ -29,6 +29,8 @@ pub(crate) struct Decision {
     pub(crate) allowed: bool,
     /// Empty where the roles have nothing to say.
     pub(crate) reason: String,
+    /// The role that allows it, and whether its rule is about certain names only.
+    pub(crate) granted: Option<(Key, bool)>,
 }
 
 /// Whom a binding names.
@@ -57,6 +59,8 @@ pub(crate) struct Rbac {
     bindings: HashMap<Key, Binding>,
     /// The bindings that name a user or a group. Users have the prefix `u:`, groups `g:`.
     by_subject: HashMap<String, BTreeSet<Key>>,
+    /// The decisions about requests, once somebody wants them.
+    pub(crate) log: OnceLock<AuthorizationLog>,
 }
 
 impl Rbac {
@@ -98,10 +102,19 @@ impl Rbac {
         }
     }
 
+    /// Whether a user may do what a request asks for; decisions about administrators are not kept.
+    pub(crate) fn authorize_request(&self, user: &User, request: &Attributes) -> Decision {
+        let decision = self.authorize(user, request);
+        if let Some(log) = self.log.get().filter(|_| !user.is_master()) {
+            log.note(user, request, &decision);
+        }
+        decision
+    }
+
     /// Whether a user may do something.
     pub(crate) fn authorize(&self, user: &User, request: &Attributes) -> Decision {
         if user.is_master() {
-            return Decision { allowed: true, reason: String::new() };
+            return Decision { allowed: true, ..Decision::default() };
         }
         let mut missing: Vec<String> = Vec::new();
         for (key, binding, subject) in self.bindings_of(user, &request.namespace) {
@@ -112,7 +125,7 @@ impl Rbac {
                 }
                 continue;
             };
-            if rules.iter().any(|rule| rule.allows(request)) {
+            if let Some(rule) = rules.iter().find(|rule| rule.allows(request)) {
                 let reason = format!(
                     "RBAC: allowed by {} of {} \"{}\" to {}",
                     binding_text(key),
@@ -120,7 +133,8 @@ impl Rbac {
                     binding.role.name,
                     subject.text()
                 );
-                return Decision { allowed: true, reason };
+                let granted = Some((binding.role.clone(), !rule.names.is_empty()));
+                return Decision { allowed: true, reason, granted };
             }
         }
         let reason = match missing.as_slice() {
@@ -128,7 +142,7 @@ impl Rbac {
             [one] => format!("RBAC: {one}"),
             all => format!("RBAC: [{}]", all.join(", ")),
         };
-        Decision { allowed: false, reason }
+        Decision { allowed: false, reason, granted: None }
     }
 
     /// All rules that a user holds in a namespace, and whether every role was found.
