@@ -142,7 +142,9 @@ impl EmbeddedStack {
         for access in [rbac::controllers(CONFIG_NAMESPACE, parts), agents] {
             install::install_access(&admin, access).await.map_err(|error| not_started(&error))?;
         }
-        install::local_gateway(&admin, gateway.handle().address()).await.map_err(|error| not_started(&error))?;
+        install::local_gateway(&admin, gateway.handle().address())
+            .await
+            .map_err(|error| not_started(&error))?;
         if options.log_authorizations {
             cluster.api_server().log_authorizations();
         }

@@ -11,7 +11,8 @@ use windtunnel_api::{crds, runtimes};
 
 use super::webhooks::{self, WebhookAddress};
 use super::{
-    KNATIVE_NAMESPACE, LOCAL_GATEWAY, config_maps, gateway, gateway_class, ingress_class, namespace, ours, rbac,
+    KNATIVE_NAMESPACE, LOCAL_GATEWAY, config_maps, gateway, gateway_class, ingress_class, namespace, ours,
+    rbac,
 };
 
 /// Ports of the controllers' pods.

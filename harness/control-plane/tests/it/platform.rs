@@ -43,7 +43,9 @@ impl Platform {
         let client = server.client();
         install::install(&client, "example.com").await.expect("what the controllers need");
         let parts = rbac::Parts { election: true, webhooks: true };
-        install::install_access(&client, rbac::controllers(NAMESPACE, parts)).await.expect("the controllers' roles");
+        install::install_access(&client, rbac::controllers(NAMESPACE, parts))
+            .await
+            .expect("the controllers' roles");
         Self { server, client }
     }
 
