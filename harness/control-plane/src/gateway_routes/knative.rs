@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use windtunnel_api::knative::{DEFAULT_TIMEOUT_S, private_service_name};
+use windtunnel_api::knative::{DEFAULT_TIMEOUT_S, RouteStatus, private_service_name};
 use windtunnel_gateway::{Backend, RevisionBackend, RevisionKey, Route as GatewayRoute, RouteTable, Rule};
 
 use super::knative_hosts::{self, host};
@@ -14,17 +14,8 @@ pub(super) fn add(world: &World, table: &mut RouteTable) {
     let routes = &mut table.routes;
     for (key, route) in &world.routes {
         let Some(status) = &route.status else { continue };
-        let mut tagged: BTreeMap<&str, (Option<&str>, Vec<(&str, u32)>)> = BTreeMap::new();
-        for target in &status.traffic {
-            let Some(revision) = target.revision_name.as_deref() else { continue };
-            if let Some(host) = target.url.as_deref().and_then(host) {
-                let percent = target.percent.and_then(|percent| u32::try_from(percent).ok()).unwrap_or(0);
-                let tagged = tagged.entry(host).or_insert_with(|| (target.tag.as_deref(), Vec::new()));
-                tagged.1.push((revision, percent));
-            }
-        }
-        for (host, (tag, revisions)) in tagged {
-            let backends = match revisions.as_slice() {
+        for (host, tagged) in tagged(status) {
+            let backends = match tagged.shares.as_slice() {
                 // A tag leads to its revision, whatever part of the route's own traffic that has.
                 [(revision, _)] => vec![Backend { revision: gateway_key(key, revision), percent: 100 }],
                 several => several
@@ -35,9 +26,9 @@ pub(super) fn add(world: &World, table: &mut RouteTable) {
                     })
                     .collect(),
             };
-            let timeout_ms = timeout_ms(world, key, revisions.iter().map(|(revision, _)| *revision));
+            let timeout_ms = timeout_ms(world, key, tagged.shares.iter().map(|(revision, _)| *revision));
             let mut hosts = vec![host.to_owned()];
-            hosts.extend(tag.iter().flat_map(|tag| knative_hosts::of_tag(key, tag)));
+            hosts.extend(tagged.tag.iter().flat_map(|tag| knative_hosts::of_tag(key, tag)));
             routes.push(GatewayRoute::split(hosts, backends, timeout_ms));
         }
         let mut shares = status.shares();
@@ -67,6 +58,28 @@ pub(super) fn add(world: &World, table: &mut RouteTable) {
         activated: !is_direct(world, &Target::Revision(key.clone()), &addresses(world, key)),
         endpoints: addresses(world, key),
     }));
+}
+
+/// The revisions behind the host of a tag, with their shares in percent: several while a rollout goes on.
+#[derive(Default)]
+struct Tagged<'a> {
+    tag: Option<&'a str>,
+    shares: Vec<(&'a str, u32)>,
+}
+
+/// The tagged revisions by the hosts of their tags.
+fn tagged(status: &RouteStatus) -> BTreeMap<&str, Tagged<'_>> {
+    let mut tagged: BTreeMap<&str, Tagged<'_>> = BTreeMap::new();
+    for target in &status.traffic {
+        let Some(revision) = target.revision_name.as_deref() else { continue };
+        let Some(host) = target.url.as_deref().and_then(host) else { continue };
+        let found = tagged.entry(host).or_default();
+        found.tag = found.tag.or(target.tag.as_deref());
+        found
+            .shares
+            .push((revision, target.percent.and_then(|percent| u32::try_from(percent).ok()).unwrap_or(0)));
+    }
+    tagged
 }
 
 /// Where a revision's ready pods listen, sorted.

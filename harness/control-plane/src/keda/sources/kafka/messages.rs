@@ -66,8 +66,11 @@ pub(super) struct Offset {
     pub(super) offset: i64,
 }
 
-/// Versions that a broker knows, from and to, by key.
-pub(super) fn read_versions(reader: &mut Reader<'_>) -> Result<(i16, BTreeMap<i16, (i16, i16)>), Malformed> {
+/// The oldest and the newest version that a broker knows of each request, by the request's key.
+pub(super) type Versions = BTreeMap<i16, (i16, i16)>;
+
+/// The error of the answer, and what the broker knows.
+pub(super) fn read_versions(reader: &mut Reader<'_>) -> Result<(i16, Versions), Malformed> {
     let error = reader.int16()?;
     let known = reader.array(|reader| Ok((reader.int16()?, (reader.int16()?, reader.int16()?))))?;
     Ok((error, known.into_iter().collect()))
