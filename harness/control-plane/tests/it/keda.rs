@@ -14,6 +14,9 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// 2026-01-01T00:00:00Z.
 const START_NS: u64 = 1_767_225_600 * SECOND_NS;
 
+/// Name, target and value.
+type Metric = (&'static str, f64, f64);
+
 /// A ScaledObject, its Deployment's replicas, and a queue.
 struct Stage {
     world: World,
@@ -22,8 +25,8 @@ struct Stage {
     now_ns: u64,
     replicas: i32,
     queue: Result<i64, String>,
-    /// Names, targets and values of an external scaler's metrics, and whether it says that it is active.
-    external: Result<(Vec<(&'static str, f64, f64)>, bool), String>,
+    /// The metrics of an external scaler, and whether it says that it is active.
+    external: Result<(Vec<Metric>, bool), String>,
     events: Vec<String>,
     has_autoscaler: bool,
     finalizers: Vec<String>,
