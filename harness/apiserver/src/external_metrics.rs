@@ -14,8 +14,8 @@ use crate::{
     status::ApiError,
 };
 
-const GROUP: &str = "external.metrics.k8s.io";
-const VERSION: &str = "v1beta1";
+pub(crate) const GROUP: &str = "external.metrics.k8s.io";
+pub(crate) const VERSION: &str = "v1beta1";
 
 /// Which metric is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,27 +56,12 @@ pub(crate) async fn respond(server: &ApiServer, request: &Request) -> Option<Ans
         return None;
     }
     let source = server.external_metrics()?;
+    if matches!(rest.trim_matches('/'), "" | VERSION) {
+        // That is discovery.
+        return None;
+    }
     if request.method != "GET" {
         return Some(Answer::error(&ApiError::method_not_allowed()));
-    }
-    let version = json!({"groupVersion": format!("{GROUP}/{VERSION}"), "version": VERSION});
-    match rest.trim_end_matches('/') {
-        "" => {
-            return Some(Answer::json(
-                200,
-                json!({"kind": "APIGroup", "apiVersion": "v1", "name": GROUP, "versions": [version],
-                    "preferredVersion": version}),
-            ));
-        }
-        "/v1beta1" => {
-            return Some(Answer::json(
-                200,
-                json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version["groupVersion"],
-                    "resources": [{"name": "externalmetrics", "singularName": "", "namespaced": true,
-                        "kind": "ExternalMetricValueList", "verbs": ["get"]}]}),
-            ));
-        }
-        _ => {}
     }
     let route::Route::Resource(path) = route::parse(&request.path) else {
         return Some(Answer::page_not_found());

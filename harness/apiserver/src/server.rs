@@ -239,6 +239,7 @@ impl ApiServer {
     /// Serves `external.metrics.k8s.io/v1beta1` with what this one knows. Only the first call counts.
     pub fn serve_external_metrics(&self, source: Arc<dyn ExternalMetrics>) {
         let _ = self.inner.external_metrics.set(source);
+        self.write().registry.serves_external_metrics = true;
     }
 
     pub(crate) fn external_metrics(&self) -> Option<Arc<dyn ExternalMetrics>> {

@@ -84,6 +84,8 @@ pub(crate) struct Registry {
     kinds: BTreeMap<(Box<str>, Box<str>), Arc<Kind>>,
     /// Raised with every change: the ETag of discovery.
     generation: u64,
+    /// Whether somebody knows external metrics, which are a group without stored kinds.
+    pub(crate) serves_external_metrics: bool,
 }
 
 impl Kind {
@@ -207,7 +209,7 @@ pub(crate) fn api_version(group: &str, version: &str) -> String {
 impl Registry {
     /// The built-in kinds.
     pub(crate) fn builtin() -> Self {
-        let mut registry = Self { kinds: BTreeMap::new(), generation: 1 };
+        let mut registry = Self { kinds: BTreeMap::new(), generation: 1, serves_external_metrics: false };
         for row in builtin::ROWS {
             let key = (Box::from(row.group), Box::from(row.plural));
             if let Some(existing) = registry.kinds.get_mut(&key) {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Answer, Payload, Request, State, openapi};
 use crate::{
+    external_metrics,
     kinds::{Kind, Registry, Version, api_version},
     status::ApiError,
 };
@@ -65,6 +66,7 @@ const EXTRAS: &[Extra] = &[
     ("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview", "", "", false, &["create"]),
     ("authentication.k8s.io", "tokenreviews", "TokenReview", "", "", false, &["create"]),
     ("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", "", "", false, &["create"]),
+    (external_metrics::GROUP, "externalmetrics", "ExternalMetricValueList", "", "", true, &["get"]),
 ];
 
 /// Answers a path that is no resource.
@@ -223,7 +225,8 @@ fn group_names(registry: &Registry) -> Vec<String> {
         "discovery.k8s.io",
         "metrics.k8s.io",
     ];
-    let mut names: Vec<String> = ORDER.iter().map(|name| (*name).to_owned()).collect();
+    let external = registry.serves_external_metrics.then_some(&external_metrics::GROUP);
+    let mut names: Vec<String> = ORDER.iter().chain(external).map(|name| (*name).to_owned()).collect();
     for kind in registry.all() {
         let served = kind.versions.iter().any(|version| version.served);
         if served && !kind.group.is_empty() && !names.iter().any(|name| **name == *kind.group) {
@@ -245,7 +248,11 @@ fn group_versions(registry: &Registry, group: &str) -> Vec<String> {
     if registry.of_group(group).all(|kind| kind.is_custom()) {
         versions.sort_by_key(|version| precedence(version));
     }
-    if EXTRAS.iter().any(|extra| extra.0 == group) && versions.is_empty() {
+    if group == external_metrics::GROUP {
+        if registry.serves_external_metrics {
+            versions.push(external_metrics::VERSION.into());
+        }
+    } else if EXTRAS.iter().any(|extra| extra.0 == group) && versions.is_empty() {
         versions.push("v1".into());
     }
     versions
@@ -292,7 +299,7 @@ fn resources(registry: &Registry, group: &str, version: &str) -> Answer {
     for (_, name, kind, kind_group, kind_version, namespaced, verbs) in
         EXTRAS.iter().filter(|extra| extra.0 == group)
     {
-        let singular = if name.contains('/') { String::new() } else { kind.to_lowercase() };
+        let singular = singular(name, kind);
         let mut resource = json!({"name": name, "singularName": singular, "namespaced": namespaced, "kind": kind,
             "verbs": verbs});
         if !kind_group.is_empty() {
@@ -309,6 +316,11 @@ fn resources(registry: &Registry, group: &str, version: &str) -> Answer {
     document.insert("groupVersion".into(), api_version(group, version).into());
     document.insert("resources".into(), found.into_values().collect());
     Answer::json(200, Value::Object(document))
+}
+
+/// The singular of a virtual resource; subresources and lists have none.
+fn singular(name: &str, kind: &str) -> String {
+    if name.contains('/') || kind.ends_with("List") { String::new() } else { kind.to_lowercase() }
 }
 
 fn verbs_of(kind: &Kind) -> Vec<&'static str> {
@@ -398,7 +410,7 @@ fn aggregated_version(registry: &Registry, group: &str, version: &str) -> Value 
             None => {
                 let scope = if *namespaced { "Namespaced" } else { "Cluster" };
                 let document = json!({"resource": name, "responseKind": response, "scope": scope,
-                    "singularResource": kind.to_lowercase(), "verbs": verbs});
+                    "singularResource": singular(name, kind), "verbs": verbs});
                 resources.insert((*name).to_owned(), document);
             }
         }

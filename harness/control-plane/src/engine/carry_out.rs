@@ -24,6 +24,8 @@ pub(super) struct Outcome {
     pub(super) object: Option<Object>,
     /// What was applied, if that is what was done.
     pub(super) applied: Option<Object>,
+    /// The object that was created.
+    pub(super) created: Option<Object>,
 }
 
 /// Carries one effect out.
@@ -60,17 +62,17 @@ async fn request(client: &Client, effect: Effect) -> Result<Outcome, kube::Error
                 Err(kube::Error::Api(answer)) if answer.code == 409 && answer.reason == "AlreadyExists" => {
                     Ok(Outcome::default())
                 }
-                other => other.map(|()| Outcome::default()),
+                created => created.map(|object| Outcome { created: Some(object), ..Outcome::default() }),
             }
         }
         Effect::Apply(object) => {
             let applied = object.clone();
             let object = with_object!(object, object => apply(client, &applied, &*object).await)?;
-            Ok(Outcome { object: Some(object), applied: Some(applied) })
+            Ok(Outcome { object: Some(object), applied: Some(applied), created: None })
         }
         Effect::Patch { kind, key, patch: change, status } => {
             let patched = with_kind!(kind, K => patch::<K>(client, &key, &change, status).await.map(K::wrap));
-            none_if_gone(patched).map(|object| Outcome { object, applied: None })
+            none_if_gone(patched).map(|object| Outcome { object, ..Outcome::default() })
         }
         Effect::Delete { kind, key } => {
             let deleted = with_kind!(kind, K => delete::<K>(client, &key).await);
@@ -125,9 +127,9 @@ fn component(api_version: &str) -> &'static str {
     if api_version.starts_with("keda.sh/") { "keda-operator" } else { "v1beta1Controllers" }
 }
 
-async fn create<K: Kept>(client: &Client, object: &K) -> Result<(), kube::Error> {
+async fn create<K: Kept>(client: &Client, object: &K) -> Result<Object, kube::Error> {
     let namespace = object.meta().namespace.as_deref().unwrap_or_default();
-    K::api(client.clone(), namespace).create(&PostParams::default(), object).await.map(|_| ())
+    K::api(client.clone(), namespace).create(&PostParams::default(), object).await.map(K::wrap)
 }
 
 /// The fields are ours whoever had them before: two managers that both want a field would else stop one of them for

@@ -439,7 +439,15 @@ impl Engine {
             (true, false) => metrics::Outcome::Success,
         };
         self.dirty.done(&key, outcome, true);
-        for Outcome { object, applied } in outcomes {
+        for Outcome { object, applied, created } in outcomes {
+            if let Some(created) = created.map(Object::trimmed) {
+                // What is decided next must know of it, also when the watch is late: who cleans up would leave it behind.
+                let affected = affected::by(&self.world, &created);
+                self.note_table(created.kind());
+                if self.world.note_created(created) {
+                    self.dirty.extend(affected);
+                }
+            }
             let Some(object) = object.map(Object::trimmed) else { continue };
             if let Some(applied) = applied
                 && !self.world.note_applied(&applied, &object)

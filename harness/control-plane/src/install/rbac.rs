@@ -97,7 +97,7 @@ pub const CLUSTER: &[(&str, &[Grant])] = &[
             grant("apps", &["deployments"], OWN),
             grant("", &["services"], OWN),
             grant("", &["configmaps"], &["create", "patch"]),
-            Grant { names: &[GLOBAL_CA_BUNDLE], ..grant("", &["configmaps"], &["delete", "list", "watch"]) },
+            Grant { names: &[GLOBAL_CA_BUNDLE], ..grant("", &["configmaps"], WATCH) },
             grant("autoscaling", &["horizontalpodautoscalers"], OWN),
             grant("networking.k8s.io", &["ingresses"], OWN),
             grant("gateway.networking.k8s.io", &["httproutes"], OWN),

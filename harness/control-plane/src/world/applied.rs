@@ -56,7 +56,7 @@ struct Entry {
 impl Applied {
     /// False if the object is gone already.
     pub(super) fn note(&mut self, applied: &Object, result: &Object) -> bool {
-        if result.metadata().uid.as_ref().is_some_and(|uid| self.gone.contains(uid)) {
+        if self.is_gone(result) {
             return false;
         }
         let entry = Entry {
@@ -65,6 +65,11 @@ impl Applied {
         };
         self.by_object.insert((applied.kind(), applied.key()), entry);
         true
+    }
+
+    /// Whether the object went, as its watch has told.
+    pub(super) fn is_gone(&self, object: &Object) -> bool {
+        object.metadata().uid.as_ref().is_some_and(|uid| self.gone.contains(uid))
     }
 
     /// Why an object must be applied, if it must.

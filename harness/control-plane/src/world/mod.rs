@@ -188,6 +188,11 @@ impl World {
         kinds::contains(self, &object) && kinds::apply(self, object)
     }
 
+    /// Takes in an object that was created a moment ago, unless it is gone already. True = the world has changed.
+    pub fn note_created(&mut self, object: Object) -> bool {
+        !self.applied.is_gone(&object) && kinds::apply(self, object)
+    }
+
     /// The objects of a kind that the object with this UID controls, by name.
     pub fn controlled_by<'a, K: Kept>(&'a self, uid: &'a str) -> impl Iterator<Item = &'a Arc<K>> {
         let keys = self.index.controlled_by(uid).filter(|(kind, _)| *kind == K::KIND);

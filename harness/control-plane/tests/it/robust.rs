@@ -83,8 +83,14 @@ fn without_times(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             fields.retain(|name, _| {
-                !matches!(name.as_str(), "lastTransitionTime" | "lastUpdateTime" | "time" | "uid")
-                    && !name.ends_with("UID")
+                !matches!(
+                    name.as_str(),
+                    "lastTransitionTime"
+                        | "lastUpdateTime"
+                        | "time"
+                        | "uid"
+                        | "serving.knative.dev/routingStateModified"
+                ) && !name.ends_with("UID")
             });
             fields.values_mut().for_each(without_times);
         }

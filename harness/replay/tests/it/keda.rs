@@ -190,8 +190,9 @@ async fn a_queue_scales_from_zero_to_many_and_back() {
     assert!(platform.has_event("KEDAScalerFailed", "ACCESS_REFUSED").await, "nobody says who refused");
     say(format!("amqp://127.0.0.1:{}", broker.amqp)).await;
     platform.condition("Ready", "True").await;
-    broker.publish("jobs", 7);
-    platform.replicas(2).await;
+    // ceil(17 / 5); fewer than before would be kept at three for five minutes.
+    broker.publish("jobs", 17);
+    platform.replicas(4).await;
     broker.purge("jobs");
     platform.replicas(0).await;
     platform.stop().await;
@@ -258,10 +259,10 @@ async fn an_external_scaler_scales_from_zero_to_many_and_back() {
     let seen = scaler.seen();
     let metadata = &seen["default/worker"];
     assert_eq!((&metadata["team"], &metadata["shardFromEnv"]), (&json!("vision"), &json!("7")), "{seen}");
-    // Another target from now on, as HorizontalPodAutoscalers of the past keep theirs.
-    scaler.set("waiting", "9", "9", true);
-    platform.replicas(1).await;
-    scaler.set("waiting", "9", "0", false);
+    // ceil(14 / 2.5); down to zero KEDA goes by itself, without the five minutes for which autoscalers wait.
+    scaler.set("waiting", "2.5", "14", true);
+    platform.replicas(6).await;
+    scaler.set("waiting", "2.5", "0", false);
     platform.replicas(0).await;
     platform.stop().await;
 }
