@@ -1,6 +1,6 @@
 //! A world in memory that carries effects out as an API server would, without a server, tasks or time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -296,7 +296,7 @@ impl Sandbox {
         &self.world.inference_services[&ObjectKey::new("default", "digits")]
     }
 
-    /// The shares of the InferenceService's host in the gateway's table, sorted by revision.
+    /// The shares of the InferenceService's host in the gateway's table, by revision.
     pub(crate) fn shares(&self) -> Vec<(String, u32)> {
         let table = gateway_routes::table(&self.world);
         let mut routes = table
@@ -306,8 +306,7 @@ impl Sandbox {
         let route = routes.next();
         assert!(routes.next().is_none(), "two routes for one host");
         let backends = route.into_iter().flat_map(|route| &route.rules).flat_map(|rule| &rule.backends);
-        let shares = backends.map(|backend| (backend.revision.name.clone(), backend.percent));
-        shares.collect::<BTreeMap<_, _>>().into_iter().collect()
+        backends.map(|backend| (backend.revision.name.clone(), backend.percent)).collect()
     }
 
     /// Replicas of a revision's Deployment.
