@@ -13,8 +13,11 @@ use super::{Revision, RevisionSpec, names};
 use crate::pod_fields;
 
 /// Pod annotation with the interval, in milliseconds, at which a container is probed until it is ready for
-/// the first time. It stands for the aggressive probing that Knative's queue-proxy does.
+/// the first time: from its start on, and the first answer will do. It stands for the aggressive probing that Knative's
+/// queue-proxy does.
 pub const AGGRESSIVE_PROBE_MS: &str = "cluster.windtunnel.dev/aggressive-probe-ms";
+/// The interval of Knative's queue-proxy.
+pub const AGGRESSIVE_PERIOD_MS: &str = "25";
 
 /// Longest time for one request when the revision does not say, in seconds.
 pub const DEFAULT_TIMEOUT_S: i64 = 300;
@@ -79,7 +82,10 @@ pub fn deployment_of(revision: &Revision, initial_replicas: i32) -> Result<Deplo
     let labels = revision_labels(revision);
     let annotations = revision.metadata.annotations.clone().unwrap_or_default();
     let mut pod_annotations = annotations.clone();
-    pod_annotations.entry(AGGRESSIVE_PROBE_MS.to_owned()).or_insert_with(|| "25".to_owned());
+    if asks_for_no_period(&pod, serving) {
+        let period = || AGGRESSIVE_PERIOD_MS.to_owned();
+        pod_annotations.entry(AGGRESSIVE_PROBE_MS.to_owned()).or_insert_with(period);
+    }
     Ok(Deployment {
         metadata: ObjectMeta {
             name: Some(deployment_name(name)),
@@ -112,6 +118,12 @@ pub fn deployment_of(revision: &Revision, initial_replicas: i32) -> Result<Deplo
         }),
         ..Deployment::default()
     })
+}
+
+/// Whether Knative chooses how often the serving container is probed: nobody has said it.
+fn asks_for_no_period(pod: &PodSpec, serving: Option<usize>) -> bool {
+    let probe = serving.and_then(|index| pod.containers.get(index)?.readiness_probe.as_ref());
+    probe.and_then(|probe| probe.period_seconds).unwrap_or(0) <= 0
 }
 
 /// `serving.knative.dev/progress-deadline` in whole seconds, else Knative's default of 600 s.

@@ -14,7 +14,10 @@ pub use children::{
     configuration_of, placeholder_service_of, private_service_name, private_service_of, revision_name,
     revision_of, route_of, route_url,
 };
-pub use deployment::{AGGRESSIVE_PROBE_MS, DEFAULT_TIMEOUT_S, deployment_name, deployment_of, serving_port};
+pub use deployment::{
+    AGGRESSIVE_PERIOD_MS, AGGRESSIVE_PROBE_MS, DEFAULT_TIMEOUT_S, deployment_name, deployment_of,
+    serving_port,
+};
 pub use rollout::{
     RolledOut, default_rollout_duration_s, own_rollout_duration_s, roll_out, rollout_duration_s,
 };

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use crate::knative::{AGGRESSIVE_PERIOD_MS, AGGRESSIVE_PROBE_MS};
 use crate::kserve::config::StorageInitializer;
 use crate::kserve::{
     ClusterServingRuntime, ClusterServingRuntimeSpec, ClusterStorageContainer, ServingRuntimeSpec,
@@ -98,6 +99,8 @@ fn onnx_server() -> ClusterServingRuntime {
                 annotations: Some(BTreeMap::from([
                     ("prometheus.kserve.io/path".to_owned(), "/metrics".to_owned()),
                     ("prometheus.kserve.io/port".to_owned(), "8080".to_owned()),
+                    // It starts faster than a probe a second would find out.
+                    (AGGRESSIVE_PROBE_MS.to_owned(), AGGRESSIVE_PERIOD_MS.to_owned()),
                 ])),
                 pod: BTreeMap::from([("containers".to_owned(), containers)]),
                 ..ServingRuntimeSpec::default()

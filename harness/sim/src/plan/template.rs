@@ -129,17 +129,20 @@ impl Template {
         read.toleration = Toleration::of(spec.tolerations.as_deref().unwrap_or_default());
         let probe = serving.and_then(|container| container.readiness_probe.as_ref());
         let seconds = |given: Option<i32>| given.and_then(|seconds| u64::try_from(seconds).ok());
-        let given = probe.and_then(|probe| probe.period_seconds).filter(|seconds| *seconds > 0);
-        // Knative's queue-proxy probes quickly until the pod is ready for the first time.
         let aggressive = annotations.get(AGGRESSIVE_PROBE_MS).and_then(|text| text.parse::<u64>().ok());
-        read.probe_delay_ns =
-            seconds(probe.and_then(|probe| probe.initial_delay_seconds)).unwrap_or(0) * SECOND_NS;
-        read.probe_period_ns = match (given, aggressive) {
-            (None, Some(milliseconds)) => milliseconds.max(1).saturating_mul(1_000_000),
-            (given, _) => seconds(given.or(Some(PROBE_PERIOD_S))).unwrap_or(1) * SECOND_NS,
-        };
-        let successes = probe.and_then(|probe| probe.success_threshold).unwrap_or(1);
-        read.probe_successes = u32::try_from(successes).unwrap_or(1).max(1);
+        if let Some(period_ms) = aggressive {
+            // As the node does it: at once, often, and the first good answer will do.
+            read.probe_delay_ns = 0;
+            read.probe_period_ns = period_ms.max(1).saturating_mul(1_000_000);
+            read.probe_successes = 1;
+        } else {
+            let given = probe.and_then(|probe| probe.period_seconds).filter(|seconds| *seconds > 0);
+            let delay = seconds(probe.and_then(|probe| probe.initial_delay_seconds));
+            read.probe_delay_ns = delay.unwrap_or(0) * SECOND_NS;
+            read.probe_period_ns = seconds(given.or(Some(PROBE_PERIOD_S))).unwrap_or(1) * SECOND_NS;
+            let successes = probe.and_then(|probe| probe.success_threshold).unwrap_or(1);
+            read.probe_successes = u32::try_from(successes).unwrap_or(1).max(1);
+        }
         let grace_s = spec.termination_grace_period_seconds.unwrap_or(GRACE_S);
         read.grace_ns = u64::try_from(grace_s).unwrap_or(0).saturating_mul(SECOND_NS);
         Ok((read, storage_uri))

@@ -15,7 +15,7 @@ use super::knative_mode::autoscaling_annotations;
 use super::workload::{Component, Workload};
 use super::{Fault, conditions, model_state};
 use crate::condition::{Condition, FALSE, TRUE, UNKNOWN};
-use crate::knative::{AGGRESSIVE_PROBE_MS, names as knative};
+use crate::knative::{AGGRESSIVE_PERIOD_MS, AGGRESSIVE_PROBE_MS, names as knative};
 
 /// Annotation of a Deployment that is scaled by its requests: how many a pod takes at a time, 0 = no limit.
 pub const CONTAINER_CONCURRENCY: &str = "windtunnel.dev/container-concurrency";
@@ -23,8 +23,6 @@ pub const CONTAINER_CONCURRENCY: &str = "windtunnel.dev/container-concurrency";
 const PROGRESS_DEADLINE_S: u64 = 600;
 /// How often a server is probed where nobody says, in seconds: a request may be waiting for it.
 const PROBE_PERIOD_S: i32 = 1;
-/// How often the embedded cluster probes it until it is ready for the first time, in milliseconds.
-const FIRST_PROBE_PERIOD_MS: &str = "25";
 
 /// Whether the request-based autoscaler scales the Deployment.
 #[must_use]
@@ -63,7 +61,7 @@ pub(super) fn mark(deployment: &mut Deployment, workload: &Workload, has_probe: 
         .map_err(|message| Fault::Reason("InvalidAutoscaling", message))?;
     let Some(template) = deployment.spec.as_mut().map(|spec| &mut spec.template) else { return Ok(()) };
     let annotations = template.metadata.get_or_insert_default().annotations.get_or_insert_default();
-    annotations.entry(AGGRESSIVE_PROBE_MS.to_owned()).or_insert_with(|| FIRST_PROBE_PERIOD_MS.to_owned());
+    annotations.entry(AGGRESSIVE_PROBE_MS.to_owned()).or_insert_with(|| AGGRESSIVE_PERIOD_MS.to_owned());
     if !has_probe {
         let containers = template.spec.iter_mut().flat_map(|pod| &mut pod.containers);
         for probe in containers.filter_map(|container| container.readiness_probe.as_mut()) {
@@ -73,9 +71,14 @@ pub(super) fn mark(deployment: &mut Deployment, workload: &Workload, has_probe: 
     Ok(())
 }
 
-/// The annotations of pods without those that [`mark`] adds.
-pub(super) fn unmarked(mut annotations: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    annotations.remove(AGGRESSIVE_PROBE_MS);
+/// The annotations of pods without those that [`mark`] adds to what is wanted.
+pub(super) fn unmarked(
+    mut annotations: BTreeMap<String, String>,
+    wanted: &Workload,
+) -> BTreeMap<String, String> {
+    if !wanted.annotations.contains_key(AGGRESSIVE_PROBE_MS) {
+        annotations.remove(AGGRESSIVE_PROBE_MS);
+    }
     annotations
 }
 

@@ -179,7 +179,7 @@ fn as_observed(wanted: &Workload, main: &Deployment) -> Workload {
         .unwrap_or_else(|| wanted.pod.clone());
     Workload {
         labels,
-        annotations: on_demand::unmarked(metadata.annotations.unwrap_or_default()),
+        annotations: on_demand::unmarked(metadata.annotations.unwrap_or_default(), wanted),
         pod,
         ..wanted.clone()
     }
