@@ -65,7 +65,7 @@ pub use endpoint::{Endpoint, EndpointError, Pages};
 pub use error::ControlPlaneError;
 pub use health::Health;
 pub use leader::LeaderElection;
-pub use world::{Kept, Key, Kind, Need, Object, ObjectKey, ScaleView, Store, Target, World};
+pub use world::{Kept, Key, Kind, Need, Object, ObjectKey, Refusal, ScaleView, Store, Target, World};
 
 /// How many decisions a slow receiver may fall behind before it loses the oldest.
 const DECISIONS_KEPT: usize = 1024;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::clock::{Clock, time};
 use crate::effect::Effect;
-use crate::world::{Kept, Object, ObjectKey, with_kind, with_object};
+use crate::world::{Kept, Object, ObjectKey, Refusal, with_kind, with_object};
 
 /// Who the API server notes as the owner of the fields that are applied: upstream's name.
 const FIELD_MANAGER: &str = "kserve-controller-manager";
@@ -28,17 +28,43 @@ pub(super) struct Outcome {
     pub(super) created: Option<Object>,
 }
 
+/// Why an effect was not carried out.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// In words.
+    pub(super) message: String,
+    /// The API server's answer about the object itself. Other effects need not wait for it to become another one.
+    pub(super) refusal: Option<Refusal>,
+}
+
 /// Carries one effect out.
 ///
 /// # Errors
-/// The API server's refusal, in words.
-pub(super) async fn carry_out(client: &Client, effect: Effect) -> Result<Outcome, String> {
+/// The API server's refusal, or why it did not answer.
+pub(super) async fn carry_out(client: &Client, effect: Effect) -> Result<Outcome, Failure> {
     let what = describe(&effect);
+    let child = match &effect {
+        Effect::Create(object) | Effect::Apply(object) => Some(object.clone()),
+        _ => None,
+    };
     match tokio::time::timeout(REQUEST_WITHIN, Box::pin(request(client, effect))).await {
         Ok(Ok(outcome)) => Ok(outcome),
-        Ok(Err(error)) => Err(format!("{what}: {error}")),
-        Err(_) => Err(format!("{what}: no answer within {} s", REQUEST_WITHIN.as_secs())),
+        Ok(Err(error)) => Err(Failure {
+            refusal: child.and_then(|child| refusal(&child, &error)),
+            message: format!("{what}: {error}"),
+        }),
+        Err(_) => Err(Failure {
+            message: format!("{what}: no answer within {} s", REQUEST_WITHIN.as_secs()),
+            refusal: None,
+        }),
     }
+}
+
+/// An answer that the same request would get again: not that something is missing, has changed meanwhile or is too busy.
+fn refusal(child: &Object, error: &kube::Error) -> Option<Refusal> {
+    let kube::Error::Api(answer) = error else { return None };
+    let is_final = (400..500).contains(&answer.code) && !matches!(answer.code, 401 | 404 | 409 | 429);
+    is_final.then(|| Refusal::new(child, answer.reason.clone(), answer.message.clone()))
 }
 
 fn describe(effect: &Effect) -> String {

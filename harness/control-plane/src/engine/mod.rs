@@ -37,7 +37,7 @@ use crate::health::Health;
 use crate::keda::sources::Sources;
 use crate::keda::{self, Ask, Polled, Question};
 use crate::metrics::{self, Metrics};
-use crate::world::{Key, Kind, Need, Object, ObjectKey, Target, World};
+use crate::world::{Key, Kind, Need, Object, ObjectKey, Refusal, Target, World};
 use crate::{gateway_routes, install, knative, kserve};
 use carry_out::Outcome;
 use drift::Drift;
@@ -131,9 +131,18 @@ struct Retry {
 /// The end of a key's writes.
 struct Written {
     key: Key,
-    outcomes: Vec<Outcome>,
-    error: Option<String>,
+    done: Done,
     span: Span,
+}
+
+/// What came of writes.
+#[derive(Default)]
+struct Done {
+    outcomes: Vec<Outcome>,
+    /// Children that the API server did not take.
+    refused: Vec<Refusal>,
+    /// The first failure.
+    error: Option<String>,
 }
 
 impl Engine {
@@ -380,6 +389,7 @@ impl Engine {
         let outcome = if requeued { metrics::Outcome::RequeueAfter } else { metrics::Outcome::Success };
         if writes.is_empty() {
             self.retries.remove(&key);
+            self.world.note_refusals(&key, Vec::new());
             self.dirty.done(&key, outcome, false);
             return;
         }
@@ -388,23 +398,30 @@ impl Engine {
         self.dirty.send(key.clone());
         let (client, metrics) = (self.client.clone(), self.metrics.clone());
         let writing = async move {
-            let mut outcomes = Vec::new();
+            let mut done = Done::default();
             for (effect, reason) in writes {
                 metrics.wrote(effect.kind(), effect.operation(), reason);
                 match carry_out::carry_out(&client, effect).await {
-                    Ok(outcome) => outcomes.push(outcome),
-                    Err(error) => return (outcomes, Some(error)),
+                    Ok(outcome) => done.outcomes.push(outcome),
+                    Err(failure) => {
+                        done.error.get_or_insert(failure.message);
+                        match failure.refusal {
+                            // What else there is to do does not need this child; the status is told in any case.
+                            Some(refusal) => done.refused.push(refusal),
+                            None => break,
+                        }
+                    }
                 }
             }
-            (outcomes, None)
+            done
         };
         let writing = writing.instrument(span.clone());
         self.writes.spawn(async move {
-            let (outcomes, error) = match AssertUnwindSafe(writing).catch_unwind().await {
-                Ok(written) => written,
-                Err(panic) => (Vec::new(), Some(format!("internal error: {}", text(&*panic)))),
-            };
-            Written { key, outcomes, error, span }
+            let done = AssertUnwindSafe(writing).catch_unwind().await.unwrap_or_else(|panic| Done {
+                error: Some(format!("internal error: {}", text(&*panic))),
+                ..Done::default()
+            });
+            Written { key, done, span }
         });
     }
 
@@ -430,8 +447,9 @@ impl Engine {
     }
 
     fn finish(&mut self, written: Written) {
-        let Written { key, outcomes, error, span } = written;
+        let Written { key, done: Done { outcomes, refused, error }, span } = written;
         let _span = span.entered();
+        let is_news = self.world.note_refusals(&key, refused);
         let (ended, requeued) = (error.is_none(), self.requeues.contains_key(&key));
         let outcome = match (ended, requeued) {
             (false, _) => metrics::Outcome::Error,
@@ -471,9 +489,16 @@ impl Engine {
                 self.scaled.write_failed(of, self.clock.now_ns());
             }
             self.fail(&key, &error);
+            if is_news {
+                // The status says it at once; the next try of the child comes with it.
+                self.dirty.insert(key);
+            }
             return;
         }
         self.retries.remove(&key);
+        if is_news {
+            self.dirty.insert(key.clone());
+        }
         if let Some(effects) = self.waiting.remove(&key) {
             self.write(key, effects);
         }
@@ -495,8 +520,8 @@ impl Engine {
             let client = self.client.clone();
             self.metrics.wrote(event.kind(), event.operation(), event.reason());
             self.events.spawn(async move {
-                if let Err(error) = carry_out::carry_out(&client, event).await {
-                    tracing::debug!(error, "an event was not recorded");
+                if let Err(failure) = carry_out::carry_out(&client, event).await {
+                    tracing::debug!(error = failure.message, "an event was not recorded");
                 }
             });
         }

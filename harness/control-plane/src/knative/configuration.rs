@@ -3,10 +3,10 @@
 use windtunnel_api::condition;
 use windtunnel_api::knative::{Configuration, configuration_status, revision_name, revision_of};
 
-use super::{gc, is_controlled_by};
+use super::{gc, is_controlled_by, refused};
 use crate::clock::time;
 use crate::effect::{Effect, Effects};
-use crate::world::{ObjectKey, World};
+use crate::world::{Key, ObjectKey, World};
 
 /// What to do for one Configuration: make the revision of its present generation, follow that one's
 /// readiness, delete old ones.
@@ -25,6 +25,11 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
         Some(_) => return effects,
     }
     let mut status = configuration_status(configuration, revision.map(|revision| &**revision));
+    let work = Key::Configuration(key.clone());
+    if let Some(refused) = effects.first().and_then(|effect| refused(world, &work, effect, "Ready")) {
+        condition::set(&mut status.conditions, refused);
+        status.observed_generation = configuration.metadata.generation;
+    }
     condition::stamp(&mut status.conditions, &time(now_ns));
     effects.extend(Effect::status::<Configuration, _>(key, configuration.status.as_ref(), &status));
     effects.extend(gc::collect(world, key, configuration, now_ns));

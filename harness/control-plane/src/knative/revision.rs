@@ -10,7 +10,7 @@ use super::is_controlled_by;
 use crate::autoscaler;
 use crate::clock::time;
 use crate::effect::{Effect, Effects};
-use crate::world::{ObjectKey, Target, World};
+use crate::world::{Kept, Key, ObjectKey, Target, World};
 
 /// What to do for one Revision. Its Deployment is made with the initial scale and never changed here: a
 /// revision is immutable, and `spec.replicas` belongs to the autoscaler.
@@ -40,7 +40,13 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
             let initial = i32::try_from(config.initial_scale).unwrap_or(i32::MAX);
             observation.initial_scale = i32::try_from(config.first_scale()).unwrap_or(i32::MAX);
             match (deployment, deployment_of(revision, initial)) {
-                (None, Ok(wanted)) => effects.push(Effect::create(wanted)),
+                (None, Ok(wanted)) => {
+                    let wanted = wanted.wrap();
+                    let refusal = world.refusal(&Key::Revision(key.clone()), &wanted);
+                    observation.failure =
+                        refusal.map(|refusal| (refusal.reason.clone(), refusal.message.clone()));
+                    effects.push(Effect::Create(wanted));
+                }
                 (Some(old), _) if !is_controlled_by(&old.metadata, uid) => return effects,
                 (Some(old), Ok(_)) => observation.failure = failure(old),
                 (_, Err(message)) => observation.failure = Some(("InvalidPodSpec".to_owned(), message)),

@@ -3,10 +3,10 @@
 use windtunnel_api::condition;
 use windtunnel_api::knative::{Service, configuration_of, route_of, service_status};
 
-use super::is_controlled_by;
+use super::{is_controlled_by, refused};
 use crate::clock::time;
 use crate::effect::{Effect, Effects};
-use crate::world::{ObjectKey, World};
+use crate::world::{Key, Kind, ObjectKey, World};
 
 /// What to do for one Service.
 #[must_use]
@@ -40,6 +40,16 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
     let configuration = configuration.filter(|_| unchanged).map(|configuration| &**configuration);
     let route = route.filter(|_| unchanged).map(|route| &**route);
     let mut status = service_status(service, configuration, route);
+    let work = Key::Service(key.clone());
+    for effect in &effects {
+        let about_route = matches!(effect, Effect::Create(child) if child.kind() == Kind::Route);
+        let type_ = if about_route { "RoutesReady" } else { "ConfigurationsReady" };
+        if let Some(refused) = refused(world, &work, effect, type_) {
+            condition::set(&mut status.conditions, refused);
+            condition::summarise(&mut status.conditions, "Ready", &["ConfigurationsReady", "RoutesReady"]);
+            status.observed_generation = service.metadata.generation;
+        }
+    }
     condition::stamp(&mut status.conditions, &time(now_ns));
     effects.extend(Effect::status::<Service, _>(key, service.status.as_ref(), &status));
     effects

@@ -2,10 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use windtunnel_api::condition::{self, Condition, FALSE};
+use windtunnel_api::kserve::names;
 use windtunnel_api::kserve::plan::Children;
 
 use crate::effect::{Effect, Effects};
-use crate::world::{Kept, Kind, Object, ObjectKey, World};
+use crate::world::{Kept, Key, Kind, Object, ObjectKey, World};
+
+/// The condition that sums up all others.
+const READY: &str = "Ready";
 
 /// Kinds that services and graphs are made of; an object of these that they control and do not want is deleted.
 const CHILDREN: [Kind; 10] = [
@@ -54,6 +59,43 @@ pub(super) fn write(world: &World, uid: &str, wanted: Vec<Object>, prune: bool) 
     }
     effects.extend(wanted.into_iter().map(Effect::Apply));
     effects
+}
+
+/// Says in the conditions of a service or a graph which children the API server has refused: that of the component that
+/// they are for, or that of the ingress for routes.
+pub(super) fn tell_refusals(world: &World, work: &Key, wanted: &[Object], conditions: &mut Vec<Condition>) {
+    let refused: Vec<_> =
+        wanted.iter().filter_map(|object| Some((object, world.refusal(work, object)?))).collect();
+    if refused.is_empty() {
+        return;
+    }
+    for (object, refusal) in refused {
+        let message = format!("{:?} {} is refused: {}", object.kind(), object.key(), refusal.message);
+        let type_ = condition_about(work, object);
+        condition::set(conditions, Condition::new(type_, FALSE, &refusal.reason, &message));
+    }
+    if matches!(work, Key::InferenceService(_)) {
+        let parts = ["PredictorReady", "TransformerReady", "ExplainerReady", "IngressReady"];
+        let told: Vec<_> =
+            parts.into_iter().filter(|part| condition::find(conditions, part).is_some()).collect();
+        condition::summarise(conditions, READY, &told);
+    }
+}
+
+/// The condition that a child decides about.
+fn condition_about(work: &Key, child: &Object) -> &'static str {
+    if matches!(work, Key::InferenceGraph(_)) {
+        return READY;
+    }
+    if matches!(child.kind(), Kind::HttpRoute | Kind::Ingress | Kind::VirtualService) {
+        return "IngressReady";
+    }
+    let component = child.metadata().labels.as_ref().and_then(|labels| labels.get(names::COMPONENT_LABEL));
+    match component.map(String::as_str) {
+        Some("transformer") => "TransformerReady",
+        Some("explainer") => "ExplainerReady",
+        _ => "PredictorReady",
+    }
 }
 
 /// Whether the object is there and is somebody else's.

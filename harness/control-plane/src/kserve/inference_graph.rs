@@ -7,7 +7,7 @@ use windtunnel_api::kserve::{InferenceGraph, InferenceService};
 use super::{children, runtimes};
 use crate::clock::time;
 use crate::effect::{Effect, Effects};
-use crate::world::{ObjectKey, World};
+use crate::world::{Key, ObjectKey, World};
 
 /// What to do for one InferenceGraph.
 #[must_use]
@@ -34,6 +34,8 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
     });
     let uid = graph.metadata.uid.as_deref().unwrap_or_default();
     let wanted = children::objects(plan.children);
+    let mut status = plan.status;
+    children::tell_refusals(world, &Key::InferenceGraph(key.clone()), &wanted, &mut status.conditions);
     let mut effects = Effects::new();
     if !wanted.iter().any(|object| children::is_foreign(world, object, uid)) {
         effects.extend(children::write(world, uid, wanted, plan.prune));
@@ -47,7 +49,6 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
         reason: event.reason,
         message: event.message,
     }));
-    let mut status = plan.status;
     condition::stamp(&mut status.conditions, &time(now_ns));
     effects.extend(Effect::status::<InferenceGraph, _>(key, graph.status.as_ref(), &status));
     effects

@@ -17,7 +17,7 @@ use super::trained_models::models_of;
 use super::{children, runtimes};
 use crate::clock::time;
 use crate::effect::{Effect, Effects};
-use crate::world::{Kept, Kind, Object, ObjectKey, World};
+use crate::world::{Kept, Key, Kind, Object, ObjectKey, World};
 
 /// What to do for one InferenceService: apply its children, delete what it controls and should not, write its status,
 /// tell what has happened.
@@ -76,8 +76,9 @@ pub fn reconcile(world: &World, key: &ObjectKey, now_ns: u64) -> Effects {
         not_owned(&mut status, &message);
     } else {
         if !world.profile.has_upstream_bugs() {
-            status.observed_generation = observed_generation(world, service, &wanted);
+            status.observed_generation = observed_generation(world, key, service, &wanted);
         }
+        children::tell_refusals(world, &Key::InferenceService(key.clone()), &wanted, &mut status.conditions);
         effects.extend(children::write(world, uid, wanted, prune));
     }
     effects.extend(events.into_iter().map(|event| told(key, service, event)));
@@ -124,7 +125,13 @@ fn inputs<'a>(
 /// The generation that the status is about: the service's own, once its children are as it wants them and their own
 /// controllers have seen that; until then the one before. Upstream copies a child's generation instead, so that
 /// `kubectl wait` comes back too early, or never (kserve/kserve#6081).
-fn observed_generation(world: &World, service: &InferenceService, wanted: &[Object]) -> Option<i64> {
+fn observed_generation(
+    world: &World,
+    key: &ObjectKey,
+    service: &InferenceService,
+    wanted: &[Object],
+) -> Option<i64> {
+    let work = Key::InferenceService(key.clone());
     let seen = |object: &Object| {
         let found = world.object(object.kind(), &object.key());
         let (generation, observed) = match &found {
@@ -141,7 +148,10 @@ fn observed_generation(world: &World, service: &InferenceService, wanted: &[Obje
         };
         observed >= generation
     };
-    if wanted.iter().all(|object| world.is_applied(object) && seen(object)) {
+    // What the API server refuses is as far as it gets.
+    let is_settled =
+        |object: &Object| world.refusal(&work, object).is_some() || world.is_applied(object) && seen(object);
+    if wanted.iter().all(is_settled) {
         service.metadata.generation
     } else {
         service.status.as_ref().and_then(|status| status.observed_generation)

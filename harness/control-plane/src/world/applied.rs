@@ -112,7 +112,7 @@ impl Applied {
     }
 }
 
-fn digest(value: &Value) -> u64 {
+pub(super) fn digest(value: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.to_string().hash(&mut hasher);
     hasher.finish()

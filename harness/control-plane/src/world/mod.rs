@@ -4,6 +4,7 @@ mod applied;
 mod index;
 mod key;
 mod kinds;
+mod refusals;
 
 /// The types behind [`Kind`], for generic calls.
 pub(crate) mod kind_types {
@@ -35,6 +36,7 @@ pub use applied::Need;
 pub use key::{Key, ObjectKey, Target};
 pub use kinds::{Kept, Kind, Object};
 pub(crate) use kinds::{with_kind, with_object};
+pub use refusals::Refusal;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -150,6 +152,7 @@ pub struct World {
     /// What each autoscaler thinks.
     pub scales: BTreeMap<Target, ScaleView>,
     applied: applied::Applied,
+    refusals: refusals::Refusals,
     index: index::Index,
 }
 
@@ -220,6 +223,18 @@ impl World {
     #[must_use]
     pub fn why_apply(&self, object: &Object) -> Option<Need> {
         self.applied.why(object, |kind, key| self.object(kind, key))
+    }
+
+    /// Notes which children the API server has refused in the last try of this work; none clears what was noted. True =
+    /// there is something new to tell.
+    pub fn note_refusals(&mut self, key: &Key, refused: Vec<Refusal>) -> bool {
+        self.refusals.note(key, refused)
+    }
+
+    /// Why the API server has refused a child that is still wanted like this.
+    #[must_use]
+    pub fn refusal(&self, key: &Key, wanted: &Object) -> Option<&Refusal> {
+        self.refusals.of(key, wanted)
     }
 
     /// An object of any kind.

@@ -12,6 +12,7 @@ mod local_models;
 mod on_demand;
 mod permissions;
 mod platform;
+mod refused;
 mod revisions;
 mod robust;
 mod sandbox;
