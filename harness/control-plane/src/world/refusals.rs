@@ -38,9 +38,15 @@ pub(super) struct Refusals(BTreeMap<Key, Vec<Refusal>>);
 impl Refusals {
     /// Notes what was refused in the last try. True = something else than in the one before.
     pub(super) fn note(&mut self, key: &Key, refused: Vec<Refusal>) -> bool {
-        let before =
-            if refused.is_empty() { self.0.remove(key) } else { self.0.insert(key.clone(), refused.clone()) };
-        before.unwrap_or_default() != refused
+        if self.0.get(key).map_or(&[][..], Vec::as_slice) == refused {
+            return false;
+        }
+        if refused.is_empty() {
+            self.0.remove(key);
+        } else {
+            self.0.insert(key.clone(), refused);
+        }
+        true
     }
 
     pub(super) fn of(&self, key: &Key, wanted: &Object) -> Option<&Refusal> {
