@@ -69,7 +69,8 @@ impl StackOptions {
     }
 
     /// The images that this binary stands in for, each with the entrypoint that it runs.
-    fn images(&self) -> Vec<Image> {
+    #[must_use]
+    pub fn images(&self) -> Vec<Image> {
         let absolute = |folder: &Path| std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
         let storage: Vec<String> = self
             .storage

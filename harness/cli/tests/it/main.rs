@@ -2,6 +2,7 @@
 
 mod clients;
 mod conform;
+mod controller;
 mod explain;
 mod graph_router;
 mod library;

@@ -12,6 +12,7 @@ use windtunnel_control_plane::install::manifests::{self, Deployed};
 use windtunnel_control_plane::install::webhooks::WebhookAddress;
 use windtunnel_control_plane::{ControlPlane, Endpoint, LeaderElection, Options, Pages, Profile};
 use windtunnel_gateway::Gateway;
+use windtunnel_gateway::graph::pod_address;
 
 use crate::exit::{Exit, Failure, OrExit, Outcome};
 use crate::interrupt::Interrupt;
@@ -206,7 +207,7 @@ impl Controller {
             ..Options::default()
         };
         let (metrics, live) = (options.metrics.clone(), options.live_config.clone());
-        let gateway = Gateway::bind(self.gateway_address, windtunnel_gateway::Options::default())
+        let gateway = Gateway::bind(listen(self.gateway_address)?, windtunnel_gateway::Options::default())
             .await
             .with_context(|| format!("--gateway-address: cannot listen on {}", self.gateway_address))
             .or_environment()?;
@@ -214,11 +215,12 @@ impl Controller {
             ControlPlane::start(client.clone(), gateway.handle(), options).await.or_environment()?;
         let webhooks = match self.webhook_address {
             None => None,
-            Some(listen) => {
+            Some(webhook_address) => {
                 let address = match &self.webhook_url {
                     Some(url) => WebhookAddress::Url(url.clone()),
                     None => WebhookAddress::Service { namespace: self.namespace.clone() },
                 };
+                let listen = listen(webhook_address)?;
                 let options = WebhookOptions { namespace: self.namespace.clone(), address, listen };
                 let started = ClusterWebhooks::start(client, options, &live, &metrics).await;
                 Some(started.or_environment()?)
@@ -254,10 +256,15 @@ impl Controller {
         }
         let mut endpoints = Vec::new();
         for (address, pages) in pages {
-            endpoints.push(Endpoint::start(address, pages).await.or_environment()?);
+            endpoints.push(Endpoint::start(listen(address)?, pages).await.or_environment()?);
         }
         Ok(endpoints)
     }
+}
+
+/// Where to listen: pods of the embedded cluster share a machine, so that "all addresses" stands for the pod's own.
+fn listen(address: SocketAddr) -> Result<SocketAddr, Failure> {
+    if address.ip().is_unspecified() { pod_address(address.port()).or_usage() } else { Ok(address) }
 }
 
 /// A name that no other replica has, and that says who it is.
