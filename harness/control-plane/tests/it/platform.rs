@@ -145,6 +145,21 @@ pub(crate) fn standard(name: &str) -> InferenceService {
     service
 }
 
+/// Waits until the controllers have written nothing for so long.
+pub(crate) async fn at_rest(running: &Running, rest: Duration) {
+    let metrics = running.control_plane.metrics();
+    let mut last = (metrics.writes(), Instant::now());
+    let look = || {
+        let now = metrics.writes();
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        let quiet = last.1.elapsed();
+        async move { quiet }
+    };
+    eventually("rest", Duration::from_secs(20), look, |quiet| *quiet > rest).await;
+}
+
 /// Looks until something holds, where nothing announces it.
 pub(crate) async fn eventually<T: std::fmt::Debug, F: Future<Output = T>>(
     what: &str,

@@ -12,7 +12,7 @@ use windtunnel_api::knative::Revision;
 use windtunnel_api::kserve::{InferenceGraph, InferenceService};
 
 use crate::digits;
-use crate::platform::{Platform, Running, eventually, standard};
+use crate::platform::{Platform, Running, at_rest, eventually, standard};
 use crate::wait::until;
 
 /// What the issue of a service must be told within.
@@ -231,11 +231,7 @@ async fn what_cannot_run_says_so_and_rests() {
         eventually(&format!("{name}: a condition and an event"), TOLD_WITHIN, look, is_told).await;
     }
     // The wait before a new try grows to ten seconds; what is no refusal needs no new try at all.
-    let metrics = running.control_plane.metrics();
-    let before = metrics.writes();
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let tries = metrics.writes() - before;
-    assert!(tries <= told.len() as u64, "{tries} writes in two seconds about {} services", told.len());
+    at_rest(&running, Duration::from_secs(1)).await;
     running.stop().await;
 }
 

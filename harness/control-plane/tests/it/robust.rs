@@ -22,10 +22,12 @@ use windtunnel_api::kserve::{InferenceService, InferenceServiceStatus};
 use windtunnel_apiserver::{Admission, Attributes, Denial, Operation};
 
 use crate::digits;
-use crate::platform::{Platform, Running, eventually};
+use crate::platform::{Platform, at_rest, eventually};
 use crate::wait::until;
 
 const DEADLINE: Duration = Duration::from_secs(15);
+/// So long nothing is written when everything is done.
+const REST: Duration = Duration::from_millis(300);
 
 fn is_ready(service: &InferenceService) -> bool {
     service.status.as_ref().is_some_and(InferenceServiceStatus::is_ready)
@@ -113,22 +115,6 @@ async fn state(platform: &Platform) -> BTreeMap<String, Value> {
     all
 }
 
-/// Waits until nothing has been written for a while.
-async fn at_rest(running: &Running) {
-    let metrics = running.control_plane.metrics();
-    let mut last = (metrics.writes(), Instant::now());
-    let look = || {
-        let now = metrics.writes();
-        if now != last.0 {
-            last = (now, Instant::now());
-        }
-        let quiet = last.1.elapsed();
-        async move { quiet }
-    };
-    let rest = Duration::from_millis(300);
-    eventually("rest", DEADLINE, look, |quiet| *quiet > rest).await;
-}
-
 /// A Standard and a Knative service, on a cluster where their pods are ready at once. The controllers die at the n-th
 /// write and others go on; what is there in the end, and how many writes it took.
 async fn after_a_crash(
@@ -155,7 +141,7 @@ async fn after_a_crash(
                 until(platform.api::<InferenceService>(), name, "a ready service", is_ready).await;
             }
             // Events are written beside everything else: their number differs from run to run.
-            at_rest(&first).await;
+            at_rest(&first, REST).await;
         };
         tokio::select! {
             biased;
@@ -173,7 +159,7 @@ async fn after_a_crash(
     }
     let found = match expected {
         None => {
-            at_rest(&running).await;
+            at_rest(&running, REST).await;
             state(&platform).await
         }
         Some(expected) => {
