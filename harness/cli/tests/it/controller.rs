@@ -12,7 +12,7 @@ use windtunnel_cluster::{EmbeddedCluster, Image, Options};
 use windtunnel_replay::StackOptions;
 use windtunnel_testkit::{tool, workspace};
 
-use super::{stderr, stdout, windtunnel};
+use super::{file, stderr, stdout, windtunnel};
 
 const NAMESPACE: &str = "kserve";
 const LEASE: &str = "kserve-controller-manager-leader-lock";
@@ -225,4 +225,43 @@ fn two_replicas_on_a_cluster_of_somebodys_own() {
     );
     // Nobody was refused what they asked for.
     assert!(!lines.contains("Forbidden"), "{lines}");
+}
+
+/// The suite is for clusters that are not ours: it must find its way by a kubeconfig alone, judge by upstream's rules, and
+/// write the report that says so.
+#[test]
+fn conformance_of_a_cluster_of_somebodys_own() {
+    let Some(bare) = Bare::start("conformance_of_a_cluster_of_somebodys_own") else { return };
+    bare.install("definitions", &["--all-kinds"]);
+    bare.install("controllers", &["--profile", "upstream", "--with-gateway", "--replicas", "1"]);
+    bare.rolled_out();
+    bare.install("resources", &["--all-kinds"]);
+    let address =
+        ["-n", NAMESPACE, "get", "service", "windtunnel-gateway", "-o", "jsonpath={.spec.clusterIP}"];
+    let gateway = format!("{}:80", bare.printed(&address));
+    let output = windtunnel(bare.folder.path())
+        .args(["conform", &file("scenarios/conformance"), "--cluster", "context:windtunnel"])
+        .args(["--profile", "upstream-0.20", "--gateway", &gateway, "--jobs", "4"])
+        // One area of each kind: admission, pods, status, canaries, local models, stopping.
+        .args(["ADM-0*", "MUT-*", "STA-*", "CAN-*", "LMC-*", "STP-*"].map(|glob| format!("--include={glob}")))
+        .args(["--report", "report.yaml", "--report", "report.json"])
+        .env("KUBECONFIG", bare.cluster.as_ref().expect("running").kubeconfig())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}{}\n{}", stdout(&output), stderr(&output), bare.logs());
+    let report = std::fs::read_to_string(bare.folder.path().join("report.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let cases = report["cases"].as_array().expect("cases");
+    let count = |verdict: &str| cases.iter().filter(|case| case["verdict"] == verdict).count();
+    println!("{} passed, {} unsupported", count("passed"), count("unsupported"));
+    assert!(count("passed") >= 80 && count("failed") == 0, "{}", stdout(&output));
+    // What is not upstream's is not asked of it, and said to be so.
+    let ours = cases.iter().find(|case| case["id"] == "CAN-W01").expect("the case");
+    assert_eq!(
+        (&ours["verdict"], &ours["reason"]),
+        (&"unsupported".into(), &"not part of the profile upstream-0.20".into())
+    );
+    // The split of requests was counted.
+    let split = cases.iter().find(|case| case["id"] == "CAN-T01").expect("the case");
+    assert_eq!(split["verdict"], "passed", "{split}");
 }

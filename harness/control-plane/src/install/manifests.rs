@@ -62,7 +62,8 @@ pub fn definitions(all: bool) -> Vec<Value> {
 /// webhook configurations last. The controllers themselves write the authority into those that callers must trust.
 #[must_use]
 pub fn controllers(deployed: &Deployed) -> Vec<Value> {
-    let mut namespaces = vec![CONFIG_NAMESPACE, KNATIVE_NAMESPACE];
+    let jobs = KserveConfig::default().local_model.job_namespace;
+    let mut namespaces = vec![CONFIG_NAMESPACE, KNATIVE_NAMESPACE, &jobs];
     if !namespaces.contains(&deployed.namespace.as_str()) {
         namespaces.push(&deployed.namespace);
     }
@@ -94,8 +95,7 @@ pub fn controllers(deployed: &Deployed) -> Vec<Value> {
 #[must_use]
 pub fn local_model_agent(deployed: &Deployed, folder: &str) -> Vec<Value> {
     let jobs = KserveConfig::default().local_model.job_namespace;
-    let mut all = vec![value(&namespace(&jobs))];
-    all.extend(access(&rbac::agent(&deployed.namespace, &jobs)));
+    let mut all = access(&rbac::agent(&deployed.namespace, &jobs));
     let labels = json!({PODS.0: rbac::AGENT});
     all.push(json!({
         "apiVersion": "apps/v1",
