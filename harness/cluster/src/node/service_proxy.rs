@@ -35,6 +35,9 @@ struct Front {
 /// How long a Service that does not say keeps clients at their pods, in seconds; and how many clients it knows.
 const AFFINITY_S: i32 = 10_800;
 const KEPT: usize = 65_536;
+/// Services are looked at again after so many times of what the last look took, so that a thousand that come at once don't
+/// cost the square of a thousand.
+const PAUSE: u32 = 4;
 /// Pause after a connection that could not be accepted.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
@@ -54,6 +57,7 @@ pub(crate) async fn run(node: Arc<Context>) {
     let mut refused: BTreeSet<(SocketAddrV4, bool)> = BTreeSet::new();
     loop {
         changes.borrow_and_update();
+        let began = Instant::now();
         let wanted = node.store.read(|world| {
             node.hosts.refresh(world);
             fronts(world, &node)
@@ -77,6 +81,11 @@ pub(crate) async fn run(node: Arc<Context>) {
                     }
                 }
             }
+        }
+        let pause = began.elapsed() * PAUSE;
+        tokio::select! {
+            () = node.stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
         }
         tokio::select! {
             () = node.stop.cancelled() => return,
