@@ -428,6 +428,7 @@ impl ApiServer {
         }
         let mut state = self.write();
         let answer = pipeline::write(&mut state, &mut context, request);
+        pipeline::expire(&mut state, attempt.now);
         let dirty = state.take_dirty();
         let revision = state.store.revision();
         match self.inner.writer.get() {

@@ -10,6 +10,7 @@ mod create;
 mod delete;
 mod discovery;
 mod evict;
+mod expiry;
 mod garbage;
 mod limits;
 mod listing;
@@ -38,6 +39,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub(crate) use expiry::expire;
 pub(crate) use listing::Listing;
 pub(crate) use present::Presentation;
 pub(crate) use state::{NAMESPACES, State};

@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::write::{seconds, uid};
+use super::{
+    expiry::{EVENTS, Expiry},
+    write::{seconds, uid},
+};
 use crate::{
     kinds::{Kind, Registry, Source, custom},
     object::{list, meta, metadata_mut, text},
@@ -42,6 +45,8 @@ pub(crate) struct State {
     dirty: BTreeSet<Arc<str>>,
     next_address: u32,
     next_port: u16,
+    /// When Events are forgotten.
+    pub(super) expiry: Expiry,
     /// What deletions still have to bring about; empty between requests.
     pub(crate) garbage: VecDeque<Garbage>,
     /// Somebody further up is working it off.
@@ -69,6 +74,7 @@ impl State {
             uids: BTreeMap::new(),
             dependents: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            expiry: Expiry::default(),
             next_address: 1,
             next_port: 0,
             garbage: VecDeque::new(),
@@ -129,6 +135,9 @@ impl State {
         let uid = meta(&object.value, "uid");
         if !uid.is_empty() {
             self.uids.insert(uid.to_owned(), place);
+        }
+        if &**shelf == EVENTS {
+            self.expiry.note(key, object.revision);
         }
         if Rbac::reads(shelf) {
             self.rbac.note(shelf, key, Some(&object.value));

@@ -111,12 +111,6 @@ pub(super) fn by(world: &World, object: &Object) -> Vec<Key> {
             keys.extend(components(world));
             keys.push(Key::GatewayClass(key));
         }
-        Object::ReplicaSet(set) => {
-            // A component's template is remembered by its Deployment's ReplicaSets.
-            let deployment = controller(&set.metadata).map(|owner| key.sibling(owner.name.clone()));
-            let deployment = deployment.and_then(|key| world.deployments.get(&key));
-            keys.extend(deployment.and_then(|deployment| owner(&key, &deployment.metadata)));
-        }
         Object::ScaledObject(_) => keys.push(Key::ScaledObject(key)),
         Object::TriggerAuthentication(_) | Object::ClusterTriggerAuthentication(_) => {
             keys.extend(authenticated(world, &key));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service as CoreService,
@@ -95,7 +95,6 @@ pub(super) fn start(client: &Client, changes: &Sender<Change>, wanted: &Wanted) 
     watches.all::<ServingRuntime>();
     watches.all::<ClusterServingRuntime>();
     watches.all::<Deployment>();
-    watches.all::<ReplicaSet>();
     watches.all::<CoreService>();
     watches.all::<Endpoints>();
     watches.all::<HorizontalPodAutoscaler>();

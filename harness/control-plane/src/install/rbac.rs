@@ -111,7 +111,6 @@ pub const CLUSTER: &[(&str, &[Grant])] = &[
         "what is looked at",
         &[
             grant("", &["pods", "endpoints", "secrets", "serviceaccounts"], WATCH),
-            grant("apps", &["replicasets"], WATCH),
             grant("networking.k8s.io", &["ingressclasses"], WATCH),
         ],
     ),

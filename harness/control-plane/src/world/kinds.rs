@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service as CoreService,
@@ -227,7 +227,6 @@ kinds! {
     Node, nodes, cluster, "core Node";
     PersistentVolume, persistent_volumes, cluster, "core PersistentVolume";
     PersistentVolumeClaim, persistent_volume_claims, namespaced, "core PersistentVolumeClaim";
-    ReplicaSet, replica_sets, namespaced, "`apps` ReplicaSet";
     HorizontalPodAutoscaler, autoscalers, namespaced, "`autoscaling` HorizontalPodAutoscaler";
     Ingress, ingresses, namespaced, "`networking.k8s.io` Ingress";
     IngressClass, ingress_classes, cluster, "`networking.k8s.io` IngressClass";

@@ -8,7 +8,7 @@ mod refusals;
 
 /// The types behind [`Kind`], for generic calls.
 pub(crate) mod kind_types {
-    pub(crate) use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+    pub(crate) use k8s_openapi::api::apps::v1::Deployment;
     pub(crate) use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
     pub(crate) use k8s_openapi::api::core::v1::{
         ConfigMap, Endpoints, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret,
@@ -38,7 +38,7 @@ pub use kinds::{Kept, Kind, Object};
 pub(crate) use kinds::{with_kind, with_object};
 pub use refusals::Refusal;
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service as CoreService,
@@ -114,8 +114,6 @@ pub struct World {
     pub persistent_volumes: Store<PersistentVolume>,
     /// Claims, while there may be local models.
     pub persistent_volume_claims: Store<PersistentVolumeClaim>,
-    /// ReplicaSets of Deployments.
-    pub replica_sets: Store<ReplicaSet>,
     /// HorizontalPodAutoscalers.
     pub autoscalers: Store<HorizontalPodAutoscaler>,
     /// Ingresses.
