@@ -109,31 +109,47 @@ pub(super) fn conflict(
                 other.name_any()
             ));
         }
+        if has_hpa(other, &own_hpa) && older(other) {
+            let other = other.name_any();
+            return Some(format!(
+                "{TARGET}: the HPA '{own_hpa}' is already managed by the ScaledObject '{other}'"
+            ));
+        }
     }
-    if object.annotations().get("validations.keda.sh/hpa-ownership").is_some_and(|text| text == "false") {
-        return None;
-    }
-    let transfers = object
-        .annotations()
-        .get("scaledobject.keda.sh/transfer-hpa-ownership")
-        .is_some_and(|text| text == "true");
+    let says = |annotations: &BTreeMap<String, String>, name: &str, value: &str| {
+        annotations.get(name).is_some_and(|text| text == value)
+    };
+    let transfers = says(object.annotations(), "scaledobject.keda.sh/transfer-hpa-ownership", "true");
     let uid = object.uid();
     for (_, other) in world.autoscalers.iter().filter(|(other, _)| other.namespace == key.namespace) {
         let reference = &other.spec.scale_target_ref;
         let is_ours = other.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref());
-        let is_taken_over = transfers && other.name_any() == own_hpa;
-        if !is_ours
-            && !is_taken_over
-            && is_same(reference.api_version.as_deref(), Some(&reference.kind), &reference.name)
+        if is_ours
+            || says(other.annotations(), "validations.keda.sh/hpa-ownership", "false")
+            || !is_same(reference.api_version.as_deref(), Some(&reference.kind), &reference.name)
         {
+            continue;
+        }
+        let (kind, other) = (target.kind_text(), other.name_any());
+        if !transfers {
             return Some(format!(
-                "{TARGET}: the workload '{name}' of type '{}' is already managed by the hpa '{}'",
-                target.kind_text(),
-                other.name_any()
+                "{TARGET}: the workload '{name}' of type '{kind}' is already managed by the hpa '{other}'"
+            ));
+        }
+        if other != own_hpa {
+            return Some(format!(
+                "{TARGET}: the existing hpa '{other}' for workload '{name}' of type '{kind}' must be specified by name in \
+                 advanced settings to enable ownership transfer"
             ));
         }
     }
     None
+}
+
+/// Whether a ScaledObject's HorizontalPodAutoscaler has this name.
+fn has_hpa(object: &ScaledObject, name: &str) -> bool {
+    let spec = serde_json::to_value(&object.spec).and_then(serde_json::from_value::<ScaledObjectSpec>);
+    spec.is_ok_and(|spec| hpa::name(&spec, &object.name_any()) == name)
 }
 
 /// The HorizontalPodAutoscaler; `None` as long as no metric is known, because one without metrics scales by cpu.

@@ -354,6 +354,10 @@ fn what_cannot_work_says_why() {
     };
     let cpu =
         json!({"triggers": [{"type": "cpu", "metricType": "Utilization", "metadata": {"value": "50"}}]});
+    let twin = json!({"type": "rabbitmq", "name": "twin", "metadata":
+        {"host": "http://r", "queueName": "jobs", "mode": "QueueLength", "value": "5"}});
+    let cached = json!({"type": "cron", "useCachedMetrics": true, "metadata":
+        {"timezone": "UTC", "start": "0 8 * * *", "end": "0 9 * * *", "desiredReplicas": "1"}});
     for (spec, part) in [
         (cpu, "scaledobject has only cpu/memory triggers AND minReplica is 0"),
         (json!({"minReplicaCount": 5, "maxReplicaCount": 3}), "minReplicaCount"),
@@ -361,6 +365,8 @@ fn what_cannot_work_says_why() {
         (json!({"triggers": [{"type": "external", "metadata": {}}]}), "triggers[0].metadata.scalerAddress"),
         (json!({"triggers": [{"type": "redis", "metadata": {}}]}), "redis"),
         (json!({"scaleTargetRef": {"name": ""}}), "ScaledObject.spec.scaleTargetRef.name is missing"),
+        (json!({"triggers": [twin, twin]}), "spec.triggers[1].name"),
+        (json!({"triggers": [cached]}), "spec.triggers[0].useCachedMetrics"),
     ] {
         let mut stage = Stage::new(&spec);
         stage.advance(5);
@@ -376,9 +382,24 @@ fn what_cannot_work_says_why() {
     stage.advance(1);
     let expected = "the workload 'worker' of type 'apps/v1.Deployment' is already managed by the hpa 'own'";
     assert!(ready(&stage).ends_with(expected), "{}", ready(&stage));
+    // Who takes it over says by name which.
+    let mut object = stage.object();
+    object["metadata"]["annotations"] = json!({"scaledobject.keda.sh/transfer-hpa-ownership": "true"});
+    stage.store(object);
+    stage.advance(3);
+    let expected = "must be specified by name in advanced settings to enable ownership transfer";
+    assert!(ready(&stage).ends_with(expected), "{}", ready(&stage));
     // It works as soon as the other one is gone.
     stage.world.remove(Kind::HorizontalPodAutoscaler, &ObjectKey::new("ns", "own"));
     stage.advance(3);
+    assert_eq!(stage.condition("Ready"), pair("True", "ScaledObjectReady"));
+    // Or as soon as its owner says that it is nobody's business.
+    let mut stage = Stage::new(&json!({}));
+    let other = json!({"metadata": {"name": "own", "namespace": "ns", "uid": "x",
+        "annotations": {"validations.keda.sh/hpa-ownership": "false"}}, "spec": {"maxReplicas": 3,
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "worker"}}});
+    stage.world.apply(Object::from_json(Kind::HorizontalPodAutoscaler, other).expect("an autoscaler"));
+    stage.advance(1);
     assert_eq!(stage.condition("Ready"), pair("True", "ScaledObjectReady"));
 }
 

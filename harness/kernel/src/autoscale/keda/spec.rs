@@ -253,6 +253,22 @@ impl ScaledObjectSpec {
         if self.triggers.is_empty() {
             return Err(KedaError::new("spec.triggers", "an empty list", "at least one trigger"));
         }
+        for (index, trigger) in self.triggers.iter().enumerate() {
+            let name = trigger.name.as_ref().filter(|name| !name.is_empty());
+            if self.triggers[..index].iter().any(|other| name.is_some() && other.name.as_ref() == name) {
+                let expected = "a name of its own, or none";
+                return Err(KedaError::new(
+                    format!("spec.triggers[{index}].name"),
+                    format!("{:?}", trigger.name.as_deref().unwrap_or_default()),
+                    expected,
+                ));
+            }
+            if trigger.use_cached_metrics && (trigger.is_resource() || trigger.kind == "cron") {
+                let expected = format!("false, because {} is not polled", trigger.kind);
+                let place = format!("spec.triggers[{index}].useCachedMetrics");
+                return Err(KedaError::new(place, "true", expected));
+            }
+        }
         let Some(fallback) = &self.fallback else { return Ok(()) };
         for (place, number) in
             [("failureThreshold", fallback.failure_threshold), ("replicas", fallback.replicas)]
