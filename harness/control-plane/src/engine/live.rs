@@ -1,21 +1,32 @@
 //! What the webhooks are told of the world's changes.
 
-use crate::admission::{LiveConfig, LiveKind};
-use crate::world::{Kind, Object, ObjectKey};
+use std::sync::Arc;
 
-/// Tells the webhooks of an object that they look at.
-pub(super) fn applied(live: &LiveConfig, object: &Object) {
-    match object.clone() {
-        Object::Secret(object) => live.apply(*object),
-        Object::ServiceAccount(object) => live.apply(*object),
-        Object::ClusterStorageContainer(object) => live.apply(*object),
-        Object::InferenceService(object) => live.apply(*object),
-        Object::ServingRuntime(object) => live.apply(*object),
-        Object::ClusterServingRuntime(object) => live.apply(*object),
-        Object::LocalModelCache(object) => live.apply(*object),
-        Object::LocalModelNamespaceCache(object) => live.apply(*object),
-        Object::LocalModelNodeGroup(object) => live.apply(*object),
-        _ => {}
+use crate::admission::{LiveConfig, LiveKind, LiveObject};
+use crate::world::{Kind, ObjectKey, Store, World};
+
+/// Tells the webhooks of an object of the world that they look at; it is the same one, not a copy.
+pub(super) fn applied(live: &LiveConfig, world: &World, kind: Kind, key: &ObjectKey) {
+    fn of<K>(store: &Store<K>, key: &ObjectKey) -> Option<LiveObject>
+    where
+        LiveObject: From<Arc<K>>,
+    {
+        store.get(key).map(|found| Arc::clone(found).into())
+    }
+    let found = match kind {
+        Kind::Secret => of(&world.secrets, key),
+        Kind::ServiceAccount => of(&world.service_accounts, key),
+        Kind::ClusterStorageContainer => of(&world.storage_containers, key),
+        Kind::InferenceService => of(&world.inference_services, key),
+        Kind::ServingRuntime => of(&world.serving_runtimes, key),
+        Kind::ClusterServingRuntime => of(&world.cluster_serving_runtimes, key),
+        Kind::LocalModelCache => of(&world.local_models, key),
+        Kind::LocalModelNamespaceCache => of(&world.namespace_models, key),
+        Kind::LocalModelNodeGroup => of(&world.node_groups, key),
+        _ => None,
+    };
+    if let Some(found) = found {
+        live.apply(found);
     }
 }
 

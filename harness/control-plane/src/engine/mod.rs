@@ -559,12 +559,13 @@ impl Engine {
         let object = object.trimmed();
         let (kind, key) = (object.kind(), object.key());
         let affected = affected::by(&self.world, &object);
-        live::applied(&self.live_config, &object);
         if kserve::is_cache_looked_after(&object) {
             self.local_models.send_replace(true);
         }
         self.readiness.note(&object, &self.metrics);
-        if !self.world.apply(object) {
+        let is_news = self.world.apply(object);
+        live::applied(&self.live_config, &self.world, kind, &key);
+        if !is_news {
             return;
         }
         self.note_table(kind);
