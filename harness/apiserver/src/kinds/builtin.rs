@@ -287,7 +287,7 @@ pub(crate) const ROWS: &[Row] = &[
         .names(NameRule::Label)
         .fields(&["spec.clusterIP", "spec.type"])
         .complete(defaults::network::service)
-        .validate(rules::network::service)
+        .validate(rules::service::service)
         .columns(&columns::SERVICE),
     row("apps", "v1", "controllerrevisions", "ControllerRevision", "apps.v1.ControllerRevision")
         .columns(&columns::CONTROLLER_REVISION),

@@ -19,6 +19,9 @@ impl Write<'_, '_> {
             return Ok(());
         }
         let kind = text(object, &["spec", "type"]).to_owned();
+        if let Some(old) = old {
+            drop_of_the_old_type(object, &old.value, &kind);
+        }
         if kind == "ExternalName" {
             return Ok(());
         }
@@ -95,5 +98,39 @@ impl Write<'_, '_> {
             return Err(self.invalid(name, &[error]));
         }
         Ok(())
+    }
+}
+
+/// What only the old type could have goes with it, unless somebody has just asked for something else: who patches the type
+/// alone need not know what the cluster had given.
+fn drop_of_the_old_type(object: &mut Value, old: &Value, kind: &str) {
+    let has_node_ports = |kind: &str| matches!(kind, "NodePort" | "LoadBalancer");
+    let before = text(old, &["spec", "type"]);
+    if before == "LoadBalancer" && kind != "LoadBalancer" {
+        for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"] {
+            drop_same(object, old, field);
+        }
+    }
+    if !has_node_ports(before) || has_node_ports(kind) {
+        return;
+    }
+    let numbers = |service: &Value| -> Vec<i64> {
+        list(service, &["spec", "ports"]).iter().map(|port| port["nodePort"].as_i64().unwrap_or(0)).collect()
+    };
+    if numbers(object) == numbers(old) {
+        let ports = map_at(as_map(object), "spec").get_mut("ports").and_then(Value::as_array_mut);
+        for port in ports.into_iter().flatten() {
+            as_map(port).shift_remove("nodePort");
+        }
+    }
+    if list(object, &["spec", "externalIPs"]).is_empty() {
+        drop_same(object, old, "externalTrafficPolicy");
+    }
+}
+
+/// Takes away a field of the specification that is as it was.
+fn drop_same(object: &mut Value, old: &Value, field: &str) {
+    if object["spec"].get(field) == old["spec"].get(field) {
+        map_at(as_map(object), "spec").shift_remove(field);
     }
 }

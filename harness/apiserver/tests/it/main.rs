@@ -15,6 +15,7 @@ mod quotas;
 mod rules;
 mod security;
 mod served;
+mod service_rules;
 mod socket;
 mod watching;
 mod webhooks;

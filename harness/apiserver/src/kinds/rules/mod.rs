@@ -12,6 +12,7 @@ pub(crate) mod network_policy;
 pub(crate) mod pod;
 pub(crate) mod schedule;
 mod selector;
+pub(crate) mod service;
 pub(crate) mod storage;
 pub(crate) mod webhook;
 pub(crate) mod workload;

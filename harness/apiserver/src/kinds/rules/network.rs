@@ -1,77 +1,11 @@
-//! Rules for services.
+//! Rules for the addresses behind services.
 
 use serde_json::Value;
 
 use crate::{
-    kinds::names::{check_label, check_labels},
     object::{at, list, text},
     status::FieldError,
 };
-
-pub(crate) fn service(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
-    let kind = text(new, &["spec", "type"]);
-    let ports = list(new, &["spec", "ports"]);
-    if !["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"].contains(&kind) {
-        let supported = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
-        errors.push(FieldError::not_supported("spec.type", &kind.into(), &supported));
-    }
-    if ports.is_empty() && kind != "ExternalName" && text(new, &["spec", "clusterIP"]) != "None" {
-        errors.push(FieldError::required("spec.ports", ""));
-    }
-    if kind == "ExternalName" && text(new, &["spec", "externalName"]).is_empty() {
-        errors.push(FieldError::required("spec.externalName", ""));
-    }
-    let mut names: Vec<&str> = Vec::new();
-    let mut seen: Vec<(i64, &str)> = Vec::new();
-    for (index, port) in ports.iter().enumerate() {
-        let at = |field: &str| format!("spec.ports[{index}].{field}");
-        let name = text(port, &["name"]);
-        if name.is_empty() {
-            if ports.len() > 1 {
-                errors.push(FieldError::required(at("name"), ""));
-            }
-        } else {
-            for fault in check_label(name) {
-                errors.push(FieldError::invalid(at("name"), &name.into(), fault));
-            }
-            if names.contains(&name) {
-                errors.push(FieldError::duplicate(at("name"), &name.into()));
-            }
-            names.push(name);
-        }
-        let number = port.get("port").and_then(Value::as_i64).unwrap_or_default();
-        if !(1..=65_535).contains(&number) {
-            errors.push(FieldError::invalid(
-                at("port"),
-                &number.into(),
-                "must be between 1 and 65535, inclusive",
-            ));
-        }
-        let protocol = text(port, &["protocol"]);
-        if !["SCTP", "TCP", "UDP"].contains(&protocol) {
-            errors.push(FieldError::not_supported(at("protocol"), &protocol.into(), &["SCTP", "TCP", "UDP"]));
-        }
-        if seen.contains(&(number, protocol)) {
-            let value = serde_json::json!({"Name": "", "Protocol": protocol, "AppProtocol": null, "Port": number,
-                "TargetPort": 0, "NodePort": 0});
-            errors.push(FieldError::duplicate(format!("spec.ports[{index}]"), &value));
-        }
-        seen.push((number, protocol));
-    }
-    check_labels(at(new, &["spec", "selector"]), "spec.selector", errors);
-    if let Some(old) = old {
-        let address = |object: &Value| text(object, &["spec", "clusterIP"]).to_owned();
-        let before = address(old);
-        if kind != "ExternalName"
-            && text(old, &["spec", "type"]) != "ExternalName"
-            && !before.is_empty()
-            && before != address(new)
-        {
-            let value = at(new, &["spec", "clusterIPs"]).cloned().unwrap_or_default();
-            errors.push(FieldError::invalid("spec.clusterIPs[0]", &value, "may not change once set"));
-        }
-    }
-}
 
 pub(crate) fn endpoints(new: &Value, _: Option<&Value>, errors: &mut Vec<FieldError>) {
     for (index, subset) in list(new, &["subsets"]).iter().enumerate() {
