@@ -67,6 +67,11 @@ impl ApiError {
         Self::new(406, "NotAcceptable", message).with_details(json!({}))
     }
 
+    /// A form that does not fit what is asked for.
+    pub(crate) fn unfit_form(why: &str) -> Self {
+        Self::new(406, "NotAcceptable", why)
+    }
+
     pub(crate) fn already_exists(group: &str, resource: &str, name: &str) -> Self {
         let message = format!("{} {} already exists", qualified(resource, group), go_quote(name));
         Self::new(409, "AlreadyExists", message).with_details(details(name, group, resource))
@@ -162,8 +167,22 @@ impl FieldError {
     }
 
     pub(crate) fn invalid(field: impl Into<String>, value: &Value, detail: &str) -> Self {
-        let message = format!("Invalid value: {}: {detail}", go_value(value));
+        let mut message = format!("Invalid value: {}", go_value(value));
+        if !detail.is_empty() {
+            message = format!("{message}: {detail}");
+        }
         Self { reason: "FieldValueInvalid", message, field: field.into() }
+    }
+
+    /// Invalid for how its fields go together; none of them is shown.
+    pub(crate) fn invalid_as_a_whole(field: impl Into<String>, detail: &str) -> Self {
+        let message = format!("Invalid value: {detail}");
+        Self { reason: "FieldValueInvalid", message, field: field.into() }
+    }
+
+    pub(crate) fn too_many(field: impl Into<String>, found: usize, limit: usize) -> Self {
+        let message = format!("Too many: {found}: must have at most {limit} items");
+        Self { reason: "FieldValueTooMany", message, field: field.into() }
     }
 
     pub(crate) fn type_invalid(field: impl Into<String>, value: &Value, detail: &str) -> Self {

@@ -320,6 +320,7 @@ pub(crate) const ROWS: &[Row] = &[
         .columns(&columns::REPLICA_SET),
     row("apps", "v1", "statefulsets", "StatefulSet", "apps.v1.StatefulSet")
         .short(&["sts"])
+        .names(NameRule::Label)
         .all()
         .status()
         .scale()
@@ -371,7 +372,7 @@ pub(crate) const ROWS: &[Row] = &[
         .generation(Generation::Spec)
         .fields(&["status.successful"])
         .complete(defaults::workload::job)
-        .validate(rules::workload::job)
+        .validate(rules::job::job)
         .columns(&columns::JOB),
     Row {
         create_on_update: true,

@@ -107,6 +107,31 @@ pub(crate) fn check_labels(labels: Option<&Value>, field: &str, errors: &mut Vec
     }
 }
 
+/// A name at `field` with a domain before it, as in `example.com/controller`.
+pub(crate) fn domain_prefixed_path(name: &str, field: &str, errors: &mut Vec<FieldError>) {
+    let mut refuse = |why: &str| errors.push(FieldError::invalid(field, &name.into(), why));
+    let Some((domain, path)) =
+        name.split_once('/').filter(|(domain, path)| !domain.is_empty() && !path.is_empty())
+    else {
+        if name.is_empty() {
+            errors.push(FieldError::required(field, ""));
+        } else {
+            refuse("must be a domain-prefixed path (such as \"acme.io/foo\")");
+        }
+        return;
+    };
+    for why in check_subdomain(domain) {
+        refuse(&format!("domain part {why}"));
+    }
+    let is_path = |c: char| c.is_ascii_alphanumeric() || "/-._~%!$&'()*+,;=:".contains(c);
+    if !path.chars().all(is_path) {
+        refuse(
+            "a valid path must consist of valid characters (regex used for validation is \
+'[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')",
+        );
+    }
+}
+
 /// Faults of the annotations at `field`: keys, and the size of all together.
 pub(crate) fn check_annotations(annotations: Option<&Value>, field: &str, errors: &mut Vec<FieldError>) {
     const LIMIT_BYTES: usize = 256 * 1024;

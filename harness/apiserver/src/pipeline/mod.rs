@@ -217,6 +217,9 @@ fn read_resource(
     };
     let options = RequestOptions::parse(request)?;
     let presentation = Presentation::choose(request)?;
+    if !path.watch && !options.watch && target.subresource != "scale" {
+        presentation.fit(&target.kind, target.name.is_none())?;
+    }
     let answer = match (&target.name, target.subresource.as_str()) {
         (None, _) if path.watch || options.watch => watch::start(state, &target, &options, &presentation)?,
         (None, _) => read::list(state, context, &target, &options, &presentation)?,

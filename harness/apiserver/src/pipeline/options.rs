@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::Request;
 use crate::status::{ApiError, FieldError};
 
+/// Longest name of a field manager, in bytes.
+const LONGEST_MANAGER: usize = 128;
+
 /// What the query asks for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RequestOptions {
@@ -42,6 +45,7 @@ impl RequestOptions {
     pub(crate) fn parse(request: &Request) -> Result<Self, ApiError> {
         let mut options = Self::default();
         let mut dry_run: Vec<String> = Vec::new();
+        let mut errors = Vec::new();
         for (key, value) in form_urlencoded::parse(request.query.as_bytes()) {
             let value = value.into_owned();
             match &*key {
@@ -67,14 +71,12 @@ impl RequestOptions {
                         "Strict" => FieldValidation::Strict,
                         _ => {
                             let supported = ["Ignore", "Strict", "Warn"];
-                            let error =
-                                FieldError::not_supported("fieldValidation", &value.into(), &supported);
-                            return Err(ApiError::invalid(
-                                "meta.k8s.io",
-                                options_kind(&request.method),
-                                "",
-                                &[error],
+                            errors.push(FieldError::not_supported(
+                                "fieldValidation",
+                                &value.into(),
+                                &supported,
                             ));
+                            FieldValidation::Warn
                         }
                     };
                 }
@@ -85,10 +87,15 @@ impl RequestOptions {
                 _ => {}
             }
         }
-        options.dry_run = parse_dry_run(&dry_run, options_kind(&request.method))?;
-        if options.field_manager.len() > 128 {
-            let error = FieldError::too_long("fieldManager", 128);
-            return Err(ApiError::invalid("meta.k8s.io", options_kind(&request.method), "", &[error]));
+        let kind = options_kind(&request.method);
+        options.dry_run = parse_dry_run(&dry_run, kind)?;
+        manager_faults(&options.field_manager, &mut errors);
+        let is_apply = super::body::media_type(&request.content_type).starts_with("application/apply-patch");
+        if request.method == "PATCH" && options.force.is_some() && !is_apply {
+            errors.push(FieldError::forbidden("force", "may not be specified for non-apply patch"));
+        }
+        if !errors.is_empty() {
+            return Err(ApiError::invalid("meta.k8s.io", kind, "", &errors));
         }
         Ok(options)
     }
@@ -99,8 +106,19 @@ impl RequestOptions {
             return self.field_manager.clone();
         }
         let name = request.user_agent.split('/').next().unwrap_or_default();
-        let name: String = name.chars().filter(|c| !c.is_control()).take(128).collect();
+        let name: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_MANAGER).collect();
         if name.is_empty() { "unknown".into() } else { name }
+    }
+}
+
+/// A manager's name is short, and one can read it.
+fn manager_faults(manager: &str, errors: &mut Vec<FieldError>) {
+    if manager.len() > LONGEST_MANAGER {
+        errors.push(FieldError::too_long("fieldManager", LONGEST_MANAGER));
+    }
+    for (position, character) in manager.char_indices().filter(|(_, character)| character.is_control()) {
+        let why = format!("invalid character U+{:04X} (at position {position})", u32::from(character));
+        errors.push(FieldError::invalid("fieldManager", &manager.into(), &why));
     }
 }
 

@@ -255,7 +255,7 @@ impl Cursor {
         let object = json!({"kind": &*kind.name, "apiVersion": kind.api_version(self.target.version),
             "metadata": metadata});
         let object = match self.presentation {
-            Presentation::Table { .. } => json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1",
+            Presentation::Table { api_version, .. } => json!({"kind": "Table", "apiVersion": api_version,
                 "metadata": {"resourceVersion": self.revision.to_string()}, "columnDefinitions": null,
                 "rows": [{"cells": [], "object": object}]}),
             other => other.object(kind, self.target.version, object, now),

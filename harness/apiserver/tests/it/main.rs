@@ -6,6 +6,7 @@ mod client;
 mod definitions;
 mod durable;
 mod eviction;
+mod forms;
 mod garbage;
 mod load;
 mod metrics;
@@ -19,6 +20,7 @@ mod service_rules;
 mod socket;
 mod watching;
 mod webhooks;
+mod workload_rules;
 
 use std::time::Duration;
 
@@ -40,13 +42,18 @@ async fn call(server: &ApiServer, method: &str, path: &str, body: Option<Value>)
 
 /// One request in process with a content type of its own.
 async fn call_as(server: &ApiServer, method: &str, path: &str, kind: &str, body: String) -> (u16, Value) {
-    let request = http::Request::builder()
-        .method(method)
-        .uri(path)
-        .header("content-type", kind)
-        .header("user-agent", "test/1")
-        .body(kube::client::Body::from(body.into_bytes()))
-        .unwrap();
+    let request = http::Request::builder().method(method).uri(path).header("content-type", kind);
+    send(server, request, body).await
+}
+
+/// A GET in process for one of the forms that the client can read.
+async fn get_as(server: &ApiServer, path: &str, accept: &str) -> (u16, Value) {
+    send(server, http::Request::get(path).header("accept", accept), String::new()).await
+}
+
+async fn send(server: &ApiServer, request: http::request::Builder, body: String) -> (u16, Value) {
+    let request =
+        request.header("user-agent", "test/1").body(kube::client::Body::from(body.into_bytes())).unwrap();
     let response = tokio::time::timeout(DEADLINE, server.client().send(request)).await.unwrap().unwrap();
     let code = response.status().as_u16();
     let body = response.into_body().collect_bytes().await.unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{pod, spec, status};
+use super::{config, pod, spec, status};
 use crate::object::{map_at, set_default};
 
 pub(crate) fn deployment(object: &mut Value) {
@@ -39,6 +39,11 @@ pub(crate) fn stateful_set(object: &mut Value) {
         set_default(map_at(update, "rollingUpdate"), "partition", 0);
     }
     set_default(spec, "revisionHistoryLimit", 10);
+    for claim in spec.get_mut("volumeClaimTemplates").and_then(Value::as_array_mut).into_iter().flatten() {
+        set_default(crate::object::as_map(claim), "apiVersion", "v1");
+        set_default(crate::object::as_map(claim), "kind", "PersistentVolumeClaim");
+        config::persistent_volume_claim(claim);
+    }
     let retention = map_at(spec, "persistentVolumeClaimRetentionPolicy");
     set_default(retention, "whenDeleted", "Retain");
     set_default(retention, "whenScaled", "Retain");
@@ -111,7 +116,8 @@ fn job_spec(spec: &mut Map<String, Value>) {
     set_default(spec, "backoffLimit", 6);
     set_default(spec, "completionMode", "NonIndexed");
     set_default(spec, "suspend", false);
-    set_default(spec, "podReplacementPolicy", "TerminatingOrFailed");
+    let replaced = if spec.contains_key("podFailurePolicy") { "Failed" } else { "TerminatingOrFailed" };
+    set_default(spec, "podReplacementPolicy", replaced);
 }
 
 pub(crate) fn cron_job(object: &mut Value) {

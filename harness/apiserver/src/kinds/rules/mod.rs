@@ -5,6 +5,7 @@ pub(crate) mod autoscaling;
 pub(crate) mod config;
 pub(crate) mod definition;
 pub(crate) mod ingress;
+pub(crate) mod job;
 pub(crate) mod limits;
 pub(crate) mod metadata;
 pub(crate) mod network;

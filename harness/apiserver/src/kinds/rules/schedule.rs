@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::workload;
+use super::job;
 use crate::{
     object::{integer, meta, text},
     status::FieldError,
@@ -36,7 +36,7 @@ pub(crate) fn cron_job(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
         _ => {}
     }
     let mut of_job = Vec::new();
-    workload::job_spec(&json!({"spec": new["spec"]["jobTemplate"]["spec"]}), &mut of_job);
+    job::job_spec(&json!({"spec": new["spec"]["jobTemplate"]["spec"]}), &mut of_job);
     errors.extend(of_job.into_iter().map(|error| FieldError {
         field: error.field.replacen("spec.", "spec.jobTemplate.spec.", 1),
         ..error

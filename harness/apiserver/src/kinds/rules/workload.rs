@@ -1,77 +1,45 @@
 //! Rules for the workloads that make pods.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{immutable, pod::pod_spec};
+use super::{
+    immutable,
+    pod::{non_negative, pod_template},
+    selector::label_selector,
+};
 use crate::{
-    object::{as_map, at, integer, list, meta, text},
+    object::{as_map, at, integer, list, map_at, meta, text},
     status::FieldError,
 };
 
 /// Deployment, ReplicaSet, StatefulSet, DaemonSet.
 pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
-    let selector = at(new, &["spec", "selector"]);
-    if let Some(replicas) = integer(new, &["spec", "replicas"])
-        && replicas < 0
+    let kind = text(new, &["kind"]);
+    non_negative(&new["spec"], "replicas", "spec", errors);
+    selector(new, kind, errors);
+    // Claim templates are volumes of the pods, too.
+    let mut template = new["spec"]["template"].clone();
+    let claims = list(new, &["spec", "volumeClaimTemplates"]);
+    if !claims.is_empty()
+        && let Some(volumes) =
+            map_at(as_map(&mut template), "spec").entry("volumes").or_insert_with(|| json!([])).as_array_mut()
     {
-        errors.push(FieldError::invalid(
-            "spec.replicas",
-            &replicas.into(),
-            "must be greater than or equal to 0",
-        ));
+        let of_claim = |claim: &Value| json!({"name": meta(claim, "name"), "emptyDir": {}});
+        volumes.retain(|volume| !claims.iter().any(|claim| meta(claim, "name") == text(volume, &["name"])));
+        volumes.extend(claims.iter().map(of_claim));
     }
-    match selector {
-        None | Some(Value::Null) => {
-            errors.push(FieldError::required("spec.selector", ""));
-            if let Some(labels) = at(new, &["spec", "template", "metadata", "labels"]) {
-                let why = "`selector` does not match template `labels`";
-                errors.push(FieldError::invalid("spec.template.metadata.labels", labels, why));
-            }
-        }
-        Some(selector) => {
-            let empty = selector.as_object().is_some_and(serde_json::Map::is_empty);
-            if empty {
-                let word = match text(new, &["kind"]) {
-                    "StatefulSet" => "statefulset",
-                    "DaemonSet" => "daemonset",
-                    _ => "deployment",
-                };
-                let why = format!("empty selector is invalid for {word}");
-                errors.push(FieldError::invalid("spec.selector", selector, &why));
-            }
-            let labels = at(new, &["spec", "template", "metadata", "labels"]);
-            if !selects(selector, labels) {
-                let value = labels.cloned().unwrap_or(Value::Null);
-                errors.push(FieldError::invalid(
-                    "spec.template.metadata.labels",
-                    &value,
-                    "`selector` does not match template `labels`",
-                ));
-            }
-        }
+    pod_template(&template, "spec.template", errors);
+    let restart = text(&template, &["spec", "restartPolicy"]);
+    if ["OnFailure", "Never"].contains(&restart) {
+        let field = "spec.template.spec.restartPolicy";
+        errors.push(FieldError::not_supported(field, &restart.into(), &["Always"]));
     }
-    if let Some(spec) = at(new, &["spec", "template", "spec"]) {
-        // Claim templates are volumes of the pods, too.
-        let mut with_claims = spec.clone();
-        let claims = list(new, &["spec", "volumeClaimTemplates"]);
-        if !claims.is_empty()
-            && let Some(volumes) =
-                as_map(&mut with_claims).entry("volumes").or_insert_with(|| json!([])).as_array_mut()
-        {
-            let of_claim = |claim: &Value| json!({"name": meta(claim, "name"), "emptyDir": {}});
-            volumes
-                .retain(|volume| !claims.iter().any(|claim| meta(claim, "name") == text(volume, &["name"])));
-            volumes.extend(claims.iter().map(of_claim));
-        }
-        pod_spec(&with_claims, "spec.template.spec", errors);
-        let restart = text(spec, &["restartPolicy"]);
-        if restart != "Always" && ["OnFailure", "Never"].contains(&restart) {
-            errors.push(FieldError::not_supported(
-                "spec.template.spec.restartPolicy",
-                &restart.into(),
-                &["Always"],
-            ));
-        }
+    if let Some(seconds) = at(&template, &["spec", "activeDeadlineSeconds"]) {
+        let field = "spec.template.spec.activeDeadlineSeconds";
+        errors.push(match kind {
+            "StatefulSet" | "DaemonSet" => FieldError::invalid(field, seconds, "must not be specified"),
+            _ => FieldError::forbidden(field, "activeDeadlineSeconds in ReplicaSet is not Supported"),
+        });
     }
     let strategy = text(new, &["spec", "strategy", "type"]);
     if !matches!(strategy, "" | "Recreate" | "RollingUpdate") {
@@ -102,10 +70,7 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
         }
     }
     for field in ["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
-        if let Some(number) = integer(new, &["spec", field]).filter(|number| *number < 0) {
-            let why = "must be greater than or equal to 0";
-            errors.push(FieldError::invalid(format!("spec.{field}"), &number.into(), why));
-        }
+        non_negative(&new["spec"], field, "spec", errors);
     }
     if let (Some(deadline), ready) =
         (integer(new, &["spec", "progressDeadlineSeconds"]), integer(new, &["spec", "minReadySeconds"]))
@@ -114,10 +79,54 @@ pub(crate) fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
         let why = "must be greater than minReadySeconds";
         errors.push(FieldError::invalid("spec.progressDeadlineSeconds", &deadline.into(), why));
     }
-    if text(new, &["kind"]) == "StatefulSet" {
+    if kind == "StatefulSet" {
         stateful_set(new, old, errors);
     } else {
         immutable(&["spec", "selector"], new, old, errors);
+    }
+}
+
+/// A selector, and that it selects the pods of the template.
+fn selector(workload: &Value, kind: &str, errors: &mut Vec<FieldError>) {
+    let field = "spec.selector";
+    let labels = at(workload, &["spec", "template", "metadata", "labels"]);
+    let selector = at(workload, &["spec", "selector"]).filter(|selector| selector.is_object());
+    let is_selected = match selector {
+        None => {
+            errors.push(FieldError::required(field, ""));
+            false
+        }
+        Some(selector) => {
+            let is_valid = label_selector(selector, field, errors);
+            if list(selector, &["matchExpressions"]).is_empty()
+                && selector["matchLabels"].as_object().is_none_or(Map::is_empty)
+            {
+                let of = match kind {
+                    "StatefulSet" => "statefulset",
+                    "DaemonSet" => "daemonset",
+                    _ => "deployment",
+                };
+                errors.push(FieldError::invalid(
+                    field,
+                    selector,
+                    &format!("empty selector is invalid for {of}"),
+                ));
+            }
+            match kind {
+                _ if is_valid => selects(selector, labels),
+                "DaemonSet" => true,
+                _ => {
+                    let why = if kind == "StatefulSet" { "" } else { "invalid label selector" };
+                    errors.push(FieldError::invalid(field, selector, why));
+                    true
+                }
+            }
+        }
+    };
+    if !is_selected {
+        let why = "`selector` does not match template `labels`";
+        let labels = labels.unwrap_or(&Value::Null);
+        errors.push(FieldError::invalid("spec.template.metadata.labels", labels, why));
     }
 }
 
@@ -132,15 +141,22 @@ fn stateful_set(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) 
         "persistentVolumeClaimRetentionPolicy",
         "minReadySeconds",
     ];
-    for (path, known) in [
-        (["spec", "podManagementPolicy"].as_slice(), ["OrderedReady", "Parallel"]),
-        (&["spec", "updateStrategy", "type"], ["RollingUpdate", "OnDelete"]),
-    ] {
-        let found = text(new, path);
+    let spec = &new["spec"];
+    let one_of = |known: [&str; 2]| format!("must be '{}' or '{}'", known[0], known[1]);
+    let management = text(spec, &["podManagementPolicy"]);
+    let managements = ["OrderedReady", "Parallel"];
+    if !management.is_empty() && !managements.contains(&management) {
+        let field = "spec.podManagementPolicy";
+        errors.push(FieldError::invalid(field, &management.into(), &one_of(managements)));
+    }
+    update_strategy(&spec["updateStrategy"], errors);
+    non_negative(&spec["ordinals"], "start", "spec.ordinals", errors);
+    for field in ["whenDeleted", "whenScaled"] {
+        let found = text(spec, &["persistentVolumeClaimRetentionPolicy", field]);
+        let known = ["Retain", "Delete"];
         if !found.is_empty() && !known.contains(&found) {
-            let why = format!("must be '{}' or '{}'", known[0], known[1]);
-            let field = path.strip_suffix(&["type"]).unwrap_or(path).join(".");
-            errors.push(FieldError::invalid(field, &found.into(), &why));
+            let field = format!("spec.persistentVolumeClaimRetentionPolicy.{field}");
+            errors.push(FieldError::not_supported(field, &found.into(), &known));
         }
     }
     let rest = |object: &Value| {
@@ -154,6 +170,37 @@ fn stateful_set(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) 
         let why =
             format!("updates to statefulset spec for fields other than {others} and '{last}' are forbidden");
         errors.push(FieldError::forbidden("spec", &why));
+    }
+}
+
+fn update_strategy(strategy: &Value, errors: &mut Vec<FieldError>) {
+    let field = "spec.updateStrategy";
+    let rolling = strategy.get("rollingUpdate").filter(|rolling| rolling.is_object());
+    let shown = |rolling: &Value| {
+        json!({"Partition": integer(rolling, &["partition"]).unwrap_or_default(),
+            "MaxUnavailable": rolling["maxUnavailable"]})
+    };
+    match (text(strategy, &["type"]), rolling) {
+        ("OnDelete", Some(rolling)) => {
+            let why = "only allowed for updateStrategy 'RollingUpdate'";
+            errors.push(FieldError::invalid(format!("{field}.rollingUpdate"), &shown(rolling), why));
+        }
+        ("RollingUpdate", Some(rolling)) => {
+            non_negative(rolling, "partition", &format!("{field}.rollingUpdate"), errors);
+            if let Some(most) = rolling.get("maxUnavailable").filter(|most| !most.is_null()) {
+                let field = format!("{field}.rollingUpdate.maxUnavailable");
+                count_or_percent(most, &field, true, errors);
+                if most.as_i64() == Some(0) || most.as_str() == Some("0%") {
+                    errors.push(FieldError::invalid(field, most, "cannot be 0"));
+                }
+            }
+        }
+        ("OnDelete" | "RollingUpdate" | "", _) => {}
+        (other, rolling) => {
+            let value = json!({"Type": other, "RollingUpdate": rolling.map(shown)});
+            let why = "must be 'RollingUpdate' or 'OnDelete'";
+            errors.push(FieldError::invalid(field, &value, why));
+        }
     }
 }
 
@@ -177,87 +224,6 @@ used for validation is '[0-9]+%')";
             errors.push(FieldError::invalid(at, value, "must not be greater than 100%"));
         }
         Some(_) => {}
-    }
-}
-
-pub(crate) fn job(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
-    job_spec(new, errors);
-    generated_selector(new, errors);
-    let Some(old) = old else { return };
-    // An update is checked as a whole once more, and what is wrong with it is told twice.
-    job_spec(new, errors);
-    immutable(&["spec", "selector"], new, Some(old), errors);
-    immutable(&["spec", "completionMode"], new, Some(old), errors);
-    immutable(&["spec", "podFailurePolicy"], new, Some(old), errors);
-    immutable(&["spec", "backoffLimitPerIndex"], new, Some(old), errors);
-    let count = |object: &Value, field: &str| integer(object, &["spec", field]);
-    if text(new, &["spec", "completionMode"]) != "Indexed" {
-        immutable(&["spec", "completions"], new, Some(old), errors);
-    } else if count(new, "completions") != count(old, "completions")
-        && count(new, "completions") != count(new, "parallelism")
-    {
-        let value = at(new, &["spec", "completions"]).cloned().unwrap_or_default();
-        let why = "can only be modified in tandem with spec.parallelism";
-        errors.push(FieldError::invalid("spec.completions", &value, why));
-    }
-    let template = |object: &Value| at(object, &["spec", "template", "spec"]).cloned().unwrap_or_default();
-    let (mut before, after) = (template(old), template(new));
-    if may_move(old) {
-        // Where a suspended Job's pods may go is decided by who resumes it.
-        for field in ["nodeSelector", "affinity", "tolerations", "schedulingGates"] {
-            let map = as_map(&mut before);
-            match after.get(field) {
-                Some(value) => map.insert(field.to_owned(), value.clone()),
-                None => map.shift_remove(field),
-            };
-        }
-    }
-    if before != after {
-        errors.push(FieldError::invalid("spec.template.spec", &after, "field is immutable"));
-    }
-}
-
-/// A Job that is suspended and has not begun.
-fn may_move(job: &Value) -> bool {
-    at(job, &["spec", "suspend"]) == Some(&Value::Bool(true)) && at(job, &["status", "startTime"]).is_none()
-}
-
-pub(super) fn job_spec(job: &Value, errors: &mut Vec<FieldError>) {
-    if let Some(spec) = at(job, &["spec", "template", "spec"]) {
-        let restart = text(spec, &["restartPolicy"]);
-        if !["OnFailure", "Never"].contains(&restart) {
-            let why = "valid values: \"OnFailure\", \"Never\"";
-            errors.push(FieldError::required("spec.template.spec.restartPolicy", why));
-        }
-        pod_spec(spec, "spec.template.spec", errors);
-    }
-    for field in
-        ["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"]
-    {
-        if let Some(count) = integer(job, &["spec", field]).filter(|count| *count < 0) {
-            let why = "must be greater than or equal to 0";
-            errors.push(FieldError::invalid(format!("spec.{field}"), &count.into(), why));
-        }
-    }
-    let labels = at(job, &["spec", "template", "metadata", "labels"]);
-    if at(job, &["spec", "selector"]).is_some_and(|selector| !selects(selector, labels)) {
-        let why = "`selector` does not match template `labels`";
-        let value = labels.cloned().unwrap_or_default();
-        errors.push(FieldError::invalid("spec.template.metadata.labels", &value, why));
-    }
-}
-
-/// A selector that the server makes selects by the Job's own uid and name.
-fn generated_selector(job: &Value, errors: &mut Vec<FieldError>) {
-    let Some(selector) = at(job, &["spec", "selector"]) else { return };
-    if at(job, &["spec", "manualSelector"]) == Some(&Value::Bool(true)) {
-        return;
-    }
-    let (uid, name) = (meta(job, "uid"), meta(job, "name"));
-    let own = json!({"batch.kubernetes.io/controller-uid": uid, "controller-uid": uid,
-        "batch.kubernetes.io/job-name": name, "job-name": name});
-    if !selects(selector, Some(&own)) {
-        errors.push(FieldError::invalid("spec.selector", selector, "`selector` not auto-generated"));
     }
 }
 

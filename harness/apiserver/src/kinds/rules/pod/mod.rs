@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::subdomain;
 use crate::{
-    kinds::names::{check_label, qualified_name_faults},
+    kinds::names::{check_annotations, check_label, check_labels, qualified_name_faults},
     object::{integer, list, text},
     status::FieldError,
 };
@@ -90,8 +90,22 @@ fn pod_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Checks the template of a pod at `field`.
+pub(super) fn pod_template(template: &Value, field: &str, errors: &mut Vec<FieldError>) {
+    let metadata = &template["metadata"];
+    check_labels(metadata.get("labels"), &format!("{field}.labels"), errors);
+    check_annotations(metadata.get("annotations"), &format!("{field}.annotations"), errors);
+    if let Some(spec) = template.get("spec") {
+        pod_spec(spec, &format!("{field}.spec"), errors);
+        if !list(spec, &["ephemeralContainers"]).is_empty() {
+            let why = "ephemeral containers not allowed in pod template";
+            errors.push(FieldError::forbidden(format!("{field}.spec.ephemeralContainers"), why));
+        }
+    }
+}
+
 /// Checks a pod spec at `field`.
-pub(crate) fn pod_spec(spec: &Value, field: &str, errors: &mut Vec<FieldError>) {
+fn pod_spec(spec: &Value, field: &str, errors: &mut Vec<FieldError>) {
     let declared = list(spec, &["volumes"]);
     volumes::volumes(declared, &format!("{field}.volumes"), errors);
     let names: Vec<&str> = declared.iter().map(|volume| text(volume, &["name"])).collect();
@@ -231,7 +245,7 @@ fn supported(map: &Value, key: &str, field: &str, values: &[&str], errors: &mut 
     }
 }
 
-fn non_negative(map: &Value, key: &str, field: &str, errors: &mut Vec<FieldError>) {
+pub(super) fn non_negative(map: &Value, key: &str, field: &str, errors: &mut Vec<FieldError>) {
     if let Some(number) = integer(map, &[key]).filter(|number| *number < 0) {
         let why = "must be greater than or equal to 0";
         errors.push(FieldError::invalid(format!("{field}.{key}"), &number.into(), why));
