@@ -59,5 +59,5 @@ pub use connect::{
 };
 pub use durable::StorageError;
 pub use external_metrics::{ExternalMetricQuery, ExternalMetricValue, ExternalMetrics};
-pub use security::{Authorization, Identity, Pki, PkiError, User};
+pub use security::{AnyCertificate, Authorization, Identity, Pki, PkiError, User};
 pub use server::{ApiServer, Options};

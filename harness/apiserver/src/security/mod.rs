@@ -4,6 +4,7 @@
 //! follows impersonation headers, and asks the roles whether the request may go on. Signatures are checked once and
 //! remembered; whether a token's account and pod still exist is looked up each time.
 
+mod any_certificate;
 pub(crate) mod attributes;
 mod authentication;
 mod authorization_log;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+pub use any_certificate::AnyCertificate;
 pub(crate) use authentication::check_token;
 pub use authorization_log::Authorization;
 pub(crate) use authorization_log::AuthorizationLog;

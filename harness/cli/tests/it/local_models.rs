@@ -1,9 +1,10 @@
 //! Models kept on nodes: the download runs as a job on the node, and services mount what it brought.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use windtunnel_testkit::until;
 
 use super::up::{Local, gateway, post};
 use super::{stderr, stdout};
@@ -95,11 +96,19 @@ impl Shelf {
     }
 
     fn until(&self, what: &str, holds: impl Fn() -> bool) {
-        let end = Instant::now() + LIMIT;
-        while !holds() {
-            assert!(Instant::now() < end, "{what}: not within {LIMIT:?}\n{}", self.all());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        until(what, LIMIT, || Seen { shelf: self, is_so: holds() }, |seen| seen.is_so);
+    }
+}
+
+/// One look at a shelf; a test that fails shows what else there is.
+struct Seen<'a> {
+    shelf: &'a Shelf,
+    is_so: bool,
+}
+
+impl std::fmt::Debug for Seen<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.shelf.all())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The agent of one node, as a DaemonSet runs it: the group's folder is mounted somewhere else. The test plays the jobs.
 
+use std::time::Duration;
+
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -9,6 +11,7 @@ use windtunnel_api::kserve::LocalModelNode;
 use windtunnel_apiserver::ApiServer;
 use windtunnel_control_plane::local_model_agent::{LocalModelAgent, Options};
 
+use crate::platform::eventually;
 use crate::wait::until;
 
 const JOBS: &str = "kserve-localmodel-jobs";
@@ -112,11 +115,8 @@ async fn the_agent_of_one_node() {
     let none = Patch::Merge(json!({"spec": {"localModels": []}}));
     node.lists().patch("a", &PatchParams::default(), &none).await.expect("patched");
     assert_eq!(node.state("").await, Vec::<String>::new());
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while folder.exists() {
-        assert!(std::time::Instant::now() < end, "{} is still there", folder.display());
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let look = async || folder.exists();
+    eventually("the folder is gone", Duration::from_secs(20), look, |is_there| !is_there).await;
     assert!(
         node.lists().get("b").await.expect("the other list").status.is_none(),
         "other nodes are not its business"

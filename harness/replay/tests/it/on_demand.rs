@@ -239,24 +239,3 @@ async fn a_standard_service_goes_from_zero_to_many_and_back() {
     platform.assert_ready().await;
     platform.stop().await;
 }
-
-/// Prints how long the first answer takes from zero: `cargo nextest run -p windtunnel-replay --run-ignored only on_demand
-/// --no-capture`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-async fn from_zero_to_the_first_answer() {
-    let Some(platform) = Platform::start(json!({})).await else { return };
-    let mut ours = Vec::new();
-    for _ in 0..10 {
-        let (took, start) = wake(&platform).await;
-        println!("{took:?}, of which the server's own start took {start:?}");
-        ours.push(took.saturating_sub(start));
-    }
-    ours.sort();
-    println!(
-        "beside the server's own start: median {:?}, most {:?}",
-        ours[ours.len() / 2],
-        ours[ours.len() - 1]
-    );
-    platform.stop().await;
-}

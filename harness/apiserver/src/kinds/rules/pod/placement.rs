@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     kinds::{
         names::{check_label, check_label_value, check_labels},
-        rules::selector::{label_name, label_selector},
+        rules::selector::{NODE_OPERATORS, label_name, label_selector, requirement},
     },
     object::{integer, list, text},
     status::FieldError,
@@ -56,34 +56,9 @@ fn weight(term: &Value, field: &str, errors: &mut Vec<FieldError>) {
 }
 
 fn node_term(term: &Value, checks_values: bool, field: &str, errors: &mut Vec<FieldError>) {
-    for (index, requirement) in list(term, &["matchExpressions"]).iter().enumerate() {
+    for (index, expression) in list(term, &["matchExpressions"]).iter().enumerate() {
         let field = format!("{field}.matchExpressions[{index}]");
-        let values = list(requirement, &["values"]);
-        match text(requirement, &["operator"]) {
-            "In" | "NotIn" if values.is_empty() => {
-                let why = "must be specified when `operator` is 'In' or 'NotIn'";
-                errors.push(FieldError::required(format!("{field}.values"), why));
-            }
-            "Exists" | "DoesNotExist" if !values.is_empty() => {
-                let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-                errors.push(FieldError::forbidden(format!("{field}.values"), why));
-            }
-            "Gt" | "Lt" if values.len() != 1 => {
-                let why = "must be specified single value when `operator` is 'Lt' or 'Gt'";
-                errors.push(FieldError::required(format!("{field}.values"), why));
-            }
-            "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
-            other => {
-                let why = "not a valid selector operator";
-                errors.push(FieldError::invalid(format!("{field}.operator"), &other.into(), why));
-            }
-        }
-        label_name(text(requirement, &["key"]), &format!("{field}.key"), errors);
-        for (number, value) in values.iter().enumerate().filter(|_| checks_values) {
-            if let Err(why) = value.as_str().map_or(Ok(()), check_label_value) {
-                errors.push(FieldError::invalid(format!("{field}.values[{number}]"), value, why));
-            }
-        }
+        requirement(expression, &NODE_OPERATORS, checks_values, &field, errors);
     }
     for (index, requirement) in list(term, &["matchFields"]).iter().enumerate() {
         let field = format!("{field}.matchFields[{index}]");
