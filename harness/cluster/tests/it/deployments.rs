@@ -247,3 +247,33 @@ fn a_name_that_is_taken_leads_to_another_hash() {
     assert_eq!(model.sizes(), [(1, 1), (7, 0)]);
     assert_eq!(model.deployment()["status"]["collisionCount"], 1);
 }
+
+/// If this fails a client of the first API can't go back, or goes back again and again (events as in Kubernetes'
+/// pkg/controller/deployment/rollback.go).
+#[test]
+fn an_annotation_rolls_back() {
+    let mut model = started(2, &rolling(1, 0));
+    change_image(&mut model, "i:2");
+    model.settle();
+    let image =
+        |model: &Model| model.deployment()["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+    let annotations = |model: &Model| model.deployment()["metadata"]["annotations"].clone();
+    for (asked, then, told) in [
+        ("77", "i:2", "Unable to find the revision to rollback to."),
+        ("2", "i:2", "The rollback revision contains the same template as current deployment \"d\""),
+        ("0", "i:1", "Rolled back deployment \"d\" to revision 1"),
+        ("2", "i:2", "Rolled back deployment \"d\" to revision 2"),
+    ] {
+        let patch =
+            json!({"metadata": {"annotations": {"deprecated.deployment.rollback.to": asked, "note": asked}}});
+        model.patch::<Deployment>(&key(), &patch);
+        model.settle();
+        assert_eq!(image(&model), then, "to {asked}");
+        assert_eq!(annotations(&model)["deprecated.deployment.rollback.to"], Value::Null, "to {asked}");
+        assert!(model.notes.iter().any(|note| note == told), "to {asked}: {:?}", model.notes);
+        model.ready(usize::MAX);
+        model.settle();
+    }
+    let labels = model.deployment()["spec"]["template"]["metadata"]["labels"].clone();
+    assert_eq!(labels.get("pod-template-hash"), None, "{labels}");
+}

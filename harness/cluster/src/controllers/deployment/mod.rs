@@ -7,6 +7,7 @@
 mod bounds;
 mod fleet;
 mod revision;
+mod rollback;
 mod rolling;
 mod scaling;
 mod status;
@@ -52,6 +53,11 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Outcome {
     }
     if fleet.new_set().is_some() {
         revision::annotate_new(&mut fleet);
+    }
+    if let Some(revision) = rollback::asked(&fleet) {
+        rollback::roll_back(&fleet, revision, &mut outcome);
+        fleet.write(&mut outcome);
+        return outcome;
     }
     if scaling::is_scaling_event(&fleet) {
         scaling::scale(&mut fleet, &mut outcome);

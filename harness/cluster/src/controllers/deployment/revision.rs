@@ -6,7 +6,9 @@ use super::{
     REVISION, TEMPLATE_HASH,
     bounds::Bounds,
     fleet::{self, Fleet, Member, normal_template, owner},
-    note, rolling, scaling,
+    note,
+    rollback::ROLLBACK_TO,
+    rolling, scaling,
     status::NewReplicaSet,
 };
 use crate::{
@@ -24,12 +26,13 @@ use k8s_openapi::{
 /// Annotation: earlier revisions of a ReplicaSet that was rolled back to.
 const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
 /// Annotations of the Deployment that its ReplicaSets do not get.
-const NOT_COPIED: [&str; 5] = [
+pub(super) const NOT_COPIED: [&str; 6] = [
     "kubectl.kubernetes.io/last-applied-configuration",
     REVISION,
     REVISION_HISTORY,
     scaling::DESIRED,
     "deployment.kubernetes.io/max-replicas",
+    ROLLBACK_TO,
 ];
 /// Old ReplicaSets that are kept where the manifest says nothing.
 const HISTORY_LIMIT: i32 = 10;
@@ -145,7 +148,7 @@ pub(super) fn remove_history(fleet: &Fleet<'_>, outcome: &mut Outcome) {
 }
 
 /// Revision of a ReplicaSet; 0 if it has none.
-fn revision_of(set: &ReplicaSet) -> i64 {
+pub(super) fn revision_of(set: &ReplicaSet) -> i64 {
     let annotations = set.metadata.annotations.as_ref();
     annotations.and_then(|annotations| annotations.get(REVISION)?.parse().ok()).unwrap_or(0)
 }
@@ -162,7 +165,7 @@ pub(super) fn new_revision<'a>(fleet: &'a Fleet<'_>) -> Option<&'a String> {
     (present != Some(revision)).then_some(revision)
 }
 
-fn copied(annotations: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
+pub(super) fn copied(annotations: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
     let pairs = annotations.into_iter().flatten();
     pairs
         .filter(|(name, _)| !NOT_COPIED.contains(&name.as_str()))
