@@ -277,13 +277,13 @@ impl Parser {
         match operator.as_str() {
             "=" | "==" | "!=" => {
                 let values = vec![self.value()?];
-                aggregate(value_faults(&key, &values))?;
+                aggregate(&value_faults(&key, &values))?;
                 let equal = operator != "!=";
                 Ok(if equal { Requirement::In(key, values) } else { Requirement::NotIn(key, values) })
             }
             "in" | "notin" => {
                 let values = self.values()?;
-                aggregate(value_faults(&key, &values))?;
+                aggregate(&value_faults(&key, &values))?;
                 let within = operator == "in";
                 Ok(if within { Requirement::In(key, values) } else { Requirement::NotIn(key, values) })
             }
@@ -296,7 +296,7 @@ impl Parser {
                 });
                 let mut faults: Vec<String> = bound.as_ref().err().cloned().into_iter().collect();
                 faults.extend(value_faults(&key, &[value]));
-                aggregate(faults)?;
+                aggregate(&faults)?;
                 let bound = bound?;
                 Ok(if operator == ">" {
                     Requirement::Greater(key, bound)
@@ -388,8 +388,8 @@ fn value_faults(key: &str, values: &[String]) -> Vec<String> {
 }
 
 /// One error of several.
-fn aggregate(faults: Vec<String>) -> Result<(), String> {
-    match faults.as_slice() {
+fn aggregate(faults: &[String]) -> Result<(), String> {
+    match faults {
         [] => Ok(()),
         [one] => Err(one.clone()),
         several => Err(format!("[{}]", several.join(", "))),
