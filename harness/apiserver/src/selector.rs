@@ -96,27 +96,23 @@ impl LabelSelector {
 
 impl FieldSelector {
     /// # Errors
-    /// `BadRequest` when a term has no operator, or names a field that the kind cannot be selected by.
-    pub(crate) fn parse(text: &str, supported: impl Fn(&str) -> bool) -> Result<Self, ApiError> {
+    /// `BadRequest` when a term has no operator, or in the words of `refusal` for a field that the kind cannot be
+    /// selected by.
+    pub(crate) fn parse(text: &str, refusal: impl Fn(&str) -> Option<String>) -> Result<Self, ApiError> {
         let mut terms = Vec::new();
         for term in split_unescaped(text) {
-            let (path, equal, value) = if let Some((path, value)) = term.split_once("!=") {
-                (path, false, value)
-            } else if let Some((path, value)) = term.split_once("==") {
-                (path, true, value)
-            } else if let Some((path, value)) = term.split_once('=') {
-                (path, true, value)
-            } else {
+            let Some((path, equal, value)) = split_term(&term) else {
                 return Err(ApiError::bad_request(format!(
-                    "invalid field selector: invalid selector: '{text}'; can't understand '{term}'"
+                    "invalid selector: '{text}'; can't understand '{term}'"
                 )));
             };
-            if !supported(path) {
-                return Err(ApiError::bad_request(format!("field label not supported: {path}")));
-            }
-            terms.push(FieldTerm { path: path.to_owned(), equal, value: value.replace("\\", "") });
+            let value = unescaped(value).map_err(ApiError::bad_request)?;
+            terms.push(FieldTerm { path: path.to_owned(), equal, value });
         }
-        Ok(Self { terms })
+        match terms.iter().find_map(|term| refusal(&term.path)) {
+            Some(why) => Err(ApiError::bad_request(why)),
+            None => Ok(Self { terms }),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -142,6 +138,42 @@ impl FieldSelector {
             (found == term.value) == term.equal
         })
     }
+}
+
+/// Field, whether it must be equal, and value, split at the first operator.
+fn split_term(term: &str) -> Option<(&str, bool, &str)> {
+    let at = (0..term.len()).filter(|at| term.is_char_boundary(*at)).find(|at| {
+        let rest = &term[*at..];
+        rest.starts_with('=') || rest.starts_with("!=")
+    })?;
+    let (path, rest) = term.split_at(at);
+    if let Some(value) = rest.strip_prefix("!=") {
+        return Some((path, false, value));
+    }
+    rest.strip_prefix("==").or_else(|| rest.strip_prefix('=')).map(|value| (path, true, value))
+}
+
+/// A value of a field selector without its backslashes, which only stand before `\`, `,` and `=`.
+fn unescaped(value: &str) -> Result<String, String> {
+    let mut plain = String::new();
+    let mut characters = value.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => match characters.next() {
+                Some(kept @ ('\\' | ',' | '=')) => plain.push(kept),
+                other => {
+                    let other = other.map(String::from).unwrap_or_default();
+                    return Err(format!("invalid field selector: invalid escape sequence: \\{other}"));
+                }
+            },
+            ',' | '=' => {
+                let code = u32::from(character);
+                return Err(format!("invalid field selector: unescaped character in value: {code}"));
+            }
+            _ => plain.push(character),
+        }
+    }
+    Ok(plain)
 }
 
 fn split_unescaped(text: &str) -> Vec<String> {
@@ -243,17 +275,29 @@ impl Parser {
         };
         self.position += 1;
         match operator.as_str() {
-            "=" | "==" => Ok(Requirement::In(key, vec![self.value()?])),
-            "!=" => Ok(Requirement::NotIn(key, vec![self.value()?])),
-            "in" => Ok(Requirement::In(key, self.values()?)),
-            "notin" => Ok(Requirement::NotIn(key, self.values()?)),
+            "=" | "==" | "!=" => {
+                let values = vec![self.value()?];
+                aggregate(&value_faults(&key, &values))?;
+                let equal = operator != "!=";
+                Ok(if equal { Requirement::In(key, values) } else { Requirement::NotIn(key, values) })
+            }
+            "in" | "notin" => {
+                let values = self.values()?;
+                aggregate(&value_faults(&key, &values))?;
+                let within = operator == "in";
+                Ok(if within { Requirement::In(key, values) } else { Requirement::NotIn(key, values) })
+            }
             ">" | "<" => {
                 let value = self.value()?;
                 let bound = value.parse::<i64>().map_err(|_| {
                     format!(
                         "values[0]: Invalid value: \"{value}\": for 'Gt', 'Lt' operators, the value must be an integer"
                     )
-                })?;
+                });
+                let mut faults: Vec<String> = bound.as_ref().err().cloned().into_iter().collect();
+                faults.extend(value_faults(&key, &[value]));
+                aggregate(&faults)?;
+                let bound = bound?;
                 Ok(if operator == ">" {
                     Requirement::Greater(key, bound)
                 } else {
@@ -270,8 +314,6 @@ impl Parser {
             None | Some(Token::Symbol(",")) => Ok(String::new()),
             Some(Token::Word(word)) => {
                 let word = word.clone();
-                crate::kinds::names::check_label_value(&word)
-                    .map_err(|why| format!("values[0]: Invalid value: \"{word}\": {why}"))?;
                 self.position += 1;
                 Ok(word)
             }
@@ -279,34 +321,43 @@ impl Parser {
         }
     }
 
+    /// The values of a set, sorted and each once.
     fn values(&mut self) -> Result<Vec<String>, String> {
         if self.take() != Some(Token::Symbol("(")) {
             return Err(format!("found '{}' expected: '('", self.previous()));
         }
-        let mut values = Vec::new();
+        let mut values = std::collections::BTreeSet::new();
+        match self.peek() {
+            Some(Token::Word(_) | Token::Symbol("," | ")")) => {}
+            other => {
+                let found = other.map_or("", Token::text);
+                return Err(format!("found '{found}', expected: ',', ')' or identifier"));
+            }
+        }
+        let mut after_comma = true;
         loop {
             match self.take() {
-                Some(Token::Word(word)) => values.push(word),
+                Some(Token::Word(word)) if after_comma => {
+                    values.insert(word);
+                    after_comma = false;
+                }
                 Some(Token::Symbol(",")) => {
-                    if self.tokens.get(self.position.wrapping_sub(2)) != Some(&Token::Symbol("("))
-                        || values.is_empty()
-                    {
-                        // `(a,,b)` and `(,a)` name the empty string too.
-                        let before = self.tokens.get(self.position.saturating_sub(2));
-                        if !matches!(before, Some(Token::Word(_))) {
-                            values.push(String::new());
-                        }
+                    // `(,a)` and `(a,,b)` name the empty string too.
+                    if after_comma {
+                        values.insert(String::new());
                     }
+                    after_comma = true;
                 }
                 Some(Token::Symbol(")")) => {
-                    if values.is_empty() {
-                        values.push(String::new());
+                    if after_comma {
+                        values.insert(String::new());
                     }
-                    return Ok(values);
+                    return Ok(values.into_iter().collect());
                 }
                 other => {
                     let found = other.as_ref().map_or("", Token::text);
-                    return Err(format!("found '{found}', expected: ',', ')' or identifier"));
+                    let wanted = if after_comma { "',', or identifier" } else { "',' or ')'" };
+                    return Err(format!("found '{found}', expected: {wanted}"));
                 }
             }
         }
@@ -324,6 +375,24 @@ impl Parser {
 
     fn previous(&self) -> &str {
         self.tokens.get(self.position.wrapping_sub(1)).map_or("", Token::text)
+    }
+}
+
+/// What is wrong with the values of a requirement.
+fn value_faults(key: &str, values: &[String]) -> Vec<String> {
+    let faults = values.iter().enumerate().filter_map(|(index, value)| {
+        let why = crate::kinds::names::check_label_value(value).err()?;
+        Some(format!("values[{index}][{key}]: Invalid value: \"{value}\": {why}"))
+    });
+    faults.collect()
+}
+
+/// One error of several.
+fn aggregate(faults: &[String]) -> Result<(), String> {
+    match faults {
+        [] => Ok(()),
+        [one] => Err(one.clone()),
+        several => Err(format!("[{}]", several.join(", "))),
     }
 }
 
@@ -363,12 +432,12 @@ mod tests {
     #[test]
     fn field_selectors_compare_text_and_absence() {
         let object = json!({"metadata": {"name": "a"}, "spec": {"nodeName": "n"}});
-        let parse = |text: &str| FieldSelector::parse(text, |_| true).unwrap();
+        let parse = |text: &str| FieldSelector::parse(text, |_| None).unwrap();
         assert!(parse("metadata.name=a,spec.nodeName!=m,status.phase=").matches(&object));
         assert!(!parse("spec.nodeName!=n").matches(&object));
         assert_eq!(parse("metadata.name=a").pinned_name(), Some("a"));
         assert_eq!(
-            FieldSelector::parse("x=y", |_| false).unwrap_err().message,
+            FieldSelector::parse("x=y", |_| Some("field label not supported: x".into())).unwrap_err().message,
             "field label not supported: x"
         );
     }
@@ -377,7 +446,7 @@ mod tests {
         #[test]
         fn no_selector_is_a_crash(text in "[a-z=!<>(), .notin/-]{0,30}") {
             let _ = LabelSelector::parse(&text);
-            let _ = FieldSelector::parse(&text, |_| true);
+            let _ = FieldSelector::parse(&text, |_| None);
         }
     }
 }

@@ -166,6 +166,23 @@ impl Kind {
             || self.versions[version].fields.iter().any(|known| **known == *field)
     }
 
+    /// Why a list may not be selected by this field, in the real server's words; `None` where it may.
+    pub(crate) fn selection_refusal(&self, version: usize, field: &str) -> Option<String> {
+        if self.selectable(version, field) {
+            return None;
+        }
+        Some(match (&*self.group, &*self.name) {
+            _ if self.is_custom() => format!("field label not supported: {field}"),
+            ("", "Pod" | "Node" | "ReplicationController" | "Event" | "Namespace" | "Secret" | "Service")
+            | ("events.k8s.io", _) => format!("field label not supported: {field}"),
+            ("batch", "Job") => format!("field label {} not supported for batchv1.Job", Value::from(field)),
+            _ => format!(
+                "{} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+                Value::from(field)
+            ),
+        })
+    }
+
     /// Whether the two objects differ in what `metadata.generation` counts.
     pub(crate) fn generation_changes(&self, version: usize, old: &Value, new: &Value) -> bool {
         match self.source {

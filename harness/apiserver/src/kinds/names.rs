@@ -83,7 +83,7 @@ pub(crate) fn check_subdomain(name: &str) -> Vec<&'static str> {
 /// # Errors
 /// Why a label or annotation key is not one.
 pub(crate) fn check_label_key(key: &str) -> Result<(), String> {
-    qualified_name_fault(key).map_or(Ok(()), |why| Err(format!("key: Invalid value: \"{key}\": {why}")))
+    qualified_name_fault(key).map_or(Ok(()), |why| Err(format!("<nil>: Invalid value: \"{key}\": {why}")))
 }
 
 /// # Errors

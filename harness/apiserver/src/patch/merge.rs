@@ -9,6 +9,9 @@ use super::PatchError;
 /// # Errors
 /// [`PatchError::Malformed`] when the document is no object.
 pub(crate) fn apply(current: &Value, document: &Value) -> Result<Value, PatchError> {
+    if document.is_null() {
+        return Err(PatchError::Malformed("Invalid JSON Patch".to_owned()));
+    }
     if !document.is_object() {
         let found = crate::schema::decode::json_type(document);
         return Err(PatchError::Malformed(format!(

@@ -15,13 +15,17 @@ const DELETE_VALUES: &str = "$deleteFromPrimitiveList/";
 /// # Errors
 /// [`PatchError::Internal`] with the real server's words for a patch that contradicts itself.
 pub(crate) fn apply(schema: &Schema, current: &Value, document: &Value) -> Result<Value, PatchError> {
-    let Value::Object(patch) = document else {
-        let found = crate::schema::decode::json_type(document);
-        return Err(PatchError::Malformed(format!(
-            "error decoding patch: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
-        )));
-    };
     let current = current.as_object().cloned().unwrap_or_default();
+    let patch = match document {
+        Value::Object(patch) => patch,
+        Value::Null => return Ok(Value::Object(current)),
+        other => {
+            let found = crate::schema::decode::json_type(other);
+            return Err(PatchError::Malformed(format!(
+                "json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+            )));
+        }
+    };
     Ok(Value::Object(merge_map(schema, current, patch)?))
 }
 
@@ -38,24 +42,27 @@ fn merge_map(
             return Ok(replaced);
         }
         Some(Value::String(directive)) if directive == "delete" => return Ok(Map::new()),
-        Some(Value::String(directive)) if directive == "merge" => {}
-        Some(Value::String(directive)) => {
-            return Err(PatchError::Internal(format!(
-                "unknown patch type: {directive} in map: {}",
-                go_map(patch)
-            )));
-        }
-        Some(_) => return Err(PatchError::Internal(format!("unknown patch type in map: {}", go_map(patch)))),
+        Some(directive) => return Err(unknown_directive(directive, patch)),
     }
-    if let Some(Value::Array(retained)) = patch.get(RETAIN) {
-        for key in patch.keys().filter(|key| !key.starts_with('$')) {
-            if !retained.iter().any(|kept| kept == key) {
-                return Err(PatchError::Internal(
-                    "the list of retained keys must contain all keys of the patch".to_owned(),
-                ));
-            }
+    if let Some(retained) = patch.get(RETAIN) {
+        let unfit = || PatchError::Malformed("invalid patch format of retainKeys".to_owned());
+        let retained = retained.as_array().ok_or_else(unfit)?;
+        let mut given = patch.iter().filter(|(key, value)| !value.is_null() && !is_about_a_list(key));
+        if given.any(|(key, _)| key != RETAIN && !retained.iter().any(|kept| kept == key)) {
+            return Err(unfit());
         }
         current.retain(|key, _| retained.iter().any(|kept| kept == key));
+    }
+    for (key, value) in patch.iter().filter(|(_, value)| !value.is_array()) {
+        let what = match key {
+            _ if key.starts_with(ORDER) => "setElementOrder",
+            _ if key.starts_with(DELETE_VALUES) => "primitive",
+            _ => continue,
+        };
+        if value.is_null() && what == "setElementOrder" {
+            continue;
+        }
+        return Err(PatchError::Malformed(format!("invalid patch format of {what} list")));
     }
     for (key, value) in patch {
         if key == DIRECTIVE || key == RETAIN {
@@ -101,6 +108,21 @@ fn merge_map(
     Ok(current)
 }
 
+fn is_about_a_list(key: &str) -> bool {
+    key.starts_with(ORDER) || key.starts_with(DELETE_VALUES)
+}
+
+fn unknown_directive(directive: &Value, map: &Map<String, Value>) -> PatchError {
+    let shown = match directive {
+        Value::String(text) => text.clone(),
+        Value::Bool(value) => format!("%!s(bool={value})"),
+        Value::Number(number) if number.is_f64() => format!("%!s(float64={number})"),
+        Value::Number(number) => format!("%!s(int64={number})"),
+        other => go_print(other),
+    };
+    PatchError::Internal(format!("unknown patch type: {shown} in map: {}", go_map(map)))
+}
+
 fn merge_list(
     schema: &Schema,
     current: &[Value],
@@ -133,10 +155,7 @@ fn merge_by_key(
     patch: &[Value],
     order: Option<&Vec<Value>>,
 ) -> Result<Vec<Value>, PatchError> {
-    if patch
-        .iter()
-        .any(|item| item.get(DIRECTIVE).and_then(Value::as_str) == Some("replace") && item.get(key).is_none())
-    {
+    if patch.iter().any(|item| item.get(DIRECTIVE).and_then(Value::as_str) == Some("replace")) {
         return Ok(patch.iter().filter(|item| item.get(DIRECTIVE).is_none()).cloned().collect());
     }
     if let Some(order) = order {
@@ -161,6 +180,15 @@ fn merge_by_key(
                 go_map(map)
             )));
         };
+        match map.get(DIRECTIVE) {
+            None => {}
+            Some(directive) if directive == "delete" || directive == "replace" => {}
+            Some(directive) if directive == "merge" => {
+                let why = "merging lists cannot yet be specified in the patch";
+                return Err(PatchError::Internal(why.to_owned()));
+            }
+            Some(directive) => return Err(unknown_directive(directive, map)),
+        }
         let found = merged.iter().position(|existing| existing.get(key) == Some(identity));
         match (map.get(DIRECTIVE).and_then(Value::as_str), found) {
             (Some("delete"), Some(index)) => {
@@ -209,7 +237,7 @@ fn in_order(
 }
 
 /// A map as Go prints it.
-fn go_map(map: &Map<String, Value>) -> String {
+pub(crate) fn go_map(map: &Map<String, Value>) -> String {
     let mut pairs: Vec<String> =
         map.iter().map(|(key, value)| format!("{key}:{}", go_print(value))).collect();
     pairs.sort_unstable();

@@ -169,8 +169,7 @@ fn parse_options(write: &Write<'_, '_>, request: &Request) -> Result<DeleteOptio
         ("Foreground", _) => Some(Propagation::Foreground),
         (other, _) => {
             let supported = ["Foreground", "Background", "Orphan", "nil"];
-            let mut error = FieldError::not_supported("propagationPolicy", &other.into(), &supported);
-            error.message = error.message.replace("\"nil\"", "nil");
+            let error = FieldError::not_supported("propagationPolicy", &other.into(), &supported);
             return Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &[error]));
         }
     };

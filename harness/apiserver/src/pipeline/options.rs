@@ -52,15 +52,13 @@ impl RequestOptions {
                 "watch" => options.watch = flag(&value)?,
                 "labelSelector" => options.label_selector = value,
                 "fieldSelector" => options.field_selector = value,
-                "limit" if !value.is_empty() => {
+                "limit" => {
                     options.limit = usize::try_from(integer(&value)?).ok().filter(|limit| *limit > 0);
                 }
                 "continue" => options.continue_token = value,
                 "resourceVersion" => options.resource_version = value,
                 "resourceVersionMatch" => options.resource_version_match = value,
-                "timeoutSeconds" if !value.is_empty() => {
-                    options.timeout_s = u64::try_from(integer(&value)?).ok()
-                }
+                "timeoutSeconds" => options.timeout_s = u64::try_from(integer(&value)?).ok(),
                 "allowWatchBookmarks" => options.allow_bookmarks = flag(&value)?,
                 "sendInitialEvents" => options.send_initial_events = Some(flag(&value)?),
                 "dryRun" => dry_run.push(value),
@@ -147,7 +145,13 @@ fn flag(value: &str) -> Result<bool, ApiError> {
 }
 
 fn integer(value: &str) -> Result<i64, ApiError> {
-    value.parse().map_err(|_| {
-        ApiError::bad_request(format!("strconv.ParseInt: parsing {}: invalid syntax", Value::from(value)))
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+
+    value.parse().map_err(|error: std::num::ParseIntError| {
+        let why = match error.kind() {
+            PosOverflow | NegOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        ApiError::bad_request(format!("strconv.ParseInt: parsing {}: {why}", Value::from(value)))
     })
 }

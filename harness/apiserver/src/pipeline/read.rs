@@ -9,6 +9,7 @@ use super::{
     Answer, Context, Listing, Payload, State, Target, options::RequestOptions, present::Presentation,
 };
 use crate::{
+    schema::decode::Findings,
     selector::{FieldSelector, LabelSelector},
     status::{ApiError, FieldError},
     store::{Key, Object},
@@ -24,7 +25,7 @@ pub(crate) struct Selection {
 impl Selection {
     pub(crate) fn parse(target: &Target, options: &RequestOptions) -> Result<Self, ApiError> {
         let fields = FieldSelector::parse(&options.field_selector, |field| {
-            target.kind.selectable(target.version, field)
+            target.kind.selection_refusal(target.version, field)
         });
         Ok(Self { labels: LabelSelector::parse(&options.label_selector)?, fields: fields? })
     }
@@ -117,15 +118,19 @@ fn page(
     if !options.watch {
         check_match(options)?;
     }
-    let wanted = parse_revision(&options.resource_version)?;
-    let token =
-        (!options.continue_token.is_empty()).then(|| Token::parse(&options.continue_token)).transpose()?;
+    let namespace = target.namespace.as_deref();
+    let token = (!options.continue_token.is_empty())
+        .then(|| Token::parse(&options.continue_token, namespace))
+        .transpose()
+        .map_err(|why| ApiError::bad_request(format!("invalid continue token: {why}")))?;
+    let goes_on = token.is_some() && !matches!(options.resource_version.as_str(), "" | "0");
+    if goes_on {
+        let why = "specifying resource version is not allowed when using continue";
+        return Err(ApiError::bad_request(why));
+    }
+    let wanted = parse_revision(&options.resource_version)
+        .map_err(|error| ApiError::bad_request(format!("invalid resource version: {}", error.message)))?;
     let at = match (&token, wanted) {
-        (Some(_), Some(revision)) if revision > 0 => {
-            return Err(ApiError::bad_request(
-                "specifying resource version is not allowed when using continue",
-            ));
-        }
         (Some(token), _) => token.revision,
         (None, Some(revision)) if revision > 0 => {
             reached(state, &options.resource_version)?;
@@ -136,7 +141,6 @@ fn page(
         _ => None,
     };
     let start = token.map(|token| token.start);
-    let namespace = target.namespace.as_deref();
     let shelf = &target.kind.shelf;
     let revision = at.unwrap_or_else(|| state.store.revision());
     let mut page = Page { objects: Vec::new(), revision, continue_token: None, remaining: 0 };
@@ -162,14 +166,14 @@ fn page(
         (None, ..) => state.store.list(shelf, namespace).for_each(|(key, object)| take(key, object)),
         (Some(at), ..) => {
             let old =
-                state.store.list_at(shelf, namespace, at).map_err(|_| expired(start.as_ref(), state))?;
+                state.store.list_at(shelf, namespace, at).map_err(|_| expired(start.as_ref(), namespace))?;
             old.iter().for_each(|(key, object)| take(key, object));
         }
     }
     if page.remaining > 0
         && let Some(start) = last
     {
-        page.continue_token = Some(Token { revision: Some(page.revision), start }.text());
+        page.continue_token = Some(Token { revision: Some(page.revision), start }.text(namespace));
     }
     Ok(page)
 }
@@ -183,32 +187,70 @@ struct Token {
 }
 
 impl Token {
-    fn parse(text: &str) -> Result<Self, ApiError> {
-        let bad = || ApiError::bad_request("continue key is not valid: incorrect encoding");
-        let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
-        let bytes = engine.decode(text.trim_end_matches('=')).map_err(|_| bad())?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|_| bad())?;
-        let revision = value["rv"].as_i64().ok_or_else(bad)?;
-        let start = value["start"].as_str().ok_or_else(bad)?;
-        let (namespace, name) = start.split_once('/').unwrap_or(("", start));
+    /// Reads a token of a list of the namespace, or of the whole cluster.
+    ///
+    /// # Errors
+    /// What is wrong with it, in the real server's words.
+    fn parse(text: &str, namespace: Option<&str>) -> Result<Self, String> {
+        const BAD: &str = "continue key is not valid";
+        let alphabet = base64::alphabet::URL_SAFE;
+        let config = base64::engine::GeneralPurposeConfig::new()
+            .with_decode_allow_trailing_bits(true)
+            .with_decode_padding_mode(base64::engine::DecodePaddingMode::RequireNone);
+        let engine = base64::engine::GeneralPurpose::new(&alphabet, config);
+        let bytes = engine.decode(text).map_err(|error| {
+            let at = match error {
+                base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+                _ => text.find('=').unwrap_or(text.len().saturating_sub(1)),
+            };
+            format!("{BAD}: illegal base64 data at input byte {at}")
+        })?;
+        let value =
+            super::body::json(&bytes, &mut Findings::default()).map_err(|why| format!("{BAD}: {why}"))?;
+        let version = value["v"].as_str().unwrap_or_default();
+        if version != "meta.k8s.io/v1" {
+            return Err(format!("{BAD}: server does not recognize this encoded version {version}"));
+        }
+        let revision = value["rv"].as_i64().unwrap_or_default();
+        if revision == 0 {
+            return Err(format!("{BAD}: incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
+        }
+        let start = value["start"].as_str().unwrap_or_default();
+        if start.is_empty() {
+            return Err(format!("{BAD}: encoded start key empty (version meta.k8s.io/v1)"));
+        }
+        let path = start.strip_prefix('/').unwrap_or(start);
+        if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(format!("{BAD}: {start}"));
+        }
+        let (namespace, name) = match namespace {
+            Some(namespace) => (namespace, path),
+            None => path.split_once('/').unwrap_or(("", path)),
+        };
         Ok(Self {
             revision: u64::try_from(revision).ok(),
             start: Key::new(namespace, name.trim_end_matches('\0')),
         })
     }
 
-    fn text(&self) -> String {
+    /// The token; within a namespace it begins at the name.
+    fn text(&self, namespace: Option<&str>) -> String {
         let revision = self.revision.map_or(Value::from(-1), Value::from);
-        let start = format!("{}/{}\0", self.start.namespace, self.start.name);
+        let start = match namespace {
+            None if !self.start.namespace.is_empty() => {
+                format!("{}/{}\0", self.start.namespace, self.start.name)
+            }
+            _ => format!("{}\0", self.start.name),
+        };
         let value = json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start});
         base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string())
     }
 }
 
-fn expired(start: Option<&Key>, state: &State) -> ApiError {
+fn expired(start: Option<&Key>, namespace: Option<&str>) -> ApiError {
     match start {
         Some(start) => {
-            let token = Token { revision: None, start: start.clone() }.text();
+            let token = Token { revision: None, start: start.clone() }.text(namespace);
             let mut error = ApiError::expired(
                 "The provided continue parameter is too old to display a consistent list result. You can start a new \
 list without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
@@ -220,10 +262,7 @@ deleted between the time the first chunk was returned and now may show up in the
             error.continue_token = Some(token);
             error
         }
-        None => ApiError::expired(format!(
-            "The resourceVersion for the provided list is too old. Current: {}",
-            state.store.revision()
-        )),
+        None => ApiError::expired("The resourceVersion for the provided list is too old."),
     }
 }
 
@@ -256,13 +295,18 @@ fn check_match(options: &RequestOptions) -> Result<(), ApiError> {
 }
 
 /// A revision in a query; empty is none.
+///
+/// # Errors
+/// An internal error, as the real server's reads and watches have it.
 pub(crate) fn parse_revision(text: &str) -> Result<Option<u64>, ApiError> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| {
-        let detail = format!("strconv.ParseUint: parsing \"{text}\": invalid syntax");
-        ApiError::bad_request(format!("Invalid value: \"{text}\": {detail}"))
+    text.parse().map(Some).map_err(|error: std::num::ParseIntError| {
+        let range = matches!(error.kind(), std::num::IntErrorKind::PosOverflow);
+        let why = if range { "value out of range" } else { "invalid syntax" };
+        let detail = format!("strconv.ParseUint: parsing \"{text}\": {why}");
+        ApiError::internal(format!("resourceVersion: Invalid value: \"{text}\": {detail}"))
     })
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn write(write: &mut Write<'_, '_>, request: &Request, name: &str) ->
         (_, "application/apply-patch+yaml") => {
             let config = body::yaml(&request.body)
                 .map_err(|why| ApiError::bad_request(format!("error decoding YAML: {why}")))?;
+            patch::check_type(&config, "autoscaling/v1", "Scale")?;
             (config, true)
         }
         _ => {

@@ -79,7 +79,10 @@ fn begin(
     selection: Selection,
 ) -> Result<Answer, ApiError> {
     let from = parse_revision(&options.resource_version)?;
-    reached(state, &options.resource_version)?;
+    // A watch may begin in the future: it is silent until then. Only the state of the future can't be told.
+    if options.send_initial_events == Some(true) {
+        reached(state, &options.resource_version)?;
+    }
     let send_initial = match options.send_initial_events {
         Some(send) => send,
         // Without a revision, or from 0, a watch starts with the current state.
@@ -96,7 +99,7 @@ fn begin(
             _ => current,
         },
         initial: VecDeque::new(),
-        end_of_initial: options.send_initial_events == Some(true),
+        end_of_initial: options.send_initial_events == Some(true) && options.allow_bookmarks,
         ended: false,
         told_columns: false,
     };
@@ -113,27 +116,27 @@ fn begin(
 }
 
 fn check(options: &RequestOptions) -> Result<(), ApiError> {
-    let invalid = |error| Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &[error]));
-    if options.send_initial_events.is_some() {
-        if options.resource_version_match != "NotOlderThan" {
-            return invalid(FieldError::forbidden(
-                "resourceVersionMatch",
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            ));
-        }
-        if options.send_initial_events == Some(true) && !options.allow_bookmarks {
-            return invalid(FieldError::forbidden(
-                "sendInitialEvents",
-                "sendInitialEvents requires setting allowWatchBookmarks",
-            ));
-        }
-    } else if !options.resource_version_match.is_empty() {
-        return invalid(FieldError::forbidden(
-            "resourceVersionMatch",
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        ));
+    let field = "resourceVersionMatch";
+    let given = options.resource_version_match.as_str();
+    let mut errors = Vec::new();
+    if options.send_initial_events.is_some() && given != "NotOlderThan" {
+        let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        errors.push(FieldError::forbidden(field, why));
     }
-    Ok(())
+    if !given.is_empty() {
+        if options.send_initial_events.is_none() {
+            let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            errors.push(FieldError::forbidden(field, why));
+        }
+        if given != "NotOlderThan" {
+            errors.push(FieldError::not_supported(field, &given.into(), &["NotOlderThan"]));
+        }
+        if !options.continue_token.is_empty() {
+            let why = "resourceVersionMatch is forbidden when continue is provided";
+            errors.push(FieldError::forbidden(field, why));
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &errors)) }
 }
 
 impl Cursor {

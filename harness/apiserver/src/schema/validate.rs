@@ -352,30 +352,38 @@ fn limits(rules: &Rules, value: &Value, at: &str, errors: &mut Vec<FieldError>) 
 }
 
 fn branches(rules: &Rules, value: &Value, at: &str, body: &str, path: &[&str], errors: &mut Vec<FieldError>) {
-    let holds = |schema: &Schema| {
+    let faults = |schema: &Schema| {
         let mut found = Vec::new();
         walk(schema, value, None, path, false, &mut found);
-        found.is_empty()
+        found
     };
-    let mut fault =
-        |detail: &str| errors.push(FieldError::invalid(at, &"".into(), &format!("\"{body}\" {detail}")));
-    if !rules.any_of.is_empty() && !rules.any_of.iter().any(holds) {
-        fault("must validate at least one schema (anyOf)");
+    let holds = |schema: &Schema| faults(schema).is_empty();
+    let fault = |detail: &str| FieldError::invalid(at, &"".into(), &format!("\"{body}\" {detail}"));
+    if let Some(first) = rules.any_of.first().filter(|_| !rules.any_of.iter().any(holds)) {
+        // Beside the fault of the whole stand those of the first branch.
+        errors.push(fault("must validate at least one schema (anyOf)"));
+        errors.extend(faults(first));
     }
-    if !rules.one_of.is_empty() {
+    if let Some(first) = rules.one_of.first() {
         match rules.one_of.iter().filter(|schema| holds(schema)).count() {
             1 => {}
-            0 => fault("must validate one and only one schema (oneOf). Found none valid"),
-            count => fault(&format!(
+            0 => {
+                errors.push(fault("must validate one and only one schema (oneOf). Found none valid"));
+                errors.extend(faults(first));
+            }
+            count => errors.push(fault(&format!(
                 "must validate one and only one schema (oneOf). Found {count} valid alternatives"
-            )),
+            ))),
         }
     }
-    if !rules.all_of.iter().all(holds) {
-        fault("must validate all the schemas (allOf)");
+    let all: Vec<Vec<FieldError>> = rules.all_of.iter().map(faults).collect();
+    if all.iter().any(|faults| !faults.is_empty()) {
+        let none = if all.iter().any(Vec::is_empty) { "" } else { ". None validated" };
+        errors.extend(all.into_iter().flatten());
+        errors.push(fault(&format!("must validate all the schemas (allOf){none}")));
     }
     if rules.not.as_ref().is_some_and(holds) {
-        fault("must not validate the schema (not)");
+        errors.push(fault("must not validate the schema (not)"));
     }
 }
 

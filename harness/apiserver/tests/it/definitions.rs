@@ -126,3 +126,76 @@ async fn the_definitions_of_upstream_kserve_load() {
     assert_eq!(applied.data["spec"]["predictor"]["minReplicas"], 1);
     assert_eq!(applied.data["spec"]["predictor"]["model"]["storageUri"], "s3://models/digits");
 }
+
+/// If this fails an object that fits no branch of its schema is refused without what the branches miss.
+#[tokio::test]
+async fn branches_of_a_schema_say_what_they_miss() {
+    let server = server();
+    let either = json!([{"required": ["a"]}, {"required": ["c"]}]);
+    let pair = json!({"a": {"type": "integer"}, "c": {"type": "integer"}});
+    let spec = json!({"type": "object", "properties": {
+        "one": {"type": "object", "properties": pair, "oneOf": either},
+        "any": {"type": "object", "properties": pair, "anyOf": either},
+        "all": {"type": "integer", "allOf": [{"minimum": 3}, {"maximum": 1}]},
+        "not": {"type": "object", "properties": pair, "not": {"required": ["a"]}}}});
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.branches.test"},
+        "spec": {"group": "branches.test", "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}}]}});
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    assert_eq!(call(&server, "POST", path, Some(definition)).await.0, 201);
+    for (spec, faults) in [
+        (
+            json!({"one": {}}),
+            vec![
+                r#"spec.one: Invalid value: "": "spec.one" must validate one and only one schema (oneOf). Found none valid"#,
+                "spec.one.a: Required value",
+            ],
+        ),
+        (
+            json!({"one": {"a": 1, "c": 1}}),
+            vec![
+                r#"spec.one: Invalid value: "": "spec.one" must validate one and only one schema (oneOf). Found 2 valid alternatives"#,
+            ],
+        ),
+        (
+            json!({"any": {}}),
+            vec![
+                r#"spec.any: Invalid value: "": "spec.any" must validate at least one schema (anyOf)"#,
+                "spec.any.a: Required value",
+            ],
+        ),
+        (
+            json!({"all": 2}),
+            vec![
+                "spec.all: Invalid value: 2: spec.all in body should be greater than or equal to 3",
+                "spec.all: Invalid value: 2: spec.all in body should be less than or equal to 1",
+                r#"spec.all: Invalid value: "": "spec.all" must validate all the schemas (allOf). None validated"#,
+            ],
+        ),
+        (
+            json!({"all": 4}),
+            vec![
+                "spec.all: Invalid value: 4: spec.all in body should be less than or equal to 1",
+                r#"spec.all: Invalid value: "": "spec.all" must validate all the schemas (allOf)"#,
+            ],
+        ),
+        (
+            json!({"not": {"a": 1}}),
+            vec![r#"spec.not: Invalid value: "": "spec.not" must not validate the schema (not)"#],
+        ),
+    ] {
+        let widget = json!({"apiVersion": "branches.test/v1", "kind": "Widget", "metadata": {"name": "w"},
+            "spec": spec});
+        let path = "/apis/branches.test/v1/namespaces/default/widgets";
+        let (code, answer) = call(&server, "POST", path, Some(widget)).await;
+        let causes = answer["details"]["causes"].as_array().unwrap();
+        let text = |cause: &Value, field: &str| cause[field].as_str().unwrap().to_owned();
+        let found: Vec<String> = causes
+            .iter()
+            .map(|cause| format!("{}: {}", text(cause, "field"), text(cause, "message")))
+            .collect();
+        assert_eq!((code, found), (422, faults.into_iter().map(ToOwned::to_owned).collect()), "{spec}");
+    }
+}
