@@ -220,6 +220,22 @@ pub(crate) fn qualified(resource: &str, group: &str) -> String {
     if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
 }
 
+/// A fault of JSON in the words of Go's decoder.
+pub(crate) fn go_syntax_fault(error: &serde_json::Error, text: &[u8]) -> String {
+    if error.is_eof() {
+        return "unexpected end of JSON input".into();
+    }
+    let line_start =
+        text.split(|c| *c == b'\n').take(error.line().saturating_sub(1)).map(|line| line.len() + 1);
+    let at = line_start.sum::<usize>() + error.column().saturating_sub(1);
+    match text.get(at) {
+        Some(byte) if !error.is_data() => {
+            format!("invalid character '{}' looking for beginning of value", char::from(*byte))
+        }
+        _ => error.to_string(),
+    }
+}
+
 /// A string in the quotes and escapes of Go's `%q`.
 pub(crate) fn go_quote(text: &str) -> String {
     Value::String(text.to_owned()).to_string()

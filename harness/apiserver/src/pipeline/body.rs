@@ -11,7 +11,7 @@ use crate::{
         decode::{Findings, join_path},
         protobuf,
     },
-    status::ApiError,
+    status::{ApiError, go_syntax_fault},
 };
 
 /// How a body is written.
@@ -85,8 +85,8 @@ pub(crate) fn json(text: &[u8], findings: &mut Findings) -> Result<Value, String
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let mut path = Vec::new();
     let seed = Tree { path: &mut path, findings };
-    let value = seed.deserialize(&mut deserializer).map_err(|error| go_message(&error, text))?;
-    deserializer.end().map_err(|error| go_message(&error, text))?;
+    let value = seed.deserialize(&mut deserializer).map_err(|error| go_syntax_fault(&error, text))?;
+    deserializer.end().map_err(|error| go_syntax_fault(&error, text))?;
     Ok(value)
 }
 
@@ -97,21 +97,6 @@ pub(crate) fn json(text: &[u8], findings: &mut Findings) -> Result<Value, String
 pub(crate) fn yaml(text: &[u8]) -> Result<Value, String> {
     let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
     serde_saphyr::from_str(text).map_err(|error| error.to_string())
-}
-
-fn go_message(error: &serde_json::Error, text: &[u8]) -> String {
-    if error.is_eof() {
-        return "unexpected end of JSON input".into();
-    }
-    let line_start =
-        text.split(|c| *c == b'\n').take(error.line().saturating_sub(1)).map(|line| line.len() + 1);
-    let at = line_start.sum::<usize>() + error.column().saturating_sub(1);
-    match text.get(at) {
-        Some(byte) if !error.is_data() => {
-            format!("invalid character '{}' looking for beginning of value", char::from(*byte))
-        }
-        _ => error.to_string(),
-    }
 }
 
 /// The start of a body in an error: text of an object, else hexadecimal.

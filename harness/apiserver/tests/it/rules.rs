@@ -1,5 +1,6 @@
 //! What kinds refuse, in Kubernetes' words.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use windtunnel_apiserver::ApiServer;
 
@@ -301,4 +302,45 @@ async fn quotas_endpoints_priorities_and_secrets() {
         refusal(&server, "DELETE", &path, both).await,
         "propagationPolicy: Invalid value: \"Orphan\": orphanDependents and deletionPropagation cannot be both set"
     );
+}
+
+/// If this fails a ConfigMap or a Secret is accepted here that a cluster refuses, or a secret is repeated in a message
+/// (`ValidateConfigMap` and `ValidateSecret` of the real server).
+#[tokio::test]
+async fn configuration() {
+    let large = "x".repeat(1_048_577);
+    let json = |text: &str| STANDARD.encode(text);
+    for (kind, object, why) in [
+        ("ConfigMap", json!({"data": {"a": large}}), "[]: Too long: may not be more than 1048576 bytes"),
+        (
+            "ConfigMap",
+            json!({"data": {"a": "b"}, "binaryData": {"a": "Yg=="}}),
+            "data[a]: Invalid value: \"a\": duplicate of key present in binaryData",
+        ),
+        ("Secret", json!({"stringData": {"a": large}}), "data: Too long: may not be more than 1048576 bytes"),
+        (
+            "Secret",
+            json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": json("secret")}}),
+            "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": invalid character 's' looking for \
+beginning of value",
+        ),
+        (
+            "Secret",
+            json!({"type": "kubernetes.io/dockercfg", "data": {".dockercfg": json("[]")}}),
+            "data[.dockercfg]: Invalid value: \"<secret contents redacted>\": json: cannot unmarshal array into Go value of \
+type map[string]interface {}",
+        ),
+        (
+            "Secret",
+            json!({"type": "kubernetes.io/ssh-auth", "data": {"ssh-privatekey": ""}}),
+            "data[ssh-privatekey]: Required value",
+        ),
+    ] {
+        let mut object = object;
+        object["metadata"] = json!({"name": "o"});
+        let path = format!("/api/v1/namespaces/default/{}s", kind.to_lowercase());
+        let (code, answer) = call(&server(), "POST", &path, Some(object)).await;
+        let message = format!("{kind} \"o\" is invalid: {why}");
+        assert_eq!((code, answer["message"].as_str()), (422, Some(&*message)));
+    }
 }

@@ -213,7 +213,9 @@ fn conditions(
         })
         .map(|container| container.name.as_str())
         .collect();
-    let initialized = if incomplete.is_empty() || phase == "Succeeded" {
+    // A sidecar that starts anew does not undo what was once done.
+    let has_begun = record.containers.iter().any(|main| main.is_running() || main.ended().is_some());
+    let initialized = if incomplete.is_empty() || has_begun || phase == "Succeeded" {
         ("True", over.filter(|_| phase == "Succeeded"), String::new())
     } else {
         let message = format!("containers with incomplete status: [{}]", incomplete.join(" "));
@@ -277,21 +279,23 @@ fn gated<'a>(
     if containers_ready.0 != "True" || gates.is_empty() {
         return containers_ready;
     }
-    let holds = |kind: &str| {
-        before
-            .conditions
-            .iter()
-            .flatten()
-            .any(|condition| condition.type_ == kind && condition.status == "True")
-    };
-    match gates.iter().find(|gate| !holds(&gate.condition_type)) {
-        None => containers_ready,
-        Some(gate) => {
-            let message = format!(
-                "the status of pod readiness gate \"{}\" is not \"True\", but False",
-                gate.condition_type
-            );
-            ("False", Some("ReadinessGatesNotReady"), message)
-        }
+    let unmet: Vec<String> =
+        gates.iter().filter_map(|gate| unmet_gate(&gate.condition_type, before)).collect();
+    if unmet.is_empty() {
+        return containers_ready;
+    }
+    ("False", Some("ReadinessGatesNotReady"), unmet.join(", "))
+}
+
+/// What is said of a readiness gate that is not open; nothing of one that is.
+fn unmet_gate(kind: &str, before: &PodStatus) -> Option<String> {
+    let mut conditions = before.conditions.iter().flatten();
+    match conditions.find(|condition| condition.type_ == kind) {
+        None => Some(format!("corresponding condition of pod readiness gate \"{kind}\" does not exist.")),
+        Some(condition) if condition.status == "True" => None,
+        Some(condition) => Some(format!(
+            "the status of pod readiness gate \"{kind}\" is not \"True\", but {}",
+            condition.status
+        )),
     }
 }

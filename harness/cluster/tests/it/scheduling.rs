@@ -345,3 +345,42 @@ fn the_claim_of_an_ephemeral_volume_is_made_for_the_pod() {
         "{refused}"
     );
 }
+
+/// If this fails two pods get one port of one machine: a port on all addresses is also the one on each of them.
+#[test]
+fn a_port_of_the_machine_is_given_once() {
+    let port = |address: &str, protocol: &str| {
+        json!({"containers": [{"name": "c",
+            "ports": [{"containerPort": 80, "hostPort": 7000, "hostIP": address, "protocol": protocol}]}]})
+    };
+    for (held, asked, fits) in [
+        (port("", "TCP"), port("127.0.0.1", "TCP"), false),
+        (port("127.0.0.1", "TCP"), port("0.0.0.0", "TCP"), false),
+        (port("127.0.0.1", "TCP"), port("127.0.0.1", "TCP"), false),
+        (port("127.0.0.1", "TCP"), port("127.0.0.2", "TCP"), true),
+        (port("", "TCP"), port("", "UDP"), true),
+    ] {
+        let world = World::default().with(node("a", "1")).with(placed("holder", "a", &held));
+        let world = world.with(pod("p", &asked));
+        assert_eq!(bound_to(&world).is_some(), fits, "{held} then {asked}");
+        if !fits {
+            assert_eq!(
+                refusal(&world),
+                "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports. no new claims to \
+deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+            );
+        }
+    }
+}
+
+/// If this fails nobody sees why a pod of high priority waits while others make room for it.
+#[test]
+fn a_pod_that_others_make_room_for_says_why_it_waits() {
+    let mut low = asking("1");
+    low["nodeName"] = "a".into();
+    let mut high = asking("1");
+    high["priority"] = 10.into();
+    let world = World::default().with(node("a", "1")).with(pod("low", &low)).with(pod("p", &high));
+    assert_eq!(refusal(&world), "0/1 nodes are available: 1 Insufficient cpu.");
+    assert!(decide(&world).iter().any(|effect| matches!(effect, Effect::Delete { uid, .. } if uid == "low")));
+}

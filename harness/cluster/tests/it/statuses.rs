@@ -160,3 +160,23 @@ fn transition_times_stay_until_the_status_changes() {
     assert_eq!(time(&second, "Initialized"), Some(now()));
     assert_eq!(time(&second, "Ready"), Some(later));
 }
+
+/// If this fails people look for a readiness gate in the wrong place.
+#[test]
+fn readiness_gates_that_are_not_open_are_named() {
+    let mut gated = pod("Always", &[], &["a"]);
+    gated.spec.as_mut().expect("a spec").readiness_gates = serde_json::from_value(json!([
+        {"conditionType": "example.com/none"}, {"conditionType": "example.com/off"}, {"conditionType": "example.com/on"}]))
+    .expect("gates");
+    gated.status = serde_json::from_value(json!({"conditions": [
+        {"type": "example.com/off", "status": "Unknown"}, {"type": "example.com/on", "status": "True"}]}))
+    .expect("a status");
+    let mut seen = record(&gated);
+    seen.containers[0].state = running();
+    seen.containers[0].is_ready = true;
+    let status = status::pod_status(&gated, &seen, now());
+    let message = "corresponding condition of pod readiness gate \"example.com/none\" does not exist., the status of pod \
+                   readiness gate \"example.com/off\" is not \"True\", but Unknown";
+    assert_eq!(condition(&status, "Ready"), ("False", "ReadinessGatesNotReady", message));
+    assert_eq!(condition(&status, "ContainersReady"), ("True", "", ""));
+}

@@ -113,7 +113,9 @@ fn job_spec(spec: &mut Map<String, Value>) {
         _ => {}
     }
     pod::template(spec);
-    set_default(spec, "backoffLimit", 6);
+    // With a limit for each index there is none for the whole.
+    let has_limit_per_index = spec.get("backoffLimitPerIndex").is_some_and(|limit| !limit.is_null());
+    set_default(spec, "backoffLimit", if has_limit_per_index { i32::MAX } else { 6 });
     set_default(spec, "completionMode", "NonIndexed");
     set_default(spec, "suspend", false);
     let replaced = if spec.contains_key("podFailurePolicy") { "Failed" } else { "TerminatingOrFailed" };

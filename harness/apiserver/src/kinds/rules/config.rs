@@ -1,29 +1,47 @@
 //! Rules for the kinds that hold configuration.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use super::immutable;
 use crate::{
-    object::{at, text},
-    status::FieldError,
+    object::text,
+    status::{FieldError, go_syntax_fault},
 };
 
+/// Most bytes that the values of one ConfigMap or Secret may hold (`MaxSecretSize`).
+const MOST_BYTES: usize = 1_048_576;
+/// Stands for a value of a Secret in a message.
+const REDACTED: &str = "<secret contents redacted>";
+
 pub(crate) fn config_map(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
-    data_keys(new, &["data", "binaryData"], errors);
     frozen(new, old, &["data", "binaryData"], errors);
+    data_keys(new, &["data", "binaryData"], errors);
+    let texts = values(new, "data").map(|(_, value)| value.len()).sum::<usize>();
+    let bytes = values(new, "binaryData").map(|(_, value)| decoded_length(value)).sum::<usize>();
+    if texts + bytes > MOST_BYTES {
+        // The real server names the object as a whole this way.
+        errors.push(FieldError::too_long("[]", MOST_BYTES));
+    }
 }
 
 pub(crate) fn secret(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    immutable(&["type"], new, old, errors);
+    frozen(new, old, &["data"], errors);
     data_keys(new, &["data"], errors);
-    let has = |key: &str| new.get("data").and_then(|data| data.get(key)).is_some();
+    if values(new, "data").map(|(_, value)| decoded_length(value)).sum::<usize>() > MOST_BYTES {
+        errors.push(FieldError::too_long("data", MOST_BYTES));
+    }
+    let data = |key: &str| new.get("data").and_then(|data| data.get(key));
+    let has = |key: &str| data(key).is_some();
     let mut require = |key: &str| {
         if !has(key) {
             errors.push(FieldError::required(format!("data[{key}]"), ""));
         }
     };
     match text(new, &["type"]) {
-        "kubernetes.io/dockerconfigjson" => require(".dockerconfigjson"),
-        "kubernetes.io/dockercfg" => require(".dockercfg"),
+        "kubernetes.io/dockerconfigjson" => registry_logins(new, ".dockerconfigjson", errors),
+        "kubernetes.io/dockercfg" => registry_logins(new, ".dockercfg", errors),
         "kubernetes.io/tls" => {
             require("tls.crt");
             require("tls.key");
@@ -32,17 +50,57 @@ pub(crate) fn secret(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldErr
             require("username");
             require("password");
         }
-        "kubernetes.io/ssh-auth" => require("ssh-privatekey"),
+        // A key that is there but empty is as good as none.
+        "kubernetes.io/ssh-auth"
+            if data("ssh-privatekey").and_then(Value::as_str).unwrap_or_default().is_empty() =>
+        {
+            errors.push(FieldError::required("data[ssh-privatekey]", ""));
+        }
         "kubernetes.io/service-account-token" => {
             let account = "kubernetes.io/service-account.name";
-            if at(new, &["metadata", "annotations", account]).is_none() {
+            if text(new, &["metadata", "annotations", account]).is_empty() {
                 errors.push(FieldError::required(format!("metadata.annotations[{account}]"), ""));
             }
         }
         _ => {}
     }
-    immutable(&["type"], new, old, errors);
-    frozen(new, old, &["data"], errors);
+}
+
+/// Logins of image registries have to be there and be a JSON object; what they hold is never repeated.
+fn registry_logins(secret: &Value, key: &str, errors: &mut Vec<FieldError>) {
+    let field = format!("data[{key}]");
+    let Some(encoded) = secret["data"].get(key) else {
+        errors.push(FieldError::required(field, ""));
+        return;
+    };
+    let bytes = STANDARD.decode(encoded.as_str().unwrap_or_default());
+    let Ok(bytes) = bytes else { return };
+    let type_name = match serde_json::from_slice::<Value>(&bytes) {
+        Ok(Value::Object(_) | Value::Null) => return,
+        Ok(Value::Array(_)) => "array",
+        Ok(Value::String(_)) => "string",
+        Ok(Value::Number(_)) => "number",
+        Ok(Value::Bool(_)) => "bool",
+        Err(error) => {
+            let why = go_syntax_fault(&error, &bytes);
+            errors.push(FieldError::invalid(field, &REDACTED.into(), &why));
+            return;
+        }
+    };
+    let why = format!("json: cannot unmarshal {type_name} into Go value of type map[string]interface {{}}");
+    errors.push(FieldError::invalid(field, &REDACTED.into(), &why));
+}
+
+/// Keys and values of the map `field`.
+fn values<'a>(object: &'a Value, field: &str) -> impl Iterator<Item = (&'a String, &'a str)> {
+    let map = object.get(field).and_then(Value::as_object);
+    map.into_iter().flatten().map(|(key, value)| (key, value.as_str().unwrap_or_default()))
+}
+
+/// Bytes that padded base64 stands for.
+fn decoded_length(encoded: &str) -> usize {
+    let data = encoded.bytes().filter(|c| !matches!(c, b'=' | b'\n' | b'\r')).count();
+    data * 3 / 4
 }
 
 /// An event lives in the namespace of what it is about.
@@ -83,6 +141,10 @@ fn data_keys(object: &Value, fields: &[&str], errors: &mut Vec<FieldError>) {
         for key in object.get(field).and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key) {
             for why in config_key_faults(key) {
                 errors.push(FieldError::invalid(format!("{field}[{key}]"), &key.as_str().into(), why));
+            }
+            if *field == "data" && object.get("binaryData").is_some_and(|other| other.get(key).is_some()) {
+                let why = "duplicate of key present in binaryData";
+                errors.push(FieldError::invalid(format!("data[{key}]"), &key.as_str().into(), why));
             }
         }
     }

@@ -32,7 +32,7 @@ pub(super) fn fit(candidate: &Candidate<'_>, place: &Place<'_>, places: &[Place<
         return Err(Refusal::fixed("node(s) didn't match Pod's node affinity/selector"));
     }
     let taken: BTreeSet<_> = place.pods.iter().flat_map(|pod| host_ports(pod)).collect();
-    if host_ports(candidate.pod).iter().any(|port| taken.contains(port)) {
+    if host_ports(candidate.pod).iter().any(|port| taken.iter().any(|other| collide(port, other))) {
         return Err(Refusal::passing("node(s) didn't have free ports for the requested pod ports"));
     }
     fit_resources(candidate, place)?;
@@ -138,8 +138,17 @@ fn holds(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
     }
 }
 
-/// Ports of the machine that a pod takes: protocol, address, port.
-fn host_ports(pod: &Arc<Pod>) -> BTreeSet<(String, String, i32)> {
+/// A port of the machine: protocol, address, port.
+type HostPort = (String, String, i32);
+
+/// Whether two pods can't have these ports on one node: all addresses include each one.
+fn collide(left: &HostPort, right: &HostPort) -> bool {
+    let is_all = |port: &HostPort| port.1 == "0.0.0.0";
+    left.0 == right.0 && left.2 == right.2 && (left.1 == right.1 || is_all(left) || is_all(right))
+}
+
+/// Ports of the machine that a pod takes.
+fn host_ports(pod: &Arc<Pod>) -> BTreeSet<HostPort> {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let ports = containers.flat_map(|container| container.ports.iter().flatten());
     ports

@@ -114,10 +114,14 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Outcome {
         outcome.push(candidate.note(false, "Scheduled", "Binding", message));
         return outcome;
     }
-    if preemption::preempt(&candidate, &refusals, &places, now, &mut outcome) {
-        return outcome;
+    let before = outcome.effects.len();
+    let finds_room = preemption::preempt(&candidate, &refusals, &places, now, &mut outcome);
+    if !finds_room {
+        candidate.refuse(&unschedulable_message(&refusals), now, &mut outcome);
+    } else if outcome.effects.len() > before {
+        // The pod waits until the others are gone; upstream adds nothing about preemption then.
+        candidate.refuse(&refused_by(&refusals), now, &mut outcome);
     }
-    candidate.refuse(&unschedulable_message(&refusals), now, &mut outcome);
     outcome
 }
 
@@ -240,6 +244,13 @@ impl Candidate<'_> {
 }
 
 fn unschedulable_message(refusals: &[(&Place<'_>, Refusal)]) -> String {
+    let nodes = refusals.len();
+    let hopeful = refusals.iter().filter(|(_, refusal)| !refusal.is_final).count();
+    format!("{} {}", refused_by(refusals), postscript(nodes, hopeful))
+}
+
+/// Why the nodes can't take the pod, each reason with the number of nodes.
+fn refused_by(refusals: &[(&Place<'_>, Refusal)]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for reason in refusals.iter().flat_map(|(_, refusal)| &refusal.reasons) {
         *counts.entry(reason).or_default() += 1;
@@ -247,9 +258,7 @@ fn unschedulable_message(refusals: &[(&Place<'_>, Refusal)]) -> String {
     // Upstream sorts the finished words, so 10 comes before 2.
     let mut words: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     words.sort();
-    let nodes = refusals.len();
-    let hopeful = refusals.iter().filter(|(_, refusal)| !refusal.is_final).count();
-    format!("0/{nodes} nodes are available: {}. {}", words.join(", "), postscript(nodes, hopeful))
+    format!("0/{} nodes are available: {}.", refusals.len(), words.join(", "))
 }
 
 /// What upstream adds about preemption; on `hopeful` nodes it was tried.
