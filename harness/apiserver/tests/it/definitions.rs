@@ -127,6 +127,15 @@ async fn the_definitions_of_upstream_kserve_load() {
     assert_eq!(applied.data["spec"]["predictor"]["model"]["storageUri"], "s3://models/digits");
 }
 
+/// The definition of a widget whose `spec` has this schema.
+fn of_spec(spec: &Value) -> Value {
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.branches.test"},
+        "spec": {"group": "branches.test", "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}}]}})
+}
+
 /// If this fails an object that fits no branch of its schema is refused without what the branches miss.
 #[tokio::test]
 async fn branches_of_a_schema_say_what_they_miss() {
@@ -138,13 +147,7 @@ async fn branches_of_a_schema_say_what_they_miss() {
         "any": {"type": "object", "properties": pair, "anyOf": either},
         "all": {"type": "integer", "allOf": [{"minimum": 3}, {"maximum": 1}]},
         "not": {"type": "object", "properties": pair, "not": {"required": ["a"]}}}});
-    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": "widgets.branches.test"},
-        "spec": {"group": "branches.test", "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget"},
-            "versions": [{"name": "v1", "served": true, "storage": true,
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}}]}});
-    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-    assert_eq!(call(&server, "POST", path, Some(definition)).await.0, 201);
+    assert_eq!(call(&server, "POST", DEFINITIONS, Some(of_spec(&spec))).await.0, 201);
     for (spec, faults) in [
         (
             json!({"one": {}}),
@@ -197,5 +200,96 @@ async fn branches_of_a_schema_say_what_they_miss() {
             .map(|cause| format!("{}: {}", text(cause, "field"), text(cause, "message")))
             .collect();
         assert_eq!((code, found), (422, faults.into_iter().map(ToOwned::to_owned).collect()), "{spec}");
+    }
+}
+
+/// If this fails a definition is accepted here that a cluster refuses, or refused in other words
+/// (apiextensions-apiserver, `ValidateStructural` and the validation of definitions).
+#[tokio::test]
+async fn schemas_that_are_not_structural_are_refused() {
+    let at = "spec.validation.openAPIV3Schema.properties[spec]";
+    let list = |keys: Value, items: Value| json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": keys, "items": items});
+    let item = json!({"type": "object", "properties": {"a": {"type": "string"}, "m": {"type": "object"}}, "required": ["m"]});
+    for (spec, why) in [
+        (json!({}), ".type: Required value: must not be empty for specified object fields"),
+        (
+            json!({"type": "text"}),
+            ".type: Unsupported value: \"text\": supported values: \"array\", \"boolean\", \"integer\", \"number\", \
+\"object\", \"string\"",
+        ),
+        (json!({"type": "array"}), ".items: Required value: must be specified"),
+        (
+            json!({"type": "array", "items": {}}),
+            ".items.type: Required value: must not be empty for specified array items",
+        ),
+        (
+            json!({"type": "array", "items": {"type": "string"}, "uniqueItems": true}),
+            ".uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "string"}}),
+            ".additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive",
+        ),
+        (
+            json!({"type": "string", "anyOf": [{"type": "string"}]}),
+            ".anyOf[0].type: Forbidden: must be empty to be structural",
+        ),
+        (
+            json!({"type": "object", "not": {"properties": {"a": {"description": "x"}}}}),
+            ".not.properties[a].description: Forbidden: must be empty to be structural",
+        ),
+        (
+            json!({"type": "string", "pattern": "[a"}),
+            ".pattern: Invalid value: \"[a\": must be a valid regular expression, but isn't: error parsing regexp: missing \
+closing ]: `[a`",
+        ),
+        (
+            json!({"type": "object", "x-kubernetes-embedded-resource": true}),
+            ".properties: Required value: must not be empty if x-kubernetes-embedded-resource is true without \
+x-kubernetes-preserve-unknown-fields",
+        ),
+        (
+            json!({"x-kubernetes-int-or-string": true, "x-kubernetes-preserve-unknown-fields": true}),
+            ".x-kubernetes-preserve-unknown-fields: Invalid value: true: must be false if x-kubernetes-int-or-string is true",
+        ),
+        (
+            json!({"type": "object", "x-kubernetes-list-type": "set"}),
+            ".type: Invalid value: \"object\": must be array if x-kubernetes-list-type is specified",
+        ),
+        (
+            list(json!([]), item.clone()),
+            ".x-kubernetes-list-map-keys: Required value: must not be empty if x-kubernetes-list-type is map",
+        ),
+        (
+            list(json!(["a"]), item.clone()),
+            ".items.properties[a].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have a \
+default or be a required property",
+        ),
+        (
+            list(json!(["z"]), item.clone()),
+            ".x-kubernetes-list-map-keys[0]: Invalid value: \"z\": entries must all be names of item properties",
+        ),
+        (
+            list(json!(["m"]), item.clone()),
+            ".items.properties[m].type: Invalid value: \"object\": must be a scalar type if parent array's \
+x-kubernetes-list-type is map",
+        ),
+    ] {
+        let definition = of_spec(&spec);
+        let (code, answer) = call(&server(), "POST", DEFINITIONS, Some(definition)).await;
+        assert_eq!(code, 422, "{spec}: {answer}");
+        let message = answer["message"].as_str().unwrap();
+        assert_eq!(message.split_once(" is invalid: ").unwrap().1, format!("{at}{why}"), "{spec}");
+    }
+    // What is neither but looks like it.
+    for spec in [
+        json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}),
+        json!({"x-kubernetes-int-or-string": true,
+            "allOf": [{"anyOf": [{"type": "integer"}, {"type": "string"}]}, {"pattern": "^[0-9]+%?$"}]}),
+        json!({"x-kubernetes-preserve-unknown-fields": true}),
+        json!({"type": "object", "additionalProperties": {"type": "string"}, "nullable": true}),
+    ] {
+        let (code, answer) = call(&server(), "POST", DEFINITIONS, Some(of_spec(&spec))).await;
+        assert_eq!(code, 201, "{spec}: {answer}");
     }
 }

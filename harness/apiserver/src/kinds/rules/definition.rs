@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::immutable;
+use super::{immutable, structural};
 use crate::{
     kinds::names::check_subdomain,
     object::{list, meta, text},
@@ -45,6 +45,13 @@ pub(crate) fn custom_resource_definition(new: &Value, old: Option<&Value>, error
             errors.push(FieldError::invalid(at, &value.into(), &why));
         } else if !mixed_case && !is_dns_1035(value) {
             errors.push(FieldError::invalid(at, &value.into(), DNS_1035));
+        }
+    }
+    for field in ["shortNames", "categories"] {
+        for (index, name) in list(new, &["spec", "names", field]).iter().enumerate() {
+            if !name.as_str().is_some_and(is_dns_1035) {
+                errors.push(FieldError::invalid(format!("spec.names.{field}[{index}]"), name, DNS_1035));
+            }
         }
     }
     if text(new, &["spec", "names", "kind"]) == text(new, &["spec", "names", "listKind"]) {
@@ -157,55 +164,21 @@ fn versions(new: &Value, errors: &mut Vec<FieldError>) {
         match version.get("schema").and_then(|schema| schema.get("openAPIV3Schema")) {
             None => errors.push(FieldError::required(at("schema.openAPIV3Schema"), "")),
             Some(schema) => {
-                let at = at("schema.openAPIV3Schema");
-                let before = errors.len();
-                structural(schema, &at, true, errors);
-                if errors.len() == before {
-                    // The schema of all versions stands in one place once the real server has read it.
-                    let shared = versions.iter().all(|other| other["schema"] == version["schema"]);
-                    let at = if shared { "spec.validation.openAPIV3Schema" } else { at.as_str() };
-                    if !shared || index == 0 {
-                        expressions::check_definition(schema, at, errors);
+                // The schema of all versions stands in one place once the real server has read it.
+                let shared = versions.iter().all(|other| other["schema"] == version["schema"]);
+                let at = if shared {
+                    "spec.validation.openAPIV3Schema".to_owned()
+                } else {
+                    at("schema.openAPIV3Schema")
+                };
+                if !shared || index == 0 {
+                    let before = errors.len();
+                    structural::schema(schema, &at, errors);
+                    if errors.len() == before {
+                        expressions::check_definition(schema, &at, errors);
                     }
                 }
             }
         }
-    }
-}
-
-/// A schema must tell the type of every value.
-fn structural(schema: &Value, field: &str, is_root: bool, errors: &mut Vec<FieldError>) {
-    let flag = |key: &str| schema.get(key) == Some(&Value::Bool(true));
-    let kind = text(schema, &["type"]);
-    if is_root && kind != "object" {
-        if kind.is_empty() {
-            errors.push(FieldError::required(format!("{field}.type"), "must not be empty at the root"));
-        } else {
-            errors.push(FieldError::invalid(
-                format!("{field}.type"),
-                &kind.into(),
-                "must be object at the root",
-            ));
-        }
-        return;
-    }
-    if kind.is_empty() && !flag("x-kubernetes-int-or-string") && !flag("x-kubernetes-preserve-unknown-fields")
-    {
-        errors.push(FieldError::required(
-            format!("{field}.type"),
-            "must not be empty for specified object fields",
-        ));
-    }
-    if kind == "array" && schema.get("items").is_none() {
-        errors.push(FieldError::required(format!("{field}.items"), "must be specified"));
-    }
-    for (key, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        structural(property, &format!("{field}.properties[{key}]"), false, errors);
-    }
-    if let Some(items) = schema.get("items") {
-        structural(items, &format!("{field}.items"), false, errors);
-    }
-    if let Some(values @ Value::Object(_)) = schema.get("additionalProperties") {
-        structural(values, &format!("{field}.additionalProperties"), false, errors);
     }
 }

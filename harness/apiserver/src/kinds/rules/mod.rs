@@ -15,6 +15,7 @@ pub(crate) mod schedule;
 mod selector;
 pub(crate) mod service;
 pub(crate) mod storage;
+mod structural;
 pub(crate) mod webhook;
 pub(crate) mod workload;
 
