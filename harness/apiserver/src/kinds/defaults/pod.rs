@@ -19,7 +19,12 @@ pub(crate) fn pod(object: &mut Value) {
     set_default(spec, "preemptionPolicy", "PreemptLowerPriority");
     set_default(spec, "priority", 0);
     let class = quality_of_service(spec);
+    let is_gated =
+        spec.get("schedulingGates").and_then(Value::as_array).is_some_and(|gates| !gates.is_empty());
     let status = status(object);
+    if is_gated {
+        wait_for_gates(status);
+    }
     for condition in each(status, "conditions") {
         for time in ["lastProbeTime", "lastTransitionTime"] {
             condition.entry(time).or_insert(Value::Null);
@@ -27,6 +32,20 @@ pub(crate) fn pod(object: &mut Value) {
     }
     set_default(status, "phase", "Pending");
     set_default(status, "qosClass", class);
+}
+
+/// Says that a pod with scheduling gates is not scheduled yet, unless something is said of that.
+fn wait_for_gates(status: &mut Map<String, Value>) {
+    if each(status, "conditions")
+        .any(|condition| condition.get("type").is_some_and(|kind| kind == "PodScheduled"))
+    {
+        return;
+    }
+    let condition = json!({"type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+        "message": "Scheduling is blocked due to non-empty scheduling gates"});
+    if let Some(conditions) = status.entry("conditions").or_insert_with(|| json!([])).as_array_mut() {
+        conditions.push(condition);
+    }
 }
 
 /// The template of a workload.
@@ -197,6 +216,19 @@ fn quality_of_service(spec: &Map<String, Value>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// If this fails nobody sees that a pod waits for its gates.
+    #[test]
+    fn a_gated_pod_says_that_it_is_not_scheduled() {
+        let mut gated = json!({"spec": {"schedulingGates": [{"name": "example.com/g"}], "containers": []}});
+        pod(&mut gated);
+        let condition = json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates",
+            "lastProbeTime": null, "lastTransitionTime": null}]);
+        assert_eq!(gated["status"]["conditions"], condition);
+        pod(&mut gated);
+        assert_eq!(gated["status"]["conditions"], condition, "once");
+    }
 
     #[test]
     fn a_pod_gets_the_defaults_of_the_real_server_once() {
